@@ -1,0 +1,21 @@
+"""Errors that a person can act on."""
+
+SHOWN = 20
+
+
+class InputError(Exception):
+    """Bad input: its message is for the person who must act, and says what, where and what to do now.
+
+    A stage prints the message alone and exits with status 1; any other exception is a defect of ours and keeps its
+    traceback.
+    """
+
+
+def problems_error(summary: str, problems: list[str], mend: str) -> InputError:
+    """One error for all `problems` of a pass: the `summary`, the first twenty, the count of the rest, the `mend`."""
+    if len(problems) == 1:
+        return InputError(f"{problems[0]} ({mend})")
+    lines = [f"{summary}: {len(problems):,} problems ({mend})", *(f"  {problem}" for problem in problems[:SHOWN])]
+    if len(problems) > SHOWN:
+        lines.append(f"  ... and {len(problems) - SHOWN:,} more")
+    return InputError("\n".join(lines))

@@ -1,0 +1,72 @@
+"""The evaluation: reads what the other stages left, measures, and writes metrics, calibration and plots."""
+
+from pathlib import Path
+
+from diagxnet.data.packed import open_packed
+from diagxnet.data.prepared import read_labels
+from diagxnet.errors import InputError
+from diagxnet.evaluation.calibration import write_calibration
+from diagxnet.evaluation.curves import write_curves
+from diagxnet.evaluation.figures import write_figures
+from diagxnet.evaluation.history import TRAININGS
+from diagxnet.evaluation.model_card import write_model_card
+from diagxnet.evaluation.report import write_report
+from diagxnet.evaluation.results import Results, measure, summary
+from diagxnet.evaluation.scored import read_scored
+from diagxnet.files import read_json, write_json
+
+TIMED = ("train_densenet", "train_vit", "stack_features", "train_meta")
+
+
+def evaluate(
+    *,
+    data: Path,
+    models: Path,
+    metrics: Path,
+    plots: Path,
+    params: dict,
+    unit: str,
+    bootstrap: int,
+    min_positives: int,
+    seed: int,
+) -> Results:
+    """Writes evaluation.json and summary.json to `metrics`, calibration.json and MODEL_CARD.md to `models`, `plots`.
+
+    data: folder of packed, prepared and stacked. params: content of params.yaml, for the report. unit: `image` or
+    `study`. bootstrap: resamples of patients. min_positives: see `measure`. seed: of the resamples.
+    """
+    audit = read_json(data / "prepared" / "summary.json")
+    histories = {name: read_json(models / name / "training_history.json") for name in TRAININGS}
+    seconds = read_seconds(metrics / "timing")
+    results = measure(
+        read_scored(data, models, "val", unit),
+        read_scored(data, models, "test", unit),
+        histories,
+        unit=unit,
+        studies=audit["splits"]["test"]["studies"],
+        dropped=audit["dropped"]["images"],
+        bootstrap=bootstrap,
+        min_positives=min_positives,
+        seed=seed,
+    )
+    write_curves(plots / "data", results)
+    labels = read_labels(data / "prepared", "test")
+    write_figures(plots, results, open_packed(data / "packed"), labels.rows, (labels.targets > 0) & labels.mask)
+    write_report(plots / "report.html", results, audit, params, plots)
+    configs = {name: read_json(models / name / "config.json") for name in TRAININGS}
+    write_model_card(models / "MODEL_CARD.md", results, audit, params, configs)
+    write_calibration(models / "calibration.json", results.calibration, unit)
+    write_json(metrics / "summary.json", summary(results.evaluation, seconds))
+    write_json(metrics / "evaluation.json", results.evaluation)
+    return results
+
+
+def read_seconds(timing: Path) -> dict[str, float]:
+    """Seconds of each training stage, from metrics/timing."""
+    seconds = {}
+    for stage in TIMED:
+        path = timing / f"{stage}.json"
+        if not path.exists():
+            raise InputError(f"{path}: no such file (let the stage write it: dvc repro -f {stage})")
+        seconds[stage.removeprefix("train_")] = read_json(path)["seconds"]
+    return seconds

@@ -1,0 +1,140 @@
+"""Base models: any timm network, made to read one grey channel and to end in one logit per finding."""
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from diagxnet.errors import InputError
+from diagxnet.findings import FINDINGS
+
+
+class BaseModel(nn.Module):
+    """A timm network that standardises its input: images [images, 1, side, side] in 0..1 to logits [images, findings].
+
+    Each image is brought to mean 0 and deviation 1 by itself: exposure varies from film to film and says nothing of
+    the patient, and networks trained on ImageNet expect about these moments, too. The classifier computes in float32
+    whatever the precision around it: logits rounded to bf16 tie, which costs AUROC.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            standardised = standardise(images.float())
+        features = self.network.forward_features(standardised)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.network.forward_head(features.float())
+
+    @property
+    def is_convolutional(self) -> bool:
+        """Whether channels-last memory pays: networks with BatchNorm, not transformers."""
+        return any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
+
+
+def standardise(images: Tensor) -> Tensor:
+    """Each of images [images, 1, side, side] at mean 0 and deviation 1; one of a single value becomes 0."""
+    deviation, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True, correction=0)
+    return (images - mean) / deviation.clamp(min=1e-3)
+
+
+def create_base(
+    arch: str, *, image_size: int, pretrained: bool | str = False, dropout: float = 0.0, patch_size: int | None = None
+) -> BaseModel:
+    """A BaseModel on timm's `arch` for images of `image_size` pixels.
+
+    pretrained: False, True (timm's hub) or the path of a .safetensors file; timm sums the weights of the first layer
+    over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
+    patch_size: of a vision transformer, None for its own. Raises InputError where the name is unknown, the size does
+    not fit, or weights that were asked for cannot be loaded: going on from random weights is never an option.
+    """
+    if not timm.is_model(arch):
+        raise InputError(f"arch = {arch!r}: timm knows no such model (see timm.list_models())")
+    options: dict[str, Any] = {"in_chans": 1, "num_classes": len(FINDINGS), "drop_rate": dropout}
+    if _is_transformer(arch):
+        options["img_size"] = image_size
+        if patch_size is not None:
+            options["patch_size"] = patch_size
+        _check_patches(arch, image_size, patch_size)
+    elif patch_size is not None:
+        raise InputError(f"patch_size = {patch_size}: {arch} has no patches (set it to null)")
+    network = _pretrained(arch, pretrained, options) if pretrained else timm.create_model(arch, **options)
+    return BaseModel(network)
+
+
+def base_config(
+    arch: str, *, image_size: int, pretrained: bool | str, dropout: float, patch_size: int | None
+) -> dict[str, Any]:
+    """What `load_base` and a reader of models/ need to know of a base model."""
+    return {
+        "arch": arch,
+        "image_size": image_size,
+        "patch_size": patch_size,
+        "dropout": dropout,
+        "pretrained": bool(pretrained),
+        "findings": list(FINDINGS),
+    }
+
+
+def from_config(config: dict[str, Any]) -> BaseModel:
+    """The network that `base_config` describes, with random weights."""
+    return create_base(
+        config["arch"], image_size=config["image_size"], dropout=config["dropout"], patch_size=config["patch_size"]
+    )
+
+
+def _is_transformer(arch: str) -> bool:
+    return timm.models.get_arch_name(arch).startswith(("vit_", "deit", "beit", "eva"))
+
+
+def _check_patches(arch: str, image_size: int, patch_size: int | None) -> None:
+    own = next((int(part[5:]) for part in arch.split("_") if part.startswith("patch") and part[5:].isdigit()), None)
+    patch = patch_size or own
+    if patch and image_size % patch:
+        raise InputError(
+            f"patches of {patch} pixels do not fill images of {image_size} (data.image_size must be a multiple of "
+            f"vit.patch_size)"
+        )
+
+
+def _pretrained(arch: str, pretrained: bool | str, options: dict[str, Any]) -> nn.Module:
+    if isinstance(pretrained, str):
+        if not pretrained.endswith(".safetensors") or not Path(pretrained).is_file():
+            raise InputError(f"pretrained = {pretrained!r}: no .safetensors file there (true takes timm's hub)")
+        options = {**options, "pretrained_cfg_overlay": {"file": pretrained}}
+    try:
+        network = timm.create_model(arch, pretrained=True, **options)
+        random = _not_loaded(network, timm.create_model(arch, pretrained=True, **options))
+    except Exception as error:  # the hub's errors have no common base: network, cache, missing entry, wrong shapes
+        reason = " ".join(str(error).split())[:300]
+        if isinstance(pretrained, str):
+            raise InputError(f"pretrained = {pretrained!r}: these are no weights of {arch}: {reason}") from error
+        raise InputError(
+            f"pretrained = true: timm's hub gave no weights for {arch}: {reason} (give the path of a .safetensors "
+            f"file, or false to train from scratch)"
+        ) from error
+    if random:
+        raise InputError(
+            f"pretrained = {pretrained!r}: these are no weights of {arch}: nothing in them for {len(random)} of its "
+            f"tensors, {random[0]} first"
+        )
+    return network
+
+
+def _not_loaded(network: nn.Module, again: nn.Module) -> list[str]:
+    """Names of the tensors, but for the new classifier's, that kept random values: they differ between two loadings.
+
+    timm loads a file that lacks tensors with a warning alone; going on from there is how others lost weeks.
+    """
+    classifiers = network.pretrained_cfg["classifier"]
+    new = tuple([classifiers] if isinstance(classifiers, str) else classifiers)
+    twin = again.state_dict()
+    return [
+        name
+        for name, tensor in network.state_dict().items()
+        if not name.startswith(new) and not tensor.equal(twin[name])
+    ]

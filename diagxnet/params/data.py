@@ -1,0 +1,56 @@
+"""Section `data`: where the radiographs are, what their labels mean, how patients are split."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from diagxnet.params.checked import Section
+
+Rule = Literal["ignore", "zeros", "ones", "lsr_ones", "lsr_zeros"]
+
+
+class UncertainParams(Section):
+    """The rule for a label of -1, per finding (Irvin et al. 2019, section 3; Pham et al. 2021 for the lsr rules)."""
+
+    no_finding: Rule
+    enlarged_cardiomediastinum: Rule
+    cardiomegaly: Rule
+    lung_opacity: Rule
+    lung_lesion: Rule
+    edema: Rule
+    consolidation: Rule
+    pneumonia: Rule
+    atelectasis: Rule
+    pneumothorax: Rule
+    pleural_effusion: Rule
+    pleural_other: Rule
+    fracture: Rule
+    support_devices: Rule
+
+
+class SharesParams(Section):
+    """Shares of patients, each in (0, 1)."""
+
+    val: float = Field(gt=0, lt=1, description="share of train.csv's patients for val")
+    stack: float = Field(gt=0, lt=1, description="share of train.csv's patients for stack")
+    test: float = Field(gt=0, lt=1, description="share of all patients for test, where there is no valid.csv")
+
+    @model_validator(mode="after")
+    def _train_keeps_a_share(self) -> "SharesParams":
+        if self.val + self.stack >= 1:
+            raise ValueError(f"val + stack must be below 1, so that train keeps a share; got {self.val + self.stack:g}")
+        return self
+
+
+class DataParams(Section):
+    """What `inventory`, `pack` and `prepare` read."""
+
+    root: str = Field(min_length=1, description="folder of train.csv and, optionally, valid.csv")
+    image_size: int = Field(ge=32, le=1024, description="side in pixels of the packed square images")
+    views: Literal["frontal", "lateral", "all"] = Field(description="views in use")
+    uncertain: UncertainParams = Field(description="rule for a label of -1 in train and stack, per finding")
+    blank: Literal["negative", "ignore"] = Field(description="what a blank label (not mentioned) means")
+    split_seed: int = Field(ge=0, le=2**32 - 1, description="assigns patients to splits and draws the lsr targets")
+    shares: SharesParams = Field(description="shares of patients")
+    max_patients: int | None = Field(ge=10, description="subset of train.csv's patients for a trial; null: all")
+    bad_images: Literal["stop", "drop"] = Field(description="an image that cannot be read")

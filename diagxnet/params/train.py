@@ -1,0 +1,24 @@
+"""Section `train`: what both base models share."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from diagxnet.params.checked import Section
+
+
+class TrainParams(Section):
+    """What `train_densenet` and `train_vit` share; `train_meta` takes the loss, the optimizer and the clipping."""
+
+    batch_size: int = Field(ge=1, le=4096, description="images per step and process")
+    accumulation_steps: int = Field(ge=1, le=1024, description="steps whose gradients make one update")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(description="arithmetic of forward and backward")
+    optimizer: Literal["adamw", "adam"] = Field(description="adamw decouples the weight decay")
+    weight_decay: float = Field(ge=0, le=1, description="of DenseNet and the meta-learner; ViT has its own")
+    loss: Literal["bce", "focal", "asymmetric"] = Field(description="per known label")
+    label_smoothing: float = Field(ge=0, lt=1, description="a in target * (1 - a) + 0.5 * a")
+    class_weights: Literal["balanced", "none"] = Field(description="weight of positives per finding")
+    max_class_weight: float = Field(ge=1, le=1000, description="bound of the weight and of its inverse")
+    max_grad_norm: float | None = Field(gt=0, description="L2 norm of all gradients; null: no clipping")
+    min_delta: float = Field(ge=0, le=10, description="fall of the val loss that counts as better")
+    num_workers: int = Field(ge=0, le=256, description="threads that gather batches ahead; 0: none")

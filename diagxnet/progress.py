@@ -1,0 +1,70 @@
+"""One progress bar a stage, with rate and time left; plain lines where nobody watches a terminal."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 20
+
+
+class Progress:
+    """Counts `total` items. On a terminal a tqdm bar; elsewhere (a log, CI) a line every twenty seconds and at the end.
+
+    Use as a context manager; `update(n)` counts items, `note(text)` sets what stands behind the bar. With
+    `shown=False` (processes other than the first of several) it prints nothing.
+    """
+
+    def __init__(self, total: int, title: str, unit: str = "img", shown: bool = True) -> None:
+        self.total, self.title, self.unit, self.shown = total, title, unit, shown
+        self.done, self.text = 0, ""
+        self.started = self.printed = time.monotonic()
+        self.bar = None
+        if shown and sys.stderr.isatty():
+            self.bar = tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True, smoothing=0.05)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        elif self.shown and kind is None:
+            self._line()
+
+    def update(self, items: int = 1) -> None:
+        self.done += items
+        if self.bar is not None:
+            self.bar.update(items)
+        elif self.shown and time.monotonic() - self.printed > SECONDS_BETWEEN_LINES:
+            self._line()
+
+    def skip(self, items: int) -> None:
+        """Counts items that an earlier run did; they are no part of the rate."""
+        self.total -= items
+        if self.bar is not None:
+            self.bar.total = self.total
+            self.bar.refresh()
+
+    def note(self, text: str) -> None:
+        self.text = text
+        if self.bar is not None:
+            self.bar.set_postfix_str(text)
+
+    def write(self, line: str) -> None:
+        """Prints a line that stays, above the bar."""
+        if self.shown:
+            tqdm.write(line, file=sys.stderr)
+
+    def _line(self) -> None:
+        self.printed = time.monotonic()
+        seconds = max(self.printed - self.started, 1e-9)
+        rate = self.done / seconds
+        left = f", {(self.total - self.done) / rate:,.0f} s left" if 0 < self.done < self.total else ""
+        text = f", {self.text}" if self.text else ""
+        print(
+            f"{self.title}: {self.done:,}/{self.total:,} {self.unit} in {seconds:,.0f} s, "
+            f"{rate:,.1f} {self.unit}/s{left}{text}",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,0 +1,288 @@
+"""The training loop of both base models and the meta-learner.
+
+Exactness: an update minimises the sum of the loss over the known labels of an effective batch (all accumulation steps,
+all processes) divided by their number, so that 2 x 8, 1 x 16 and two processes x 8 give equal gradients whatever the
+masks, on a model without BatchNorm. BatchNorm normalises by the micro-batch, as it does in any accumulation.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from diagxnet.errors import InputError
+from diagxnet.progress import Progress
+from diagxnet.training.logits import predict_logits
+from diagxnet.training.loss import LOSSES, balanced_weights, loss_sum
+from diagxnet.training.resume import ResumeState
+from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler
+from diagxnet.training.sources import Source, read_ahead
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A split: where its inputs come from, and its labels, targets [examples, findings] float32, mask likewise bool."""
+
+    source: Source
+    targets: np.ndarray
+    mask: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyperparameters of one training; the comments of params.yaml say what each is, and its unit."""
+
+    epochs: int
+    lr: float
+    batch_size: int
+    scheduler: str
+    plateau_factor: float
+    plateau_patience: int
+    warmup: float
+    patience: int | None
+    accumulation_steps: int
+    optimizer: str
+    weight_decay: float
+    loss: str
+    label_smoothing: float
+    class_weights: str
+    max_class_weight: float
+    max_grad_norm: float | None
+    min_delta: float
+    num_workers: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What `fit` yields: the epoch's record for the history, and its seconds, which are no part of any equal bytes."""
+
+    record: dict[str, float | int | None]
+    seconds: float
+
+
+def split_windows(order: np.ndarray, micro_batch: int, steps: int, processes: int) -> list[list[np.ndarray]]:
+    """The effective batches of an epoch, each as its micro-batches: [windows][step * processes + process].
+
+    A full window holds micro_batch * steps * processes examples; the last holds what is left, spread evenly over as
+    few steps as it needs. A process may get an empty micro-batch of it.
+    """
+    effective = micro_batch * steps * processes
+    windows = []
+    for start in range(0, len(order), effective):
+        window = order[start : start + effective]
+        needed = -(-len(window) // (micro_batch * processes))
+        windows.append(np.array_split(window, needed * processes))
+    return windows
+
+
+def macro_auroc(logits: np.ndarray, targets: np.ndarray, mask: np.ndarray) -> float | None:
+    """Mean AUROC over the findings with both classes among the known labels; None where there is none."""
+    scores = []
+    for finding in range(targets.shape[1]):
+        known = mask[:, finding]
+        truth = targets[known, finding] > 0.5
+        if truth.any() and not truth.all():
+            scores.append(roc_auc_score(truth, logits[known, finding]))
+    return float(np.mean(scores)) if scores else None
+
+
+def fit(
+    model: nn.Module,
+    train: Examples,
+    val: Examples,
+    recipe: Recipe,
+    *,
+    accelerator: Accelerator,
+    state: ResumeState,
+    progress: Progress,
+) -> Iterator[Epoch]:
+    """Trains `model` in place and yields an Epoch for each; afterwards `model` holds the weights of the best one.
+
+    The best epoch is that of the lowest val loss. A state found in `state` is taken up: its epochs are yielded again,
+    then training goes on, to the same bytes as without the interruption. Raises InputError where the loss is not
+    finite. `progress` counts training images.
+    """
+    device = accelerator.device
+    weights = torch.ones(train.targets.shape[1])
+    if recipe.class_weights == "balanced":
+        weights = torch.from_numpy(balanced_weights(train.targets, train.mask, recipe.max_class_weight))
+    weights = weights.to(device)
+
+    windows = -(-len(train) // (recipe.batch_size * recipe.accumulation_steps * accelerator.num_processes))
+    optimizer = create_optimizer(recipe.optimizer, model, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    scheduler = create_scheduler(
+        recipe.scheduler,
+        optimizer,
+        updates=recipe.epochs * windows,
+        lr=recipe.lr,
+        warmup=recipe.warmup,
+        factor=recipe.plateau_factor,
+        patience=recipe.plateau_patience,
+    )
+    model, optimizer = accelerator.prepare(model, optimizer)
+    plain = accelerator.unwrap_model(model)
+    stopping = EarlyStopping(recipe.patience, recipe.min_delta)
+    epochs: list[Epoch] = []
+    best_loss, stopped = float("inf"), False
+
+    saved = state.load()
+    if saved is not None:
+        plain.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        scheduler.load_state_dict(saved["scheduler"])
+        if accelerator.scaler is not None:
+            accelerator.scaler.load_state_dict(saved["scaler"])
+        stopping.best, stopping.waited = saved["stopping"]
+        best_loss, stopped = saved["best_loss"], saved["stopped"]
+        epochs = [Epoch(record, seconds) for record, seconds in saved["epochs"]]
+        progress.write(f"goes on after epoch {len(epochs)}, from the state in {state.folder}")
+        progress.skip(len(epochs) * len(train))
+        yield from epochs
+
+    while len(epochs) < recipe.epochs and not stopped:
+        number = len(epochs) + 1
+        started = time.monotonic()
+        lr = optimizer.param_groups[0]["lr"]
+        train_loss = _train_epoch(
+            model, train, recipe, number, optimizer, scheduler, weights, accelerator=accelerator, progress=progress
+        )
+        logits = predict_logits(
+            model,
+            val.source,
+            len(val),
+            batch_size=recipe.batch_size,
+            accelerator=accelerator,
+            workers=recipe.num_workers,
+        )
+        val_loss = _mean_loss(logits, val, recipe, weights.cpu())
+        if not np.isfinite(val_loss):
+            raise InputError(f"the val loss is {val_loss} after epoch {number} (lower lr, or set precision to fp32)")
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(val_loss)
+        is_best = val_loss < best_loss
+        best_loss = min(best_loss, val_loss)
+        stopped = stopping.stops(val_loss)
+        record = {
+            "epoch": number,
+            "train_loss": train_loss,
+            "val_loss": val_loss,
+            "val_auroc": macro_auroc(logits, val.targets, val.mask),
+            "lr": lr,
+        }
+        epochs.append(Epoch(record, time.monotonic() - started))
+        if accelerator.is_main_process:
+            now: dict[str, Any] = {
+                "model": plain.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "scheduler": scheduler.state_dict(),
+                "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None,
+                "stopping": (stopping.best, stopping.waited),
+                "best_loss": best_loss,
+                "stopped": stopped,
+                "epochs": [(epoch.record, epoch.seconds) for epoch in epochs],
+            }
+            state.save(now, best=plain.state_dict() if is_best else None)
+        accelerator.wait_for_everyone()
+        progress.note(f"epoch {number}/{recipe.epochs}, train loss {train_loss:.4f}, val loss {val_loss:.4f}")
+        yield epochs[-1]
+
+    plain.load_state_dict(state.load_best())
+
+
+def _train_epoch(
+    model: nn.Module,
+    train: Examples,
+    recipe: Recipe,
+    number: int,
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any,
+    weights: Tensor,
+    *,
+    accelerator: Accelerator,
+    progress: Progress,
+) -> float:
+    """One pass over train; the mean loss over its known labels."""
+    device, processes = accelerator.device, accelerator.num_processes
+    order = np.random.default_rng([recipe.seed, number]).permutation(len(train))
+    # Dropout follows from (seed, epoch, process) alone, so that no random state has to be saved.
+    torch.manual_seed(
+        int(np.random.SeedSequence([recipe.seed, number, accelerator.process_index]).generate_state(1)[0])
+    )
+    model.train()
+    loss = LOSSES[recipe.loss]
+    micro_batch, steps = recipe.batch_size, recipe.accumulation_steps
+    total, known_total = 0.0, 0
+    pending: tuple | None = None
+    windows = split_windows(order, micro_batch, steps, processes)
+    own = [batch for window in windows for batch in window[accelerator.process_index :: processes]]
+    read = read_ahead(train.source.read, (batch if len(batch) else order[:1] for batch in own), recipe.num_workers)
+
+    for position, window in enumerate(windows):
+        examples = np.concatenate(window)
+        known = max(int(train.mask[examples].sum()), 1)
+        rows = window[accelerator.process_index :: processes]
+        window_loss = torch.zeros((), device=device)
+        for step, batch in enumerate(rows):
+            taken, raw = next(read)
+            inputs = train.source.finish(raw.to(device, non_blocking=True), taken, number)
+            targets = torch.from_numpy(train.targets[taken]).to(device)
+            mask = torch.from_numpy(train.mask[taken] & (len(batch) > 0)).to(device)
+            last = step == len(rows) - 1
+            with contextlib.nullcontext() if last else accelerator.no_sync(model):
+                with accelerator.autocast():
+                    logits = model(inputs)
+                # DistributedDataParallel averages gradients over processes; the factor makes their sum of it.
+                part = loss_sum(loss, logits, targets, mask, weights, recipe.label_smoothing) / known
+                accelerator.backward(part * processes)
+            window_loss += part.detach()
+        if recipe.max_grad_norm is not None:
+            accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+        optimizer.step()
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
+        optimizer.zero_grad()
+        if pending is not None:  # checked one update late, so that a GPU never waits for the check
+            total += _finite(*pending)
+        pending = (window_loss, known, number, position, optimizer.param_groups[0]["lr"], examples)
+        known_total += known
+        progress.update(len(examples))
+    total += _finite(*pending)
+    if processes > 1:
+        total = float(accelerator.reduce(torch.tensor(total, device=device), reduction="sum"))
+    return total / known_total
+
+
+def _finite(loss: Tensor, known: int, number: int, position: int, lr: float, examples: np.ndarray) -> float:
+    """The sum of a window's loss over its known labels; InputError where it is not finite."""
+    value = float(loss)
+    if not np.isfinite(value):
+        raise InputError(
+            f"the loss is {value} in epoch {number}, update {position + 1}, at learning rate {lr:g}, on the examples "
+            f"{sorted(examples.tolist())} of the split (lower lr, set train.max_grad_norm to 1.0, or precision to fp32)"
+        )
+    return value * known
+
+
+def _mean_loss(logits: np.ndarray, split: Examples, recipe: Recipe, weights: Tensor) -> float:
+    """The loss of training, over the known labels of a whole split, in float64."""
+    entries = loss_sum(
+        LOSSES[recipe.loss],
+        torch.from_numpy(logits).double(),
+        torch.from_numpy(split.targets).double(),
+        torch.from_numpy(split.mask),
+        weights.double(),
+        recipe.label_smoothing,
+    )
+    return float(entries) / max(int(split.mask.sum()), 1)

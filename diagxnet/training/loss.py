@@ -1,0 +1,61 @@
+"""Losses over known labels: a masked entry adds nothing, to the sum or to the count."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timm.loss import AsymmetricLossMultiLabel
+from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Takes logits, targets and class weights; returns the loss of each entry [images, findings]."""
+
+
+def bce(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Binary cross-entropy; the term of the positives is multiplied by its finding's weight."""
+    return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="none")
+
+
+def focal(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Focal loss with alpha 0.25 and gamma 2 (Lin et al., "Focal Loss for Dense Object Detection",
+    ICCV 2017, eq. 5)."""
+    entries = sigmoid_focal_loss(logits, targets, alpha=0.25, gamma=2.0, reduction="none")
+    return entries * (1 + (weights - 1) * targets)
+
+
+def asymmetric(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Asymmetric loss with gamma- 4, gamma+ 1 and margin 0.05 (Ridnik et al., ICCV 2021, eq. 7)."""
+    return AsymmetricLossMultiLabel(reduction="none", pos_weight=weights)(logits, targets)
+
+
+LOSSES: dict[str, Loss] = {"bce": bce, "focal": focal, "asymmetric": asymmetric}
+
+
+def smooth(targets: Tensor, label_smoothing: float) -> Tensor:
+    """`target * (1 - a) + 0.5 * a`: 0.95 and 0.05 at a = 0.1 (Szegedy et al., CVPR 2016, section 7, two classes)."""
+    return targets * (1 - label_smoothing) + 0.5 * label_smoothing
+
+
+def loss_sum(
+    loss: Loss, logits: Tensor, targets: Tensor, mask: Tensor, weights: Tensor, label_smoothing: float
+) -> Tensor:
+    """The sum of `loss` over the known entries; divide by their number, over the whole effective batch, for the mean.
+
+    logits, targets: [images, findings] float; mask: [images, findings] bool; weights: [findings] float.
+    """
+    entries = loss(logits, smooth(targets, label_smoothing), weights)
+    return torch.where(mask, entries, 0).sum()
+
+
+def balanced_weights(targets: np.ndarray, mask: np.ndarray, bound: float) -> np.ndarray:
+    """Negatives / positives among the known labels of each finding, within 1 / `bound` and `bound`; [findings] float32.
+
+    A finding with one class only has no balance to restore: its weight is 1.
+    """
+    positives = np.where(mask, targets, 0).sum(0, dtype=np.float64)
+    negatives = mask.sum(0) - positives
+    both = (positives > 0) & (negatives > 0)
+    weights = np.divide(negatives, positives, out=np.ones_like(positives), where=both)
+    return np.clip(weights, 1 / bound, bound).astype(np.float32)

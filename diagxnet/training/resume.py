@@ -1,0 +1,92 @@
+"""The state of an unfinished training: saved each epoch, found again after a kill, gone when training ends well.
+
+It lives in a folder that is no DVC output, as DVC deletes the outputs of a stage before it runs it.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from diagxnet.errors import InputError
+from diagxnet.files import content_hash, replacing
+
+LAST, BEST = "last.pt", "best.pt"
+
+
+def fingerprint(**identity: Any) -> str:
+    """Sixteen hex digits of everything that decides the bytes of a training: params, data, versions, and our code.
+
+    Our code is every module of this package that the process has imported, by content.
+    """
+    modules = {
+        name: content_hash(module.__file__)
+        for name, module in sorted(sys.modules.items())
+        if name.startswith("diagxnet.") and getattr(module, "__file__", None)
+    }
+    whole = {"identity": identity, "code": modules, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+class ResumeState:
+    """The last and the best state of one training, in `folder`, valid for one fingerprint."""
+
+    def __init__(self, folder: Path, mark: str) -> None:
+        self.folder, self.mark = folder, mark
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state, or None; a state that is damaged or of another fingerprint is ignored with a line."""
+        path = self.folder / LAST
+        if not path.exists():
+            return None
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file raises anything from EOFError to UnpicklingError
+            print(f"{path}: is damaged ({type(error).__name__}); training starts from the beginning", file=sys.stderr)
+            return None
+        if state["fingerprint"] != self.mark:
+            print(f"{path}: is of other params, data or code; training starts from the beginning", file=sys.stderr)
+            return None
+        return state
+
+    def load_best(self) -> dict[str, Any]:
+        return torch.load(self.folder / BEST, map_location="cpu", weights_only=True)
+
+    def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
+        """Writes the state, and before it the weights of the best epoch where this is one.
+
+        Killed between the two, the epoch is run again from the state before and gives the same best weights.
+        """
+        if best is not None:
+            with replacing(self.folder / BEST) as temporary:
+                torch.save(best, temporary)
+        with replacing(self.folder / LAST) as temporary:
+            torch.save({**state, "fingerprint": self.mark}, temporary)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock; InputError where another process trains there: a killed DVC may leave its stage.
+
+    The operating system frees the lock of a process that dies.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{folder}.lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout:
+        raise InputError(
+            f"{folder}: another process is training this (wait for it, or end it: a killed dvc can leave its stage "
+            f"running)"
+        ) from None

@@ -1,0 +1,43 @@
+"""What the stages train_densenet and train_vit share: params in, a model folder, its metrics and live curves out."""
+
+from pathlib import Path
+
+from diagxnet.files import read_json, write_json
+from diagxnet.params.augment import AugmentParams
+from diagxnet.params.base import BaseModelParams
+from diagxnet.params.checked import read_params
+from diagxnet.params.seed import Seed
+from diagxnet.params.train import TrainParams
+from diagxnet.training.base import train_base
+from diagxnet.training.history import figures, timing
+from diagxnet.training.loop import Recipe
+from stages.live import live
+
+NETWORK = ("arch", "pretrained", "dropout", "patch_size")
+
+
+def train(name: str, section: type[BaseModelParams]) -> dict[str, float]:
+    """Trains the base model `name`, whose section of params.yaml is `section`; returns its timing."""
+    params = read_params(seed=Seed, augment=AugmentParams, train=TrainParams, **{name: section})
+    own, shared = getattr(params, name).model_dump(), params.train.model_dump()
+    precision = shared.pop("precision")
+    network = {"patch_size": None} | {key: own.pop(key) for key in NETWORK if key in own}
+    epochs = []
+    for epoch in live(
+        name,
+        train_base(
+            f"train_{name}",
+            Recipe(**(shared | own), seed=params.seed),
+            **network,
+            augmentation=params.augment.model_dump(),
+            precision=precision,
+            packed=Path("data/packed"),
+            prepared=Path("data/prepared"),
+            folder=Path("models") / name,
+            resume=Path(".resume") / name,
+        ),
+    ):
+        epochs.append(epoch)
+    history = read_json(Path("models") / name / "training_history.json")
+    write_json(Path("metrics") / f"{name}.json", figures(history))
+    return timing(epochs, history["train_images"])

@@ -1,0 +1,30 @@
+"""Scores every model on test, calibrates on val; writes metrics, calibration, plots, the report and the model card."""
+
+from pathlib import Path
+
+from diagxnet.evaluation.comparison import verdict
+from diagxnet.evaluation.evaluate import evaluate
+from diagxnet.params.checked import read_params, read_yaml
+from diagxnet.params.evaluate import EvaluateParams
+from diagxnet.params.seed import Seed
+from stages.running import run
+
+
+def main() -> None:
+    params = read_params(seed=Seed, evaluate=EvaluateParams)
+    results = evaluate(
+        data=Path("data"),
+        models=Path("models"),
+        metrics=Path("metrics"),
+        plots=Path("plots"),
+        params=read_yaml(Path("params.yaml")),
+        unit=params.evaluate.unit,
+        bootstrap=params.evaluate.bootstrap,
+        min_positives=params.evaluate.min_positives,
+        seed=params.seed,
+    )
+    print(verdict(results.evaluation["comparison"], "best_base"))
+
+
+if __name__ == "__main__":
+    run("evaluate", main)

@@ -1,0 +1,25 @@
+"""Live curves: DVCLive writes them while a training runs, for its terminal, editor and Studio views."""
+
+import os
+from collections.abc import Iterable, Iterator
+
+from dvclive import Live
+
+from diagxnet.training.loop import Epoch
+
+
+def live(name: str, epochs: Iterable[Epoch]) -> Iterator[Epoch]:
+    """Passes `epochs` on and logs each to dvclive/NAME, from the first process of several.
+
+    The folder is no output of the pipeline (its rows carry times); models/NAME/training_history.json is.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield from epochs
+        return
+    with Live(f"dvclive/{name}", save_dvc_exp=False, dvcyaml=None) as board:
+        for epoch in epochs:
+            for metric, value in epoch.record.items():
+                if metric != "epoch" and value is not None:
+                    board.log_metric(metric, value)
+            board.next_step()
+            yield epoch

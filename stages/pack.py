@@ -1,0 +1,25 @@
+"""Decodes every image once into data/packed."""
+
+from pathlib import Path
+
+from diagxnet.data.packed import pack
+from diagxnet.files import read_json
+from diagxnet.params.checked import read_params
+from diagxnet.params.data import DataParams
+from stages.running import run
+
+
+def main() -> dict[str, float]:
+    data = read_params(data=DataParams).data
+    return pack(
+        Path(data.root),
+        read_json("data/inventory.json"),
+        Path("data/packed"),
+        size=data.image_size,
+        bad_images=data.bad_images,
+        work=Path(".resume/pack"),
+    )
+
+
+if __name__ == "__main__":
+    run("pack", main)

@@ -1,0 +1,30 @@
+"""Splits patients, turns labels into targets and masks, and prints the audit table."""
+
+from pathlib import Path
+
+from diagxnet.data.packed import release
+from diagxnet.data.prepared import audit_table, prepare
+from diagxnet.params.checked import read_params
+from diagxnet.params.data import DataParams
+from stages.running import run
+
+
+def main() -> None:
+    data = read_params(data=DataParams).data
+    release(Path(".resume/pack"))  # data/packed is on DVC's record now
+    summary = prepare(
+        Path(data.root),
+        Path("data/packed"),
+        Path("data/prepared"),
+        views=data.views,
+        uncertain=data.uncertain.model_dump(),
+        blank=data.blank,
+        split_seed=data.split_seed,
+        max_patients=data.max_patients,
+        shares=data.shares.model_dump(),
+    )
+    print(audit_table(summary))
+
+
+if __name__ == "__main__":
+    run("prepare", main)

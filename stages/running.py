@@ -1,0 +1,45 @@
+"""What every stage does around its work: errors as one line, time and memory on record."""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from diagxnet.errors import InputError
+from diagxnet.files import write_json
+
+INTERRUPTED = 130
+
+
+def run(name: str, main: Callable[[], dict[str, float] | None], *, timed: bool = True) -> None:
+    """Runs a stage's `main` and, where `timed`, writes `metrics/timing/NAME.json`: seconds, peak memory, `main`'s own.
+
+    Bad input ends in its message alone, with status 1; DIAGXNET_DEBUG=1 adds the traceback. A defect of ours keeps it.
+    """
+    started = time.perf_counter()
+    try:
+        extra = main() or {}
+    except InputError as error:
+        if os.environ.get("DIAGXNET_DEBUG") == "1":
+            raise
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    if timed and os.environ.get("RANK", "0") == "0":
+        seconds = round(time.perf_counter() - started, 2)
+        write_json(Path("metrics/timing") / f"{name}.json", {"seconds": seconds, **peak_memory(), **extra})
+
+
+def peak_memory() -> dict[str, float]:
+    """Peak resident memory of this process in MiB, where the platform tells (not on Windows)."""
+    if platform.system() == "Windows":
+        return {}
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kibibytes = peak / 1024 if platform.system() == "Darwin" else peak
+    return {"peak_memory_mib": round(kibibytes / 1024, 1)}

@@ -1,0 +1,25 @@
+"""Runs each base model once over each image of stack, val and test; reads no labels."""
+
+from pathlib import Path
+
+from diagxnet.params.checked import read_params
+from diagxnet.params.stack import StackParams
+from diagxnet.params.train import TrainParams
+from diagxnet.training.features import stack_features
+from stages.running import run
+
+
+def main() -> dict[str, float]:
+    params = read_params(train=TrainParams, stack=StackParams)
+    return stack_features(
+        Path("models"),
+        Path("data/packed"),
+        Path("data/prepared"),
+        Path("data/stacked"),
+        precision=params.train.precision,
+        batch_size=params.stack.batch_size,
+    )
+
+
+if __name__ == "__main__":
+    run("stack_features", main)

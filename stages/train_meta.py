@@ -1,0 +1,35 @@
+"""Trains the meta-learner on the stack split's logits into models/meta."""
+
+from pathlib import Path
+
+from diagxnet.files import read_json, write_json
+from diagxnet.params.checked import read_params
+from diagxnet.params.meta import MetaParams
+from diagxnet.params.seed import Seed
+from diagxnet.params.train import TrainParams
+from diagxnet.training.history import figures, timing
+from diagxnet.training.loop import Recipe
+from diagxnet.training.meta import train_meta
+from stages.live import live
+from stages.running import run
+
+OPTIONS = ("hidden_dim", "dropout", "init")
+SHARED = ("optimizer", "weight_decay", "loss", "label_smoothing", "class_weights", "max_class_weight")
+SHARED += ("max_grad_norm", "min_delta")
+
+
+def main() -> dict[str, float]:
+    params = read_params(seed=Seed, train=TrainParams, meta=MetaParams)
+    own, shared = params.meta.model_dump(), params.train.model_dump(include=set(SHARED))
+    arch, options = own.pop("arch"), {key: own.pop(key) for key in OPTIONS}
+    recipe = Recipe(**shared, **own, accumulation_steps=1, num_workers=0, seed=params.seed)
+    folders = {"stacked": Path("data/stacked"), "prepared": Path("data/prepared"), "folder": Path("models/meta")}
+    training = train_meta(recipe, arch=arch, options=options, resume=Path(".resume/meta"), **folders)
+    epochs = list(live("meta", training))
+    history = read_json("models/meta/training_history.json")
+    write_json("metrics/meta.json", figures(history))
+    return timing(epochs, history["train_images"])
+
+
+if __name__ == "__main__":
+    run("train_meta", main)

@@ -1,0 +1,22 @@
+"""What the tests share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+NIH = ROOT.parent / "shared" / "data" / "nih-cxr-1k"
+
+
+@pytest.fixture
+def nih() -> Path:
+    """The folder of 1,000 real NIH radiographs in CheXpert's layout."""
+    if not NIH.is_dir():
+        pytest.skip("the NIH radiographs are not on this machine")
+    return NIH
+
+
+@pytest.fixture(autouse=True)
+def _same_start() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,99 @@
+"""The gradients of a first update of `fit`, on a small ViT in float64 with unequal masks; runs in several processes.
+
+torchrun --standalone --nproc_per_node 2 -m tests.gradients FOLDER BATCH_SIZE STEPS COUNT...
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+
+from diagxnet.progress import Progress
+from diagxnet.training.loop import Examples, Recipe, fit
+from diagxnet.training.precision import create_accelerator
+from diagxnet.training.resume import ResumeState
+from diagxnet.training.sources import ArraySource
+
+RECIPE = Recipe(
+    epochs=3,
+    lr=0.05,
+    batch_size=4,
+    scheduler="plateau",
+    plateau_factor=0.5,
+    plateau_patience=1,
+    warmup=0.1,
+    patience=None,
+    accumulation_steps=2,
+    optimizer="adamw",
+    weight_decay=0.0,
+    loss="bce",
+    label_smoothing=0.1,
+    class_weights="none",
+    max_class_weight=10.0,
+    max_grad_norm=None,
+    min_delta=0.001,
+    num_workers=0,
+    seed=3,
+)
+
+
+class Taken(Exception):  # noqa: N818 - the way out of fit, no error
+    """The first update was reached."""
+
+
+def small_vit() -> torch.nn.Module:
+    torch.manual_seed(2)
+    network = timm.create_model(
+        "vit_tiny_patch16_224", img_size=16, patch_size=8, in_chans=1, num_classes=3, depth=2, embed_dim=24, num_heads=2
+    )
+    return network.double()
+
+
+def unequal_examples(count: int) -> Examples:
+    """Examples whose micro-batches know few labels or many, so that a mean of means would be another number."""
+    rng = np.random.default_rng(5)
+    mask = rng.random((count, 3)) < np.linspace(0.1, 1, count)[:, None]
+    targets = rng.integers(0, 2, (count, 3)).astype(np.float64)
+    return Examples(ArraySource(torch.from_numpy(rng.normal(size=(count, 1, 16, 16)))), targets, mask)
+
+
+def first_gradients(folder: Path, batch_size: int, steps: int, count: int) -> dict[str, np.ndarray]:
+    """The gradients that the optimizer is given in its first update, by parameter name."""
+    model, train, taken = small_vit(), unequal_examples(count), {}
+
+    class Stopping(torch.optim.AdamW):
+        def step(self, closure=None):
+            taken.update({name: parameter.grad.numpy().copy() for name, parameter in model.named_parameters()})
+            raise Taken
+
+    original, torch.optim.AdamW.step = torch.optim.AdamW.step, Stopping.step
+    recipe = Recipe(**{**vars(RECIPE), "batch_size": batch_size, "accumulation_steps": steps})
+    accelerator = create_accelerator("fp32")
+    try:
+        with Progress(1, "gradients", shown=False) as progress:
+            list(
+                fit(
+                    model,
+                    train,
+                    train,
+                    recipe,
+                    accelerator=accelerator,
+                    state=ResumeState(folder / "state", "mark"),
+                    progress=progress,
+                )
+            )
+    except Taken:
+        pass
+    finally:
+        torch.optim.AdamW.step = original
+    return taken
+
+
+if __name__ == "__main__":
+    folder, batch_size, steps = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    for count in map(int, sys.argv[4:]):
+        gradients = first_gradients(folder, batch_size, steps, count)
+        if torch.distributed.get_rank() == 0:
+            np.savez(folder / f"{count}.npz", processes=torch.distributed.get_world_size(), **gradients)

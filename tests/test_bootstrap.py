@@ -1,0 +1,164 @@
+"""The bootstrap draws patients, and each resample's metrics are scikit-learn's on the rows it drew."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from diagxnet.evaluation import bootstrap
+from diagxnet.evaluation.bootstrap import draw_counts, resample
+from diagxnet.evaluation.intervals import difference_interval, effective_size, proportion_interval
+from diagxnet.evaluation.uncertainty import Estimate, compare, estimate, mean_resamples, rarer_patients, with_intervals
+from tests.workspace import make_scored
+
+RESAMPLES = 8
+
+
+def _case(seed: int, rows: int, levels: int, patients: int) -> tuple[np.ndarray, ...]:
+    """Scores on few levels (many ties), targets, mask, patients."""
+    generator = np.random.default_rng(seed)
+    scores = generator.integers(0, levels, (2, rows, 3)).astype(float)
+    targets, mask = generator.random((rows, 3)) < 0.4, generator.random((rows, 3)) < 0.9
+    return scores, targets, mask, generator.integers(0, patients, rows)
+
+
+def _weights(patients: np.ndarray, seed: int) -> np.ndarray:
+    """[rows, resamples] of what `resample` draws."""
+    codes = np.unique(patients, return_inverse=True)[1]
+    return np.concatenate(list(draw_counts(codes.max() + 1, RESAMPLES, seed, block=RESAMPLES)), axis=1)[codes]
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 12), st.integers(1, 20))
+def test_every_resample_agrees_with_scikit_learn_ties_and_one_class_included(seed, rows, levels, patients):
+    scores, targets, mask, owners = _case(seed, rows, levels, patients)
+    drawn = resample(scores, targets, mask, owners, resamples=RESAMPLES, seed=seed)
+    weights = _weights(owners, seed)
+    for (model, finding, number), value in np.ndenumerate(drawn.auroc):
+        repeated = np.repeat(np.arange(rows), np.where(mask[:, finding], weights[:, number], 0))
+        truth, own = targets[repeated, finding], scores[model, repeated, finding]
+        if len(set(truth.tolist())) < 2:
+            assert np.isnan(value)
+            assert np.isnan(drawn.auprc[model, finding, number])
+        else:
+            assert value == pytest.approx(roc_auc_score(truth, own), abs=1e-12)
+            expected = average_precision_score(truth, own)
+            assert drawn.auprc[model, finding, number] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_resample_draws_as_many_patients_as_there_are_with_replacement():
+    counts = np.concatenate(list(draw_counts(50, 200, 0, block=7)), axis=1)
+    assert counts.shape == (50, 200)
+    assert (counts.sum(axis=0) == 50).all()
+    assert counts.max() > 1
+    assert counts.mean(axis=1).std() < 0.15
+
+
+def test_rows_of_a_patient_are_drawn_together():
+    # one patient has both positives: they come and go together, so AUROC is never that of one of them alone
+    scores = np.array([3.0, 0.0, 2.0, 1.0]).reshape(1, 4, 1)
+    targets = np.array([True, True, False, False]).reshape(4, 1)
+    drawn = resample(scores, targets, np.ones((4, 1), bool), np.array([0, 0, 1, 2]), resamples=200, seed=0)
+    values = drawn.auroc[~np.isnan(drawn.auroc)]
+    assert set(values.tolist()) == {0.5}
+
+
+def test_the_size_of_a_block_changes_no_bit(monkeypatch):
+    case = _case(3, 60, 20, 25)
+    whole = resample(*case, resamples=40, seed=1)
+    monkeypatch.setattr(bootstrap, "BLOCK_BYTES", 60 * 4 * 3)
+    parts = resample(*case, resamples=40, seed=1)
+    assert whole.auroc.tobytes() == parts.auroc.tobytes()
+    assert whole.auprc.tobytes() == parts.auprc.tobytes()
+
+
+def test_seeds_decide_the_resamples():
+    case = _case(3, 60, 20, 25)
+    first, again, other = (resample(*case, resamples=20, seed=seed).auroc for seed in (1, 1, 2))
+    assert first.tobytes() == again.tobytes()
+    assert first.tobytes() != other.tobytes()
+
+
+def test_constant_scores_are_chance_in_every_resample():
+    drawn = resample(
+        np.zeros((1, 40, 1)), *(_case(0, 40, 5, 40)[i][:, :1] for i in (1, 2)), np.arange(40), resamples=50, seed=0
+    )
+    assert set(drawn.auroc[~np.isnan(drawn.auroc)].tolist()) == {0.5}
+
+
+def test_a_single_patient_gives_an_interval_that_knows_nothing():
+    scored = make_scored(units=12, patients=1)
+    result = with_intervals(estimate(scored, resamples=20, seed=0)["ensemble"]["auroc"])
+    assert result["ci"]["per_finding"]["edema"] == {"lower": 0.0, "upper": 1.0}
+    assert result["ci"]["macro"] == {"lower": 0.0, "upper": 1.0}
+
+
+def test_an_interval_holds_its_value_and_stays_between_0_and_1():
+    result = with_intervals(estimate(make_scored(units=40, skill=4), resamples=200, seed=0)["ensemble"]["auroc"])
+    for key, value in result["per_finding"].items():
+        interval = result["ci"]["per_finding"][key]
+        assert 0 <= interval["lower"] <= value <= interval["upper"] <= 1
+
+
+def test_a_perfect_auroc_has_the_interval_of_clopper_and_pearson():
+    interval = proportion_interval(1.0, np.ones(100), 10)
+    assert interval == {"lower": pytest.approx(0.025 ** (1 / 10)), "upper": 1.0}
+    assert proportion_interval(0.0, np.zeros(100), 10) == {"lower": 0.0, "upper": pytest.approx(1 - 0.025 ** (1 / 10))}
+
+
+def test_fewer_patients_of_the_rarer_class_widen_an_interval():
+    resamples = np.random.default_rng(0).normal(0.8, 0.05, 1000)
+    widths = [
+        interval["upper"] - interval["lower"]
+        for interval in (proportion_interval(0.8, resamples, size) for size in (3, 10, 1000))
+    ]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_with_many_patients_the_interval_is_the_normal_one_on_the_logit_scale():
+    resamples = np.random.default_rng(0).normal(0.8, 0.05, 1000)
+    half = 1.959964 * resamples.std(ddof=1) / (0.8 * 0.2)
+    expected = 1 / (1 + np.exp(-(np.log(4) - half)))
+    assert proportion_interval(0.8, resamples, 1e7)["lower"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_difference_over_two_patients_has_students_quantile_of_one_degree_and_the_factor_of_two():
+    interval = difference_interval(0.0, np.array([-0.001, 0.001]), 2)
+    expected = 12.706205 * np.sqrt(2e-6) * np.sqrt(2)
+    assert interval == {"lower": pytest.approx(-expected), "upper": pytest.approx(expected)}
+
+
+def test_a_mean_of_equal_findings_has_their_degrees_of_freedom_added_up():
+    assert effective_size(np.full(4, 0.1), np.full(4, 11)) == pytest.approx(4 * 10 + 1)
+
+
+def test_the_rarer_class_is_counted_in_patients_not_images():
+    scored = make_scored(units=40, patients=4)
+    assert max(rarer_patients(scored).values()) <= 4
+
+
+def test_a_model_compared_with_itself_differs_by_exactly_nothing():
+    own = estimate(make_scored(), resamples=50, seed=0)["ensemble"]["auroc"]
+    result = compare(own, own)
+    assert result["macro"] == {"difference": 0.0, "ci": {"lower": 0.0, "upper": 0.0}, "share_ahead": 0.0}
+
+
+def test_a_paired_difference_is_narrower_than_the_two_intervals_together():
+    scored = make_scored(units=60)
+    scored.logits[0] = scored.logits[3] + 0.1 * np.random.default_rng(0).normal(size=scored.logits[0].shape)
+    estimates = estimate(scored, resamples=300, seed=0)
+    paired = compare(estimates["ensemble"]["auroc"], estimates["densenet"]["auroc"])["macro"]["ci"]
+    single = with_intervals(estimates["ensemble"]["auroc"])["ci"]["macro"]
+    assert paired["upper"] - paired["lower"] < 0.5 * (single["upper"] - single["lower"])
+
+
+def test_a_finding_missing_from_a_resample_keeps_its_place_in_the_mean():
+    own = Estimate(
+        {"edema": 0.9, "fracture": 0.1}, {"edema": np.array([0.8, 0.8]), "fracture": np.array([0.2, np.nan])}, {}
+    )
+    assert mean_resamples(own, ["edema", "fracture"]) == pytest.approx([0.5, 0.45])
+
+
+def test_a_difference_that_nothing_is_known_of_spans_everything():
+    assert difference_interval(0.1, np.array([0.1]), 1) == {"lower": -1.0, "upper": 1.0}

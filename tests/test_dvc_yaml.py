@@ -1,0 +1,139 @@
+"""dvc.yaml says exactly what each stage's code is, and which params it reads: no more, no less."""
+
+import ast
+import re
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES = PIPELINE["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+PACKAGES = ("diagxnet", "stages")
+IDENTIFIED_BY_CONTENT = {"data.root"}
+"""Params that a stage reads and does not list: data/inventory.json holds what is at data.root, so that the same data
+under another path (absolute, for queued experiments) decodes and trains nothing again."""
+
+
+def modules_of(file: str) -> set[str]:
+    """The files of this repository that `file` imports, itself and through others, without empty ones."""
+    found, waiting = set(), [file]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found.add(file)
+        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                path = name.replace(".", "/") + ".py"
+                if name.startswith(PACKAGES) and (ROOT / path).is_file():
+                    waiting.append(path)
+    return found
+
+
+def _leaves(value, prefix=""):
+    if not isinstance(value, dict):
+        return {prefix}
+    return {leaf for key, child in value.items() for leaf in _leaves(child, f"{prefix}.{key}" if prefix else key)}
+
+
+def params_read(name: str) -> set[str]:
+    """Leaves of params.yaml that a stage reads, from its sources: sections given to read_params, attributes taken."""
+    files = [file for file in modules_of(f"stages/{name}.py") if file.startswith("stages/")]
+    text = "\n".join((ROOT / file).read_text(encoding="utf-8") for file in sorted(files))
+    if "read_yaml(" in text or "read_all(" in text:
+        return _leaves(PARAMS)
+    sections = set(re.findall(r"\b(\w+)=\w*(?:Params|Seed)\b", text))
+    sections |= {name.removeprefix("train_")} & {"densenet", "vit"}
+    read = set()
+    for section in sections:
+        leaves = _leaves(PARAMS[section], section)
+        taken = set(re.findall(rf"\b{section}\.(\w+)", text)) - {"model_dump"}
+        whole = re.search(rf"\b{section}\.model_dump\(\)|\b{section}\b, params\.{section}\b", text)
+        whole = whole or section == "seed" or not taken
+        read |= {leaf for leaf in leaves if whole or leaf.split(".")[1] in taken}
+    if "train" in sections and (names := re.findall(r'"(\w+)"', "".join(re.findall(r"SHARED \+?= \((.*)\)", text)))):
+        read = {leaf for leaf in read if not leaf.startswith("train.")} | {f"train.{leaf}" for leaf in names}
+    return read - IDENTIFIED_BY_CONTENT
+
+
+def params_listed(name: str) -> set[str]:
+    listed = set()
+    for entry in STAGES[name].get("params", []):
+        if entry == {"params.yaml": None}:
+            return _leaves(PARAMS)
+        value = PARAMS
+        for part in entry.split("."):
+            value = value[part]
+        listed |= _leaves(value, entry)
+    return listed
+
+
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_the_code_that_a_stage_depends_on_is_exactly_what_it_imports(name):
+    listed = {dep for dep in STAGES[name]["deps"] if dep.endswith(".py")}
+    assert listed == modules_of(f"stages/{name}.py")
+
+
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_the_params_of_a_stage_are_exactly_those_it_reads(name):
+    assert params_listed(name) == params_read(name)
+
+
+def test_inventory_checks_all_of_params_yaml_on_every_run():
+    assert params_read("inventory") == _leaves(PARAMS)
+    assert STAGES["inventory"]["always_changed"] is True
+
+
+def test_only_evaluate_reads_test_labels():
+    readers = {name for name, stage in STAGES.items() if "data/prepared/labels_test.npz" in stage["deps"]}
+    assert readers == {"evaluate"}
+    whole = {name for name, stage in STAGES.items() if "data/prepared" in stage["deps"]}
+    assert not whole
+
+
+def test_stack_features_reads_no_labels():
+    assert not [dep for dep in STAGES["stack_features"]["deps"] if dep.startswith("data/") and "labels" in dep]
+
+
+def test_commands_need_no_shell():
+    for name, stage in STAGES.items():
+        assert stage["cmd"] in (f"python -m stages.{name}", f"${{launch}} -m stages.{name}")
+
+
+def test_only_stages_know_dvc_and_the_library_reads_no_params_file():
+    for file in sorted((ROOT / "diagxnet").rglob("*.py")):
+        imported = {
+            (node.module or "").split(".")[0] if isinstance(node, ast.ImportFrom) else alias.name.split(".")[0]
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        assert not imported & {"dvc", "dvclive", "stages"}, file
+
+
+def test_imports_flow_one_way():
+    order = ("data", "models", "training", "evaluation")
+    for position, part in enumerate(order):
+        for file in sorted((ROOT / "diagxnet" / part).rglob("*.py")):
+            text = file.read_text(encoding="utf-8")
+            for later in order[position + 1 :]:
+                assert not re.search(rf"^(from|import) diagxnet\.{later}\b", text, re.M), (file, later)
+
+
+def test_every_init_file_is_empty():
+    for file in [*(ROOT / "diagxnet").rglob("__init__.py"), *(ROOT / "stages").rglob("__init__.py")]:
+        assert not file.read_text(encoding="utf-8").strip(), file
+
+
+def test_stages_are_short():
+    for file in (ROOT / "stages").glob("*.py"):
+        if file.stem in STAGES:
+            assert len(file.read_text(encoding="utf-8").splitlines()) <= 60, file

@@ -1,0 +1,288 @@
+"""The whole evaluation on drawn outputs of the other stages: what it writes, and that only the models change it."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diagxnet.errors import InputError
+from diagxnet.evaluation.comparison import best_base, comparison, standing, verdict
+from diagxnet.evaluation.curves import POINTS, write_curves
+from diagxnet.evaluation.evaluate import evaluate
+from diagxnet.evaluation.history import history_figures, indicators
+from diagxnet.evaluation.results import Results, measure, summary
+from diagxnet.evaluation.scored import MODELS, Scored, read_scored
+from diagxnet.evaluation.subgroups import subgroups
+from diagxnet.evaluation.uncertainty import estimate
+from diagxnet.files import read_json
+from diagxnet.findings import KEYS
+from tests.workspace import make_scored, make_workspace
+
+PARAMS = {
+    "data": {"root": "data/demo", "image_size": 32},
+    "densenet": {"pretrained": False},
+    "vit": {"pretrained": False},
+    "meta": {"arch": "mlp", "hidden_dim": 8, "init": "average"},
+}
+SIZES = {"unit": "image", "studies": 75, "dropped": 1, "bootstrap": 60, "min_positives": 10, "seed": 0}
+SUMMARY_ROWS = 40
+BYTES = 500_000
+
+
+def run(root: Path, model_seed: int = 0, unit: str = "image") -> Results:
+    make_workspace(root, model_seed)
+    return evaluate(
+        data=root / "data",
+        models=root / "models",
+        metrics=root / "metrics",
+        plots=root / "plots",
+        params=PARAMS,
+        unit=unit,
+        bootstrap=60,
+        min_positives=10,
+        seed=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
+    root = tmp_path_factory.mktemp("evaluated")
+    return root, run(root)
+
+
+def leaves(value: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {name: leaf for key, child in value.items() for name, leaf in leaves(child, f"{prefix}.{key}").items()}
+
+
+def written(root: Path) -> dict[str, bytes]:
+    files = (path for folder in ("metrics", "models", "plots") for path in (root / folder).rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+def test_equal_inputs_give_equal_bytes(done, tmp_path):
+    run(tmp_path)
+    ours, theirs = written(done[0]), written(tmp_path)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+def test_the_keys_of_the_metrics_depend_on_the_data_and_not_on_the_models(done, tmp_path):
+    make_workspace(tmp_path, model_seed=7)
+    val, test = (read_scored(tmp_path / "data", tmp_path / "models", split, "image") for split in ("val", "test"))
+    other = measure(val, test, done[1].histories, **SIZES).evaluation
+    ours, theirs = leaves(done[1].evaluation), leaves(other)
+    assert ours.keys() == theirs.keys()
+    assert ours != theirs
+    assert leaves(summary(other, {})).keys() == leaves(summary(done[1].evaluation, {})).keys()
+
+
+def test_every_metric_is_a_plain_finite_number_or_a_word(done):
+    for name, value in leaves(read_json(done[0] / "metrics/evaluation.json")).items():
+        assert isinstance(value, int | float | str) or value == {}, name
+        assert isinstance(value, str | dict) or math.isfinite(value), name
+
+
+def test_the_summary_has_at_most_forty_rows_of_numbers(done):
+    rows = leaves(read_json(done[0] / "metrics/summary.json"))
+    assert len(rows) <= SUMMARY_ROWS
+    assert all(isinstance(value, int | float) for value in rows.values())
+    assert rows[".training_seconds.total"] == 6.0
+
+
+def test_a_finding_with_one_class_has_no_key_and_is_counted(done):
+    evaluation = read_json(done[0] / "metrics/evaluation.json")
+    for model in MODELS:
+        for metric in ("auroc", "auprc", "brier", "ece"):
+            assert "fracture" not in evaluation[model][metric]["per_finding"]
+    assert evaluation["one_class"]["test"].keys() == {"fracture"}
+    assert evaluation["one_class"]["test"]["fracture"]["positives"] == 0
+    assert evaluation["one_class"]["val"].keys() == {"fracture", "pleural_other"}
+    assert evaluation["counts"]["findings_scored"] == 13
+
+
+def test_findings_with_few_positives_are_flagged(done):
+    evaluation = read_json(done[0] / "metrics/evaluation.json")
+    assert "lung_lesion" in evaluation["few"]
+    assert evaluation["counts"]["findings_flagged"] == len(evaluation["few"])
+
+
+def test_a_finding_without_threshold_has_auroc_and_no_sensitivity(done):
+    ensemble = read_json(done[0] / "metrics/evaluation.json")["ensemble"]
+    assert "pleural_other" in ensemble["auroc"]["per_finding"]
+    assert "pleural_other" not in ensemble["youden"]["sensitivity"]["per_finding"]
+
+
+def test_the_average_is_the_plain_mean_and_the_ensemble_the_meta_learner(done):
+    test = done[1].test
+    assert test.logits[2] == pytest.approx(test.logits[:2].mean(axis=0), abs=1e-6)
+    assert not np.allclose(test.logits[3], test.logits[2])
+
+
+def test_studies_are_scored_where_asked(tmp_path):
+    make_workspace(tmp_path)
+    images, studies = (read_scored(tmp_path / "data", tmp_path / "models", "test", unit) for unit in ("image", "study"))
+    assert len(studies.names) == len(images.names) / 2
+    assert studies.logits[:, 0] == pytest.approx(images.logits[:, :2].mean(axis=1))
+
+
+def test_unknown_age_and_sex_are_groups_of_their_own(done):
+    groups = done[1].test.groups
+    assert set(groups["sex"]) == {"female", "male", "unknown"}
+    assert set(groups["age"]) == {"under_40", "40_to_59", "60_to_79", "80_and_over", "unknown"}
+    assert set(groups["view"]) == {"frontal_ap", "frontal_pa", "lateral"}
+
+
+def test_groups_too_small_are_named_and_not_scored(done):
+    evaluation = done[1].evaluation
+    assert "unknown" not in evaluation["ensemble"]["subgroups"]["sex"]
+    assert evaluation["subgroups_too_small"]["sex"]["unknown"]["scored"] == 0
+    assert "lung_lesion" in evaluation["subgroups_too_small"]["sex"]["female"]["findings"]
+
+
+def test_a_subgroups_auroc_is_that_of_its_units():
+    scored = make_scored(units=200)
+    whole = estimate(scored, resamples=20, seed=0)
+    entry = subgroups(scored, whole, min_positives=5, resamples=20, seed=0)[0]["ensemble"]["sex"]["female"]
+    female = estimate(scored.subset(scored.groups["sex"] == "female"), resamples=20, seed=0)["ensemble"]["auroc"]
+    assert entry["auroc"]["per_finding"] == female.values
+    assert entry["everyone"] == pytest.approx(np.mean(list(whole["ensemble"]["auroc"].values.values())))
+
+
+def test_the_best_base_model_is_chosen_on_val_and_the_first_of_equals():
+    assert best_base({"densenet": 0.7, "vit": 0.8, "ensemble": 0.9}) == "vit"
+    assert best_base({"densenet": 0.8, "vit": 0.8}) == "densenet"
+    assert best_base({}) == "densenet"
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "word"), [(0.01, 0.02, "better"), (-0.02, -0.01, "worse"), (-0.01, 0.01, "not distinguishable")]
+)
+def test_the_verdict_says_what_the_interval_says(lower, upper, word):
+    difference = {"difference": (lower + upper) / 2, "ci": {"lower": lower, "upper": upper}, "share_ahead": 0.5}
+    compared = {"best_base": "vit", "ensemble_minus_best_base": {"auroc": {"macro": difference}}}
+    assert standing(difference) == word
+    assert word in verdict(compared, "best_base")
+    assert "ViT" in verdict(compared, "best_base")
+
+
+def test_an_ensemble_equal_to_the_average_is_not_distinguishable_from_it():
+    scored = make_scored()
+    scored.logits[3] = scored.logits[2]
+    result = comparison(estimate(scored, resamples=50, seed=0), "densenet")
+    assert result["ensemble_minus_average"]["verdict"] == "not distinguishable"
+    assert result["ensemble_minus_average"]["auroc"]["macro"]["share_ahead"] == 0.0
+
+
+def _history(train: list[float], val: list[float]) -> dict:
+    epochs = [{"epoch": e + 1, "train_loss": t, "val_loss": v} for e, (t, v) in enumerate(zip(train, val, strict=True))]
+    return {"best_epoch": int(np.argmin(val)) + 1, "epochs": epochs}
+
+
+def test_the_gap_is_val_minus_training_loss_at_the_best_epoch():
+    own = history_figures(_history([0.8, 0.6, 0.3], [0.9, 0.7, 0.75]))
+    assert own["gap"] == pytest.approx(0.1)
+    assert own["falling_share"] == 1.0
+
+
+def test_the_indicators_are_met_by_a_good_run_and_not_by_a_bad_one():
+    ahead = {"auroc": {"macro": {"difference": 0.01}}}
+    behind = {"auroc": {"macro": {"difference": 0.0}}}
+    good = {
+        "ensemble_minus_densenet": ahead,
+        "ensemble_minus_vit": ahead,
+        "findings_better": 10,
+        "findings_compared": 14,
+    }
+    bad = {
+        "ensemble_minus_densenet": behind,
+        "ensemble_minus_vit": behind,
+        "findings_better": 9,
+        "findings_compared": 14,
+    }
+    falling = {"densenet": history_figures(_history([0.8, 0.6], [0.85, 0.65]))}
+    rising = {"densenet": history_figures(_history([0.6, 0.8], [0.75, 0.95]))}
+    assert all(row["met"] for row in indicators(falling, good))
+    assert not any(row["met"] for row in indicators(rising, bad))
+
+
+def test_test_without_any_scorable_finding_is_refused():
+    scored = make_scored(units=10)
+    nothing = Scored(
+        scored.logits, np.zeros_like(scored.targets), scored.mask, scored.patients, scored.groups, scored.names
+    )
+    with pytest.raises(InputError, match="no finding has both"):
+        measure(scored, nothing, {}, **SIZES)
+
+
+def test_a_missing_timing_file_names_the_stage_to_run_again(tmp_path):
+    make_workspace(tmp_path)
+    (tmp_path / "metrics/timing/train_vit.json").unlink()
+    with pytest.raises(InputError, match="dvc repro -f train_vit"):
+        evaluate(
+            data=tmp_path / "data", models=tmp_path / "models", metrics=tmp_path / "metrics", plots=tmp_path / "plots",
+            params=PARAMS, unit="image", bootstrap=10, min_positives=10, seed=0,
+        )  # fmt: skip
+
+
+def test_every_plot_file_is_a_small_list_of_flat_records_with_equal_keys(done):
+    files = sorted((done[0] / "plots/data").rglob("*.json"))
+    assert {file.parent.name for file in files} == {
+        "learning_curves", "roc", "precision_recall", "reliability", "auroc", "histogram", "confusion",
+    }  # fmt: skip
+    for file in files:
+        records = read_json(file)
+        assert records, file
+        assert len({tuple(record) for record in records}) == 1
+        assert all(isinstance(value, int | float | str) for record in records for value in record.values())
+        assert file.stat().st_size < BYTES
+
+
+def test_a_decimated_roc_has_the_area_of_the_whole(done):
+    root, results = done
+    for key, expected in results.evaluation["ensemble"]["auroc"]["per_finding"].items():
+        records = read_json(root / f"plots/data/roc/{key}.json")
+        rates = [record["false_positive_rate"] for record in records]
+        area = np.trapezoid([record["ensemble"] for record in records], rates)
+        assert area == pytest.approx(expected, abs=1 / POINTS)
+        assert (records[0]["ensemble"], records[-1]["ensemble"]) == (0, 1)
+
+
+def test_the_stairs_of_precision_and_recall_have_the_area_of_average_precision(done):
+    root, results = done
+    for key, expected in results.evaluation["ensemble"]["auprc"]["per_finding"].items():
+        records = read_json(root / f"plots/data/precision_recall/{key}.json")
+        area = np.trapezoid([record["ensemble"] for record in records], [record["recall"] for record in records])
+        assert area == pytest.approx(expected, abs=1e-5)
+
+
+def test_plot_files_of_findings_that_lost_a_class_are_removed(done, tmp_path):
+    stale = tmp_path / "roc/fracture.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("[]", encoding="utf-8")
+    write_curves(tmp_path, done[1])
+    assert not stale.exists()
+    assert (tmp_path / "roc/edema.json").exists()
+
+
+def test_the_model_card_has_the_fields_of_mitchell_et_al(done):
+    card = (done[0] / "models/MODEL_CARD.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", card, re.M)
+    assert headings[:9] == [
+        "Model details", "Intended use", "Factors", "Metrics", "Evaluation data", "Training data",
+        "Quantitative analyses", "Ethical considerations", "Caveats and recommendations",
+    ]  # fmt: skip
+    value = read_json(done[0] / "metrics/evaluation.json")["ensemble"]["auroc"]["macro"]
+    assert f"{value:.3f} (" in card
+    assert "Fracture (0 positive" in card
+
+
+def test_calibration_json_holds_every_model_and_finding_in_order(done):
+    content = read_json(done[0] / "models/calibration.json")
+    assert content["findings"] == list(KEYS)
+    assert list(content["models"]) == list(MODELS)
+    assert all(list(findings) == list(KEYS) for findings in content["models"].values())
+    assert content["models"]["ensemble"]["fracture"]["thresholds"] is None

@@ -1,0 +1,100 @@
+"""stack_features: frozen base models, each run once per image, and rows that say which image a logit is of."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from diagxnet.data.stacked import read_stacked, same_rows
+from diagxnet.errors import InputError
+from diagxnet.findings import FINDINGS
+from diagxnet.models.base import base_config, create_base, from_config
+from diagxnet.models.checkpoint import load_model, save_model
+from diagxnet.training import features
+from diagxnet.training.features import batch_statistics, stack_features
+
+SIZE = 32
+NETWORKS = {"densenet": ("densenet121", None), "vit": ("vit_tiny_patch16_224", 16)}
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """Folders as the stages before leave them: 9 images of three splits and two base models with random weights."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "packed").mkdir()
+    np.save(tmp_path / "packed" / "images.npy", rng.integers(0, 256, (9, SIZE, SIZE), dtype=np.uint8))
+    splits = ["stack", "val", "test"] * 3
+    table = pd.DataFrame({"row": range(9), "split": splits, "patient": [f"p{row}" for row in range(9)]})
+    monkeypatch.setattr(features, "read_manifest", lambda folder: table)
+    for name, (arch, patch_size) in NETWORKS.items():
+        torch.manual_seed(1)
+        model = create_base(arch, image_size=SIZE, patch_size=patch_size, dropout=0.5)
+        config = base_config(arch, image_size=SIZE, pretrained=False, dropout=0.5, patch_size=patch_size)
+        save_model(tmp_path / "models" / name, model, config, {})
+    return tmp_path
+
+
+def _stack(folder, out="stacked"):
+    stack_features(
+        folder / "models", folder / "packed", folder / "prepared", folder / out, precision="fp32", batch_size=2
+    )
+    return {split: read_stacked(folder / out, split) for split in ("stack", "val", "test")}
+
+
+def test_each_logit_is_the_models_in_evaluation_mode_for_the_row_beside_it(finished):
+    stacked = _stack(finished)
+    images = np.load(finished / "packed" / "images.npy")
+    for split, offset in (("stack", 0), ("val", 1), ("test", 2)):
+        rows, logits = stacked[split]
+        assert rows.tolist() == [offset, offset + 3, offset + 6]
+        assert logits.shape == (3, 2, len(FINDINGS))
+        for position, name in enumerate(NETWORKS):
+            model = load_model(finished / "models" / name, from_config)
+            with torch.inference_mode():
+                expected = model(torch.from_numpy(images[rows][:, None]).float() / 255)
+            np.testing.assert_allclose(logits[:, position], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_two_runs_give_equal_bytes(finished):
+    for out in ("one", "two"):
+        _stack(finished, out)
+    for split in ("stack", "val", "test"):
+        name = f"logits_{split}.npz"
+        assert (finished / "one" / name).read_bytes() == (finished / "two" / name).read_bytes()
+
+
+def test_each_base_model_runs_once_per_image(finished, monkeypatch):
+    seen = []
+    load = features.load_model
+
+    def counted(folder, create):
+        model = load(folder, create)
+        model.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+        return model
+
+    monkeypatch.setattr(features, "load_model", counted)
+    _stack(finished)
+    assert sum(seen) == 9 * len(NETWORKS)
+
+
+def test_a_base_model_in_training_mode_is_caught_by_its_statistics(finished, monkeypatch):
+    def careless(model, source, examples, **options):
+        model.train()  # what the scripts before did to their frozen models
+        with torch.no_grad():
+            return model(source.finish(source.read(np.arange(examples)), np.arange(examples), None)).numpy()
+
+    monkeypatch.setattr(features, "predict_logits", careless)
+    with pytest.raises(AssertionError, match=r"densenet: evaluation changed the buffers \['network"):
+        _stack(finished)
+
+
+def test_batch_statistics_are_copies_not_views():
+    model = torch.nn.BatchNorm2d(2)
+    before = batch_statistics(model)
+    model.train()(torch.rand(4, 2, 3, 3))
+    assert not torch.equal(before["running_mean"], model.running_mean)
+
+
+def test_logits_and_labels_of_different_images_are_refused():
+    with pytest.raises(InputError, match="are of different images"):
+        same_rows(np.array([1, 2]), np.array([2, 1]), "val")

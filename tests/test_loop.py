@@ -1,0 +1,174 @@
+"""The training loop: exact over any way to cut the batch, best weights at the end, resumable to the same bytes."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from diagxnet.errors import InputError
+from diagxnet.progress import Progress
+from diagxnet.training.loop import Examples, fit, macro_auroc, split_windows
+from diagxnet.training.precision import create_accelerator
+from diagxnet.training.resume import ResumeState
+from diagxnet.training.sources import ArraySource, read_ahead
+from tests.conftest import ROOT
+from tests.gradients import RECIPE as GRADIENT_RECIPE
+from tests.gradients import first_gradients, small_vit, unequal_examples
+
+RECIPE = replace(GRADIENT_RECIPE, max_grad_norm=1.0)
+
+
+def _examples(count=21, findings=3, features=5, seed=0):
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(count, features)).astype(np.float32)
+    targets = (inputs[:, :findings] + rng.normal(size=(count, findings)) > 0).astype(np.float32)
+    mask = rng.random((count, findings)) < 0.7
+    return Examples(ArraySource(torch.from_numpy(inputs)), targets, mask)
+
+
+def _model():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3))
+
+
+def _fit(folder: Path, recipe=RECIPE, model=None, train=None, val=None, mark="mark"):
+    model = _model() if model is None else model
+    train, val = train or _examples(seed=0), val or _examples(count=13, seed=1)
+    accelerator = create_accelerator("fp32")
+    with Progress(recipe.epochs * len(train), "test", shown=False) as progress:
+        yield from fit(
+            model, train, val, recipe, accelerator=accelerator, state=ResumeState(folder, mark), progress=progress
+        )
+
+
+def _bytes(model):
+    return b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+
+
+@pytest.mark.parametrize("count", [16, 11])
+def test_2x8_and_1x16_give_equal_gradients_whatever_the_masks(tmp_path, count):
+    whole, *others = [first_gradients(tmp_path, batch, steps, count) for batch, steps in ((16, 1), (8, 2), (4, 4))]
+    for other in others:
+        for name, gradient in whole.items():
+            np.testing.assert_allclose(other[name], gradient, rtol=1e-9, atol=1e-14, err_msg=name)
+
+
+def test_two_processes_x8_give_the_gradients_of_1x16(tmp_path):
+    counts = (16, 11, 1)  # full, uneven, and one process left without an example
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "tests.gradients", str(tmp_path), "8", "1", *map(str, counts)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "ACCELERATE_USE_CPU": "true"}, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for count in counts:
+        two = np.load(tmp_path / f"{count}.npz")
+        assert two["processes"] == 2
+        for name, gradient in first_gradients(tmp_path, 16, 1, count).items():
+            np.testing.assert_allclose(two[name], gradient, rtol=1e-9, atol=1e-14, err_msg=f"{count} {name}")
+
+
+def test_the_gradient_is_that_of_the_mean_over_the_known_labels_of_the_window(tmp_path):
+    taken = first_gradients(tmp_path, 4, 4, 16)
+    train, twin = unequal_examples(16), small_vit()
+    targets = torch.from_numpy(train.targets) * 0.9 + 0.05
+    entries = nn.functional.binary_cross_entropy_with_logits(twin(train.source.features), targets, reduction="none")
+    entries[torch.from_numpy(train.mask)].mean().backward()
+    for name, parameter in twin.named_parameters():
+        np.testing.assert_allclose(taken[name], parameter.grad.numpy(), rtol=1e-7, atol=1e-12, err_msg=name)
+
+
+def test_windows_hold_every_example_once_and_the_last_is_spread_evenly():
+    order = np.random.default_rng(0).permutation(37)
+    windows = split_windows(order, micro_batch=4, steps=2, processes=2)
+    assert [sum(map(len, window)) for window in windows] == [16, 16, 5]
+    assert [len(batch) for batch in windows[-1]] == [2, 1, 1, 1] or [len(batch) for batch in windows[-1]] == [3, 2]
+    assert np.array_equal(np.concatenate([batch for window in windows for batch in window]), order)
+
+
+def test_the_last_partial_window_is_an_update(tmp_path, monkeypatch):
+    updates = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *given: updates.append(1) or step(self, *given))
+    list(_fit(tmp_path, replace(RECIPE, epochs=1)))
+    assert len(updates) == 3  # 21 examples: 8, 8 and 5
+
+
+def test_the_model_ends_with_the_weights_of_the_best_epoch_not_of_the_last(tmp_path):
+    # At this rate val worsens from some epoch on: the best epoch is not the last.
+    recipe = replace(RECIPE, epochs=30, lr=0.1)
+    model, states, epochs = _model(), [], []
+    for epoch in _fit(tmp_path, recipe, model=model):
+        states.append(_bytes(model))
+        epochs.append(epoch.record)
+    best = min(range(len(epochs)), key=lambda number: epochs[number]["val_loss"])
+    assert best < len(epochs) - 1
+    assert _bytes(model) == states[best] != states[-1]
+
+
+def test_early_stopping_ends_training(tmp_path):
+    epochs = list(_fit(tmp_path, replace(RECIPE, epochs=60, lr=0.1, patience=3)))
+    losses = [epoch.record["val_loss"] for epoch in epochs]
+    assert len(epochs) < 60
+    assert min(losses[-3:]) > min(losses) - RECIPE.min_delta
+
+
+@pytest.mark.parametrize("scheduler", ["plateau", "onecycle", "constant"])
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after):
+    recipe = replace(RECIPE, scheduler=scheduler)
+    whole = _model()
+    records = [epoch.record for epoch in _fit(tmp_path / "whole", recipe, model=whole)]
+
+    training = _fit(tmp_path / "cut", recipe)
+    for _ in range(stop_after):
+        next(training)
+    training.close()
+    resumed = _model()
+    again = [epoch.record for epoch in _fit(tmp_path / "cut", recipe, model=resumed)]
+    assert again == records
+    assert _bytes(resumed) == _bytes(whole)
+
+
+def test_a_state_of_other_params_is_ignored_with_a_line_that_says_so(tmp_path, capsys):
+    training = _fit(tmp_path, mark="one")
+    next(training)
+    training.close()
+    fresh = [epoch.record for epoch in _fit(tmp_path / "elsewhere")]
+    assert [epoch.record for epoch in _fit(tmp_path, mark="two")] == fresh
+    assert "of other params" in capsys.readouterr().err
+
+
+def test_a_damaged_state_is_ignored_with_a_line_that_says_so(tmp_path, capsys):
+    training = _fit(tmp_path)
+    next(training)
+    training.close()
+    (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:500])
+    assert len(list(_fit(tmp_path))) == RECIPE.epochs
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_epoch_update_and_rate(tmp_path):
+    train = _examples()
+    train.source.features[7] = float("nan")
+    with pytest.raises(InputError, match=r"loss is nan in epoch 1, update \d, at learning rate 0.05, on the examples"):
+        list(_fit(tmp_path, train=train))
+
+
+def test_macro_auroc_leaves_out_findings_with_one_class_and_unknown_labels():
+    logits = np.array([[0.1, 1.0], [0.9, 2.0], [0.5, 3.0], [0.2, 0.0]])
+    targets = np.array([[0, 1], [1, 1], [0, 1], [1, 0]], np.float32)
+    mask = np.array([[1, 1], [1, 1], [1, 1], [0, 0]], bool)
+    assert macro_auroc(logits, targets, mask) == 1.0
+    assert macro_auroc(logits[:, 1:], targets[:, 1:], mask[:, 1:]) is None
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_reading_ahead_keeps_order_and_loses_nothing(workers):
+    assert list(read_ahead(lambda item: item * 2, range(10), workers)) == [(item, item * 2) for item in range(10)]

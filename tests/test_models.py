@@ -1,0 +1,141 @@
+"""Base models and meta-learners: what goes in, what comes out, and whose weights they are."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from diagxnet.errors import InputError
+from diagxnet.findings import FINDINGS
+from diagxnet.models.base import base_config, create_base, from_config
+from diagxnet.models.checkpoint import load_model, save_model
+from diagxnet.models.meta import MetaMLP, apply_meta, create_meta, load_meta
+
+TINY = {"arch": "vit_tiny_patch16_224", "image_size": 32, "patch_size": 16}
+
+
+def test_a_base_model_reads_one_grey_channel_and_gives_one_logit_per_finding():
+    for options in (TINY, {"arch": "densenet121", "image_size": 64}):
+        size = options["image_size"]
+        assert create_base(**options).eval()(torch.rand(2, 1, size, size)).shape == (2, len(FINDINGS))
+
+
+def test_logits_computed_in_bf16_are_not_rounded_to_bf16():
+    model = create_base(**TINY).eval()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        logits = model(torch.rand(64, 1, 32, 32))
+    assert logits.dtype == torch.float32
+    assert (logits != logits.bfloat16().float()).float().mean() > 0.9
+
+
+def test_an_image_of_another_exposure_or_contrast_gives_the_same_logits():
+    model, image = create_base(**TINY).eval(), torch.rand(1, 1, 32, 32)
+    with torch.inference_mode():
+        assert torch.allclose(model(image), model(0.4 * image + 0.3), atol=1e-4)
+        assert not torch.allclose(model(image), model(image.flip(-1)), atol=1e-3)
+
+
+def test_an_image_of_a_single_value_gives_finite_logits():
+    with torch.inference_mode():
+        assert create_base(**TINY).eval()(torch.full((2, 1, 32, 32), 0.5)).isfinite().all()
+
+
+@pytest.mark.parametrize("arch", ["resnet10t", "vit_tiny_patch16_224"])
+def test_weights_of_a_local_file_are_loaded_summed_over_colours_under_a_new_classifier(tmp_path, arch):
+    torch.manual_seed(5)
+    source = timm.create_model(arch, num_classes=1000)
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    model = create_base(arch, image_size=224, pretrained=str(tmp_path / "weights.safetensors")).network
+    first = "conv1.0.weight" if arch == "resnet10t" else "patch_embed.proj.weight"
+    ours, theirs = model.state_dict(), source.state_dict()
+    assert torch.allclose(ours[first], theirs[first].sum(1, keepdim=True), atol=1e-6)
+    equal = {name: torch.equal(ours[name], theirs[name]) for name in ours if ours[name].shape == theirs[name].shape}
+    assert all(equal.values())
+    assert len(equal) > len(ours) - 4
+    assert model.get_classifier().out_features == len(FINDINGS)
+
+
+def test_weights_of_another_architecture_stop_the_run(tmp_path):
+    save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="these are no weights of vit_tiny_patch16_224"):
+        create_base(**TINY, pretrained=str(tmp_path / "other.safetensors"))
+
+
+def test_a_file_of_weights_that_is_not_there_stops_the_run():
+    with pytest.raises(InputError, match=r"pretrained = 'gone.safetensors': no .safetensors file there"):
+        create_base(**TINY, pretrained="gone.safetensors")
+
+
+def test_a_hub_that_cannot_be_reached_ends_in_one_line_that_names_the_file_option(monkeypatch):
+    def unreachable(*args, **options):
+        raise OSError("[Errno -2] Name or service not known\nand more")
+
+    monkeypatch.setattr(timm.models._builder, "load_pretrained", unreachable)
+    with pytest.raises(InputError, match=r"hub gave no weights for .*give the path of a \.safetensors file") as caught:
+        create_base(**TINY, pretrained=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"arch": "densnet121", "image_size": 64}, "timm knows no such model"),
+        ({"arch": "vit_tiny_patch16_224", "image_size": 40}, "patches of 16 pixels do not fill images of 40"),
+        ({"arch": "densenet121", "image_size": 64, "patch_size": 8}, "densenet121 has no patches"),
+    ],
+)
+def test_an_architecture_that_cannot_be_is_refused_by_name(options, message):
+    with pytest.raises(InputError, match=message):
+        create_base(**options)
+
+
+def test_a_saved_base_model_loads_to_the_same_logits_in_evaluation_mode(tmp_path):
+    model = create_base(**TINY).eval()
+    config = base_config(**TINY, pretrained=False, dropout=0.0)
+    save_model(tmp_path, model, config, {"epochs": []})
+    loaded = load_model(tmp_path, from_config)
+    images = torch.rand(3, 1, 32, 32)
+    assert not loaded.training
+    assert torch.equal(loaded(images), model(images))
+
+
+def test_equal_weights_are_saved_as_equal_bytes(tmp_path):
+    model = create_base(**TINY)
+    for name in ("a", "b"):
+        save_model(tmp_path / name, model, {}, {})
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "config", "other"])
+def test_a_damaged_model_folder_is_refused_with_what_to_do(tmp_path, damage):
+    model = MetaMLP(8)
+    save_model(tmp_path, model, {"arch": "mlp", "options": {"hidden_dim": 8}}, {})
+    weights = tmp_path / "model.safetensors"
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-10])
+    if damage == "config":
+        (tmp_path / "config.json").write_text("{", encoding="utf-8")
+    if damage == "other":
+        save_model(tmp_path, MetaMLP(16), {"arch": "mlp", "options": {"hidden_dim": 8}}, {})
+    with pytest.raises(InputError, match=r"this is no model of ours.*run dvc repro"):
+        load_meta(tmp_path)
+
+
+def test_the_meta_learner_starts_exactly_at_the_mean_of_the_base_logits():
+    logits = torch.randn(5, 2, len(FINDINGS))
+    assert torch.equal(apply_meta(create_meta("mlp", init="average"), logits), logits.mean(1))
+    assert not torch.allclose(apply_meta(create_meta("mlp", init="random"), logits), logits.mean(1), atol=0.1)
+
+
+def test_the_meta_learner_has_the_guides_layers_and_can_leave_the_average():
+    model = create_meta("mlp", hidden_dim=256, dropout=0.2, init="average")
+    assert [layer.out_features for layer in model.layers if hasattr(layer, "out_features")] == [256, 128, 14]
+    model(torch.randn(4, 2, len(FINDINGS))).square().sum().backward()
+    assert model.layers[-1].weight.grad.abs().sum() > 0
+
+
+def test_the_order_of_findings_is_chexperts():
+    assert FINDINGS[0] == "No Finding"
+    assert FINDINGS[-1] == "Support Devices"
+    assert np.argmax([finding == "Edema" for finding in FINDINGS]) == 5

@@ -1,0 +1,97 @@
+"""params.yaml is checked before any work, and each mistake is one line with key, value and what is allowed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diagxnet.errors import InputError
+from diagxnet.params.checked import parse, read_params
+from diagxnet.params.meta import MetaParams
+from diagxnet.params.whole import SECTIONS, read_all
+from tests.conftest import ROOT
+
+TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+MISTAKES = [
+    ("  hidden_dim: 256", "  hidden_dim: 0", r"meta\.hidden_dim = 0: must be greater than or equal to 2"),
+    ("  hidden_dim: 256", "  hidden_dim: wide", r"meta\.hidden_dim = 'wide': must be a valid integer"),
+    ("  hidden_dim: 256", "  hidden_dim: 25.5", r"meta\.hidden_dim = 25\.5: must be a valid integer"),
+    ("  hidden_dim: 256", "  hiden_dim: 256", r"meta\.hiden_dim: unknown key; did you mean hidden_dim\?"),
+    ("  init: average", "  init: zero", r"meta\.init = 'zero': must be 'average' or 'random'"),
+    ("    edema: ones", "    edema: one", r"data\.uncertain\.edema = 'one': must be 'ignore', 'zeros', 'ones'"),
+    ("    edema: ones", "    oedema: ones", r"data\.uncertain\.oedema: unknown key; did you mean edema\?"),
+    ("    val: 0.2", "    val: 0.9", r"data\.shares = .*: val \+ stack must be below 1.*got 1\.1"),
+    ("  max_patients: null", "  max_patients: 3", r"data\.max_patients = 3: must be greater than or equal to 10"),
+    ("  label_smoothing: 0.1", "  label_smoothing: 1.5", r"train\.label_smoothing = 1\.5: must be less than 1"),
+    ("  label_smoothing: 0.1", "  label_smoothing: .nan", r"train\.label_smoothing = nan: must be a finite number"),
+    (
+        "  batch_size: 16  # images per step",
+        "  batch_size: true  # images per step",
+        r"train\.batch_size = True",
+    ),
+    ("  pretrained: false  # true", "  pretrained: 7  # true", r"densenet\.pretrained = 7: must be"),
+    ("seed: 42", "seed: -1", r"seed = -1: must be greater than or equal to 0"),
+    ("launch: python", "lunch: python", r"lunch: unknown key; known here: seed, launch"),
+    ("  unit: image", "  unit: image\n  unit: study", r"line \d+: key 'unit' is given twice"),
+    ("seed: 42", "seed: [42", r"params\.yaml, line \d+"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), MISTAKES, ids=[new.strip() for _, new, _ in MISTAKES])
+def test_a_mistake_ends_in_a_line_with_key_value_and_what_is_allowed(tmp_path, old, new, message):
+    assert TEXT.count(old) >= 1
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        read_all(path)
+
+
+def test_the_file_of_the_repository_holds_every_section_and_passes():
+    assert list(read_all(ROOT / "params.yaml")) == list(SECTIONS)
+
+
+def test_all_mistakes_are_reported_in_one_pass(tmp_path):
+    path = tmp_path / "params.yaml"
+    text = TEXT.replace("hidden_dim: 256", "hidden_dim: 0").replace("unit: image", "unit: pixel")
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"(?s)2 problems.*meta\.hidden_dim.*evaluate\.unit"):
+        read_all(path)
+
+
+def test_a_stage_checks_only_the_sections_it_reads(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace("unit: image", "unit: pixel"), encoding="utf-8")
+    assert read_params(path, meta=MetaParams).meta.hidden_dim == 256
+
+
+def test_numbers_are_those_of_yaml_12_as_dvc_writes_them():
+    assert parse("a: 1e-05\nb: 1.0e-4\nc: 3\nd: 1E5\ne: python", "x") == {
+        "a": 1e-5,
+        "b": 1e-4,
+        "c": 3,
+        "d": 1e5,
+        "e": "python",
+    }
+
+
+def test_yaml_that_would_run_code_is_refused():
+    with pytest.raises(InputError, match="line 1"):
+        parse("a: !!python/object/apply:os.system ['true']", "x.yaml")
+
+
+def test_a_stage_prints_a_mistake_as_one_line_without_a_traceback_and_fails(tmp_path):
+    (tmp_path / "params.yaml").write_text(TEXT.replace("hidden_dim: 256", "hidden_dim: 0"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.inventory"],
+        cwd=tmp_path,
+        env={**__import__("os").environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("inventory: params.yaml: meta.hidden_dim = 0")
+    assert not Path(tmp_path / "data").exists()

@@ -1,0 +1,183 @@
+"""The pipeline as its user runs it: through DVC, in a clone of its own, on a small drawn data set."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diagxnet.findings import KEYS
+from tests.conftest import ROOT
+
+SMALL = {
+    "demo.images": 160,
+    "demo.test_images": 60,
+    "demo.size": 96,
+    "densenet.epochs": 2,
+    "vit.epochs": 1,
+    "meta.epochs": 2,
+    "evaluate.bootstrap": 100,
+}
+MODELS = {"densenet", "vit", "average", "ensemble"}
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def _set(folder: Path, values: dict) -> None:
+    """Sets leaves of params.yaml in place, as -S does."""
+    path = folder / "params.yaml"
+    lines, section = [], []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"( *)(\w+):", line):
+            depth = len(match[1]) // 2
+            section = [*section[:depth], match[2]]
+            key = ".".join(section)
+            if key in values:
+                line = f"{match[1]}{match[2]}: {values[key]}"
+        lines.append(line)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+
+
+def _clone(folder: Path, values: dict) -> Path:
+    """A git repository in `folder` with the files of this one, as they are in the working tree."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    _set(folder, values)
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
+        git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", *command]
+        subprocess.run(git, cwd=folder, check=True)
+    return folder
+
+
+def _dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Runs dvc in `folder` with this Python first on the path; all that it printed is in `.stdout`."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "DIAGXNET_CACHE": str(folder.parent / "cache"), "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        timeout=500,
+    )
+    assert not check or done.returncode == 0, done.stdout[-4000:]
+    return done
+
+
+def _ran(done: subprocess.CompletedProcess) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", done.stdout)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Hash of each output in dvc.lock, without wall-clock figures."""
+    lock = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))
+    outputs = [out for stage in lock["stages"].values() for out in stage["outs"]]
+    timed = ("metrics/timing/", "metrics/summary.json")
+    return {out["path"]: out["md5"] for out in outputs if not out["path"].startswith(timed)}
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory) -> Path:
+    folder = _clone(tmp_path_factory.mktemp("pipeline") / "clone", SMALL)
+    done = _dvc(folder, "repro")
+    assert _ran(done)[0] == "make_demo"
+    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "run"]
+    subprocess.run(git, cwd=folder, check=True)
+    return folder
+
+
+def test_every_file_of_the_contract_is_there(pipeline):
+    for name in ("densenet", "vit", "meta"):
+        names = {path.name for path in (pipeline / "models" / name).iterdir()}
+        assert names == {"model.safetensors", "config.json", "training_history.json"}
+        assert set(json.loads((pipeline / "metrics" / f"{name}.json").read_text())) >= {"best_epoch", "val_auroc"}
+    for name in (
+        "models/calibration.json",
+        "models/MODEL_CARD.md",
+        "data/prepared/summary.json",
+        "data/demo/regions.csv",
+    ):
+        assert (pipeline / name).is_file(), name
+    evaluation = json.loads((pipeline / "metrics" / "evaluation.json").read_text())
+    assert set(evaluation) >= {*MODELS, "comparison"}
+    for model in MODELS:
+        assert set(evaluation[model]["auroc"]["per_finding"]) <= set(KEYS)
+        assert 0 <= evaluation[model]["auroc"]["macro"] <= 1
+
+
+def test_git_keeps_metrics_and_the_lock_and_dvc_the_rest(pipeline):
+    kept = subprocess.run(["git", "ls-files"], cwd=pipeline, capture_output=True, text=True, check=True).stdout.split()
+    assert {"dvc.lock", "metrics/evaluation.json", "metrics/summary.json", "metrics/densenet.json"} <= set(kept)
+    assert not [name for name in kept if name.startswith(("data/", "models/", "plots/", "metrics/timing"))]
+
+
+def test_a_second_repro_runs_only_inventory(pipeline):
+    assert _ran(_dvc(pipeline, "repro")) == ["inventory"]
+
+
+def test_another_hidden_dim_runs_inventory_train_meta_and_evaluate_only(pipeline):
+    done = _dvc(pipeline, "exp", "run", "-n", "wide", "-S", "meta.hidden_dim=384")
+    assert _ran(done) == ["inventory", "train_meta", "evaluate"]
+    assert json.loads((pipeline / "models/meta/config.json").read_text())["options"]["hidden_dim"] == 384
+    shown = _dvc(pipeline, "metrics", "diff", "HEAD", "wide", "--all").stdout
+    assert "ensemble" in shown
+    assert len(_dvc(pipeline, "metrics", "diff", "HEAD", "wide", "--all", "--md").stdout.splitlines()) <= 42
+
+
+def test_another_label_rule_decodes_no_image(pipeline):
+    _set(pipeline, {"data.uncertain.edema": "zeros"})
+    done = _dvc(pipeline, "repro", "prepare")
+    _set(pipeline, {"data.uncertain.edema": "ones"})
+    assert _ran(done) == ["inventory", "prepare"]
+
+
+def test_a_mistake_in_params_ends_in_its_line_before_any_work(pipeline):
+    _set(pipeline, {"train.label_smoothing": 7})
+    done = _dvc(pipeline, "repro", check=False)
+    _set(pipeline, {"train.label_smoothing": 0.1})
+    assert done.returncode != 0
+    assert "inventory: params.yaml: train.label_smoothing = 7: must be less than 1" in done.stdout
+    assert _ran(done) == ["inventory"]
+
+
+def test_a_truncated_image_stops_before_anything_is_packed_and_a_mended_one_goes_on(pipeline):
+    image = sorted((pipeline / "data/demo/valid").rglob("*.jpg"))[0]
+    whole = image.read_bytes()
+    image.chmod(0o644)
+    broken = image.with_suffix(".tmp")
+    broken.write_bytes(whole[: len(whole) // 2])
+    os.replace(broken, image)
+    done = _dvc(pipeline, "repro", "-s", "inventory", "pack", check=False)
+    assert done.returncode != 0
+    assert image.name in done.stdout
+    assert "truncated" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (pipeline / "data/packed/images.npy").exists()
+    broken.write_bytes(whole)
+    os.replace(broken, image)
+    _dvc(pipeline, "repro", "prepare")
+    assert (pipeline / "data/packed/images.npy").is_file()
+
+
+def test_two_clones_run_from_scratch_leave_the_same_hashes(pipeline, tmp_path):
+    twin = _clone(tmp_path / "twin", SMALL)
+    _dvc(twin, "repro")
+    _set(pipeline, {"meta.hidden_dim": 256})  # what -S set before stays in params.yaml
+    _dvc(pipeline, "repro")
+    assert _hashes(twin) == _hashes(pipeline)

@@ -1,0 +1,108 @@
+import subprocess
+import sys
+
+import pytest
+
+from diagxnet.errors import InputError
+from diagxnet.params.checked import read_yaml
+from diagxnet.recipe import check_recipe, flags, read_recipe
+from tests.conftest import ROOT
+
+PARAMS = read_yaml(ROOT / "params.yaml")
+METHODS, SCALES = ("baseline", "optimized", "guide"), ("chexpert",)
+
+
+def _recipe(name):
+    return read_recipe(name, ROOT / "recipes")
+
+
+def _params_at(key):
+    value = PARAMS
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+@pytest.mark.parametrize("name", METHODS + SCALES)
+def test_every_recipe_sets_known_keys_to_allowed_values(name):
+    check_recipe(_recipe(name), PARAMS, name)
+
+
+def test_recipes_of_method_all_set_the_same_keys():
+    assert len({tuple(sorted(_recipe(name))) for name in METHODS}) == 1
+
+
+def test_a_recipe_of_scale_sets_no_key_of_a_recipe_of_method():
+    assert not set(_recipe("chexpert")) & set(_recipe("optimized"))
+
+
+def test_optimized_is_the_values_of_params_yaml():
+    assert {key: _params_at(key) for key in _recipe("optimized")} == _recipe("optimized")
+
+
+def test_every_key_of_every_recipe_is_in_params_yaml_so_that_dvc_takes_it():
+    for name in METHODS + SCALES:
+        for key in _recipe(name):
+            _params_at(key)
+
+
+def test_the_guides_rates_and_epochs_are_the_guides():
+    guide = _recipe("guide")
+    assert [guide[f"{model}.epochs"] for model in ("densenet", "vit", "meta")] == [10, 10, 20]
+    assert {guide[f"{model}.lr"] for model in ("densenet", "vit", "meta")} == {1e-4}
+
+
+def test_the_baseline_is_the_guides_before():
+    baseline = _recipe("baseline")
+    expected = {
+        "meta.hidden_dim": 64,
+        "meta.epochs": 5,
+        "meta.lr": 1e-5,
+        "meta.init": "random",
+        "train.precision": "fp32",
+    }
+    expected |= {"train.accumulation_steps": 1, "train.optimizer": "adam", "train.label_smoothing": 0.0}
+    expected |= {"train.max_grad_norm": None, "meta.patience": None, "densenet.scheduler": "constant"}
+    assert {key: baseline[key] for key in expected} == expected
+
+
+def test_flags_are_single_tokens_that_hydra_reads_back():
+    assert flags({"a.b": None, "c": True, "d": 1e-05, "e": "x"}) == [
+        "-S",
+        "a.b=null",
+        "-S",
+        "c=true",
+        "-S",
+        "d=1e-05",
+        "-S",
+        "e=x",
+    ]
+    with pytest.raises(InputError, match="holds no space"):
+        flags({"launch": "accelerate launch"})
+
+
+def test_the_command_prints_one_token_a_line_and_none_with_a_space():
+    done = subprocess.run(
+        [sys.executable, "-m", "diagxnet.recipe", "baseline"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[::2] == ["-S"] * (len(lines) // 2)
+    assert "meta.hidden_dim=64" in lines
+    assert not any(" " in line for line in lines)
+
+
+def test_an_unknown_recipe_names_the_known_ones():
+    with pytest.raises(InputError, match="no recipe 'fast'; known: baseline, chexpert, guide, optimized"):
+        _recipe("fast")
+
+
+def test_a_recipe_with_an_unknown_key_or_a_bad_value_is_refused():
+    with pytest.raises(InputError, match=r"params\.yaml has no such key"):
+        check_recipe({"meta.width": 3}, PARAMS, "x")
+    with pytest.raises(InputError, match=r"meta\.hidden_dim = 0"):
+        check_recipe({"meta.hidden_dim": 0}, PARAMS, "x")

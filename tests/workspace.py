@@ -1,0 +1,120 @@
+"""What the stages before `evaluate` leave, drawn: small, seeded, with every case that the evaluation must survive."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from diagxnet.data.prepared import count
+from diagxnet.evaluation.scored import MODELS, Scored
+from diagxnet.files import write_arrays, write_json
+from diagxnet.findings import KEYS
+from diagxnet.models.checkpoint import save_model
+from diagxnet.models.meta import create_meta
+
+SIZES = {"train": 60, "val": 120, "stack": 40, "test": 150}
+PREVALENCE = np.array([0.3, 0.4, 0.3, 0.5, 0.03, 0.2, 0.14, 0.1, 0.35, 0.12, 0.28, 0.1, 0.0, 0.45])
+"""Of each finding: Fracture is never positive, Lung Lesion seldom."""
+
+ONE_CLASS_ON_VAL = KEYS.index("pleural_other")
+OPTIONS = {"hidden_dim": 8, "dropout": 0.0, "init": "average"}
+
+
+def make_scored(units: int = 80, seed: int = 0, skill: float = 1.5, patients: int | None = None) -> Scored:
+    """Units with every finding known and both classes of each; a model's skill grows along MODELS."""
+    generator = np.random.default_rng(seed)
+    targets = generator.random((units, len(KEYS))) < 0.3
+    targets[0], targets[1] = True, False
+    means = targets * skill * np.linspace(0.5, 1, len(MODELS))[:, None, None]
+    logits = generator.normal(size=(len(MODELS), units, len(KEYS))) + means
+    owners = np.arange(units) % (patients or units)
+    groups = {
+        "sex": np.where(owners % 2, "male", "female").astype(object),
+        "age": np.full(units, "under_40", object),
+        "view": np.full(units, "frontal_ap", object),
+    }
+    return Scored(
+        logits,
+        targets,
+        np.ones_like(targets),
+        np.array([f"patient{owner:05d}" for owner in owners], object),
+        groups,
+        np.array([f"image{unit}" for unit in range(units)], object),
+    )
+
+
+def make_workspace(root: Path, model_seed: int = 0) -> None:
+    """data/, models/ and metrics/timing/ under `root`; data and labels are the same whatever `model_seed`."""
+    labels = _labels(np.random.default_rng(1))
+    manifest = _manifest(np.random.default_rng(2))
+    prepared, packed = root / "data/prepared", root / "data/packed"
+    prepared.mkdir(parents=True)
+    packed.mkdir(parents=True)
+    manifest.to_csv(prepared / "manifest.csv", index=False)
+    models = np.random.default_rng([3, model_seed])
+    for split, own in labels.items():
+        rows = manifest["row"][manifest["split"] == split].to_numpy(np.int64)
+        targets, mask = (own == 1).astype(np.float32), ~np.isnan(own)
+        write_arrays(prepared / f"labels_{split}.npz", rows=rows, targets=targets, mask=mask)
+        base = {
+            name: models.normal(size=own.shape) + targets * gain for name, gain in (("densenet", 1.4), ("vit", 1.0))
+        }
+        logits = {name: (values + 0.7).astype(np.float32) for name, values in base.items()}
+        write_arrays(root / f"data/stacked/logits_{split}.npz", rows=rows, **logits)
+    write_json(prepared / "summary.json", _audit(manifest, labels))
+    np.save(packed / "images.npy", np.random.default_rng(4).integers(0, 256, (len(manifest), 32, 32), dtype=np.uint8))
+    for name in ("densenet", "vit", "meta"):
+        torch.manual_seed(model_seed)
+        model, config = torch.nn.Linear(1, 1), {"arch": name}
+        if name == "meta":
+            model, config = create_meta("mlp", **OPTIONS), {"arch": "mlp", "options": OPTIONS}
+            torch.nn.init.normal_(model.layers[-1].weight, std=0.05)
+        save_model(root / "models" / name, model, config, _history(models))
+    for stage in ("train_densenet", "train_vit", "stack_features", "train_meta"):
+        write_json(root / f"metrics/timing/{stage}.json", {"seconds": 1.5})
+
+
+def _labels(generator: np.random.Generator) -> dict[str, np.ndarray]:
+    """[images, findings] of each split: 1, 0, and NaN where masked."""
+    labels = {}
+    for split, size in SIZES.items():
+        drawn = (generator.random((size, len(KEYS))) < PREVALENCE).astype(float)
+        drawn[generator.random(drawn.shape) < 0.05] = np.nan
+        labels[split] = drawn
+    labels["val"][:, ONE_CLASS_ON_VAL] = 0
+    return labels
+
+
+def _manifest(generator: np.random.Generator) -> pd.DataFrame:
+    """Two images a patient and study, lateral every seventh, one patient of unknown age and sex in each split."""
+    rows = []
+    for split, size in SIZES.items():
+        for image in range(size):
+            patient = f"{split}{image // 2:04d}"
+            unknown, sex = image < 2, ("female", "male")[image // 2 % 2]
+            view, projection = ("lateral", "") if image % 7 == 6 else ("frontal", ("AP", "PA")[image // 4 % 2])
+            age = "" if unknown else ("39", "40", "60", "80")[image // 2 % 4]
+            path = f"train/{patient}/study1/view{image % 2 + 1}_{view}.jpg"
+            sex = "unknown" if unknown else sex
+            rows.append((len(rows), split, path, patient, f"{patient}/study1", view, projection, sex, age))
+    return pd.DataFrame(rows, columns=["row", "split", "path", "patient", "study", "view", "projection", "sex", "age"])
+
+
+def _audit(manifest: pd.DataFrame, labels: dict[str, np.ndarray]) -> dict:
+    return {
+        "rules": {"uncertain": dict.fromkeys(KEYS, "ignore"), "blank": "negative", "views": "all"},
+        "splits": {split: count(manifest[manifest["split"] == split], own) for split, own in labels.items()},
+        "dropped": {"images": 1, "train": 1},
+        "dropped_images": [{"table": "train", "path": "train/<b>patient</b>.jpg", "reason": "truncated"}],
+        "warnings": ["fracture: negatives only in train in the table itself; nothing can be learned from that"],
+    }
+
+
+def _history(generator: np.random.Generator) -> dict:
+    losses = 0.7 * 0.9 ** np.arange(5) + generator.normal(size=5) * 0.001
+    epochs = [
+        {"epoch": e + 1, "train_loss": loss, "val_loss": loss + 0.02, "val_auroc": 0.6 + 0.05 * e, "lr": 1e-3}
+        for e, loss in enumerate(losses.tolist())
+    ]
+    return {"best_epoch": 5, "epochs_run": 5, "stopped_early": False, "train_images": 60, "epochs": epochs}
