@@ -1,15 +1,15 @@
-"""What the stages train_densenet and train_vit share: params in, a model folder, its metrics and live curves out."""
+"""What the stages train_densenet and train_vit share: params in, a model folder and live curves out."""
 
 from pathlib import Path
 
-from diagxnet.files import read_json, write_json
+from diagxnet.files import read_json
 from diagxnet.params.augment import AugmentParams
 from diagxnet.params.base import BaseModelParams
 from diagxnet.params.checked import read_params
 from diagxnet.params.seed import Seed
 from diagxnet.params.train import TrainParams
 from diagxnet.training.base import train_base
-from diagxnet.training.history import figures, timing
+from diagxnet.training.history import timing
 from diagxnet.training.loop import Recipe
 from stages.live import live
 
@@ -39,5 +39,4 @@ def train(name: str, section: type[BaseModelParams]) -> dict[str, float]:
     ):
         epochs.append(epoch)
     history = read_json(Path("models") / name / "training_history.json")
-    write_json(Path("metrics") / f"{name}.json", figures(history))
     return timing(epochs, history["train_images"])

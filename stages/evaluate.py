@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from diagxnet.evaluation.comparison import verdict
+from diagxnet.evaluation.comparison import model_table, verdict
 from diagxnet.evaluation.evaluate import evaluate
 from diagxnet.params.checked import read_params, read_yaml
 from diagxnet.params.evaluate import EvaluateParams
@@ -23,6 +23,7 @@ def main() -> None:
         min_positives=params.evaluate.min_positives,
         seed=params.seed,
     )
+    print(model_table(results.evaluation))
     print(verdict(results.evaluation["comparison"], "best_base"))
 
 

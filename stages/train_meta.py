@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from diagxnet.files import read_json, write_json
+from diagxnet.files import read_json
 from diagxnet.params.checked import read_params
 from diagxnet.params.meta import MetaParams
 from diagxnet.params.seed import Seed
 from diagxnet.params.train import TrainParams
-from diagxnet.training.history import figures, timing
+from diagxnet.training.history import timing
 from diagxnet.training.loop import Recipe
 from diagxnet.training.meta import train_meta
 from stages.live import live
@@ -27,7 +27,6 @@ def main() -> dict[str, float]:
     training = train_meta(recipe, arch=arch, options=options, resume=Path(".resume/meta"), **folders)
     epochs = list(live("meta", training))
     history = read_json("models/meta/training_history.json")
-    write_json("metrics/meta.json", figures(history))
     return timing(epochs, history["train_images"])
 
 

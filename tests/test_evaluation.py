@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diagxnet.errors import InputError
-from diagxnet.evaluation.comparison import best_base, comparison, standing, verdict
+from diagxnet.evaluation.comparison import best_base, comparison, model_table, standing, verdict
 from diagxnet.evaluation.curves import POINTS, write_curves
 from diagxnet.evaluation.evaluate import evaluate
 from diagxnet.evaluation.history import history_figures, indicators
@@ -50,6 +50,15 @@ def run(root: Path, model_seed: int = 0, unit: str = "image") -> Results:
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
     root = tmp_path_factory.mktemp("evaluated")
     return root, run(root)
+
+
+def test_the_terminal_shows_each_model_with_its_interval(done):
+    evaluation = done[1].evaluation
+    lines = model_table(evaluation).splitlines()
+    assert [line.split("  ")[0] for line in lines[1:]] == ["DenseNet", "ViT", "Plain average", "Ensemble"]
+    for line, model in zip(lines[1:], MODELS, strict=True):
+        auroc = evaluation[model]["auroc"]
+        assert f"{auroc['macro']:.3f} ({auroc['ci']['macro']['lower']:.3f} to" in line
 
 
 def leaves(value: object, prefix: str = "") -> dict[str, object]:

@@ -175,9 +175,14 @@ def test_a_truncated_image_stops_before_anything_is_packed_and_a_mended_one_goes
     assert (pipeline / "data/packed/images.npy").is_file()
 
 
+def test_going_back_to_earlier_values_trains_nothing_again(pipeline):
+    _set(pipeline, {"meta.hidden_dim": 256})  # what -S set before stays in params.yaml
+    done = _dvc(pipeline, "repro")
+    assert _ran(done) == ["inventory", "evaluate"]
+    assert json.loads((pipeline / "models/meta/config.json").read_text())["options"]["hidden_dim"] == 256
+
+
 def test_two_clones_run_from_scratch_leave_the_same_hashes(pipeline, tmp_path):
     twin = _clone(tmp_path / "twin", SMALL)
     _dvc(twin, "repro")
-    _set(pipeline, {"meta.hidden_dim": 256})  # what -S set before stays in params.yaml
-    _dvc(pipeline, "repro")
     assert _hashes(twin) == _hashes(pipeline)

@@ -47,6 +47,19 @@ def standing(difference: dict) -> str:
     return "worse" if difference["ci"]["upper"] < 0 else "not distinguishable"
 
 
+def model_table(evaluation: dict) -> str:
+    """The models' macro figures on test as lines of text: AUROC and AUPRC with 95% intervals, calibration error."""
+    lines = [f"{'macro, on test':14}  {'AUROC (95% interval)':23}  {'AUPRC (95% interval)':23}  ECE"]
+    for model in MODELS:
+        own = evaluation[model]
+        cells = []
+        for metric in ("auroc", "auprc"):
+            interval = own[metric]["ci"]["macro"]
+            cells.append(f"{own[metric]['macro']:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})")
+        lines.append(f"{LABELS[model]:14}  {cells[0]:23}  {cells[1]:23}  {own['ece']['macro']:.3f}")
+    return "\n".join(lines)
+
+
 def verdict(comparison: dict, other: str) -> str:
     """One sentence on the ensemble's macro AUROC beside that of `other`: "best_base", "average" or a base model."""
     difference = comparison[f"ensemble_minus_{other}"]["auroc"]["macro"]

@@ -8,7 +8,7 @@ from diagxnet.errors import InputError
 from diagxnet.evaluation.calibration import write_calibration
 from diagxnet.evaluation.curves import write_curves
 from diagxnet.evaluation.figures import write_figures
-from diagxnet.evaluation.history import TRAININGS
+from diagxnet.evaluation.history import TRAININGS, training_metrics
 from diagxnet.evaluation.model_card import write_model_card
 from diagxnet.evaluation.report import write_report
 from diagxnet.evaluation.results import Results, measure, summary
@@ -30,7 +30,8 @@ def evaluate(
     min_positives: int,
     seed: int,
 ) -> Results:
-    """Writes evaluation.json and summary.json to `metrics`, calibration.json and MODEL_CARD.md to `models`, `plots`.
+    """Writes evaluation.json, summary.json and a file for each training to `metrics`, calibration.json and MODEL_CARD.md
+    to `models`, and `plots`.
 
     data: folder of packed, prepared and stacked. params: content of params.yaml, for the report. unit: `image` or
     `study`. bootstrap: resamples of patients. min_positives: see `measure`. seed: of the resamples.
@@ -56,6 +57,8 @@ def evaluate(
     configs = {name: read_json(models / name / "config.json") for name in TRAININGS}
     write_model_card(models / "MODEL_CARD.md", results, audit, params, configs)
     write_calibration(models / "calibration.json", results.calibration, unit)
+    for name, history in histories.items():
+        write_json(metrics / f"{name}.json", training_metrics(history))
     write_json(metrics / "summary.json", summary(results.evaluation, seconds))
     write_json(metrics / "evaluation.json", results.evaluation)
     return results

@@ -37,6 +37,18 @@ def history_figures(history: dict) -> dict[str, float]:
     }
 
 
+def training_metrics(history: dict) -> dict[str, float | int | None]:
+    """Content of metrics/MODEL.json, from its training_history.json: the best epoch, its losses and AUROC on val."""
+    best = history["epochs"][history["best_epoch"] - 1]
+    return {
+        "best_epoch": history["best_epoch"],
+        "epochs_run": history["epochs_run"],
+        "best_train_loss": min(record["train_loss"] for record in history["epochs"]),
+        "best_val_loss": best["val_loss"],
+        "val_auroc": best["val_auroc"],
+    }
+
+
 def indicators(figures: dict[str, dict[str, float]], comparison: dict) -> list[dict[str, object]]:
     """The guide's success indicators as rows {"indicator", "target", "found", "met"}.
 

@@ -1,4 +1,4 @@
-"""What a training leaves behind, beside its weights: the history of its epochs and the figures drawn from it."""
+"""What a training leaves behind, beside its weights: the history of its epochs, and its timing."""
 
 from typing import Any
 
@@ -15,18 +15,6 @@ def history(epochs: list[Epoch], epochs_allowed: int, train_images: int) -> dict
         "stopped_early": len(records) < epochs_allowed,
         "train_images": train_images,
         "epochs": records,
-    }
-
-
-def figures(history: dict[str, Any]) -> dict[str, Any]:
-    """Content of metrics/MODEL.json: the best epoch and its losses and AUROC on val."""
-    best = history["epochs"][history["best_epoch"] - 1]
-    return {
-        "best_epoch": history["best_epoch"],
-        "epochs_run": history["epochs_run"],
-        "best_train_loss": min(record["train_loss"] for record in history["epochs"]),
-        "best_val_loss": best["val_loss"],
-        "val_auroc": best["val_auroc"],
     }
 
 
