@@ -30,8 +30,8 @@ def evaluate(
     min_positives: int,
     seed: int,
 ) -> Results:
-    """Writes evaluation.json, summary.json and a file for each training to `metrics`, calibration.json and MODEL_CARD.md
-    to `models`, and `plots`.
+    """Writes evaluation.json, summary.json and a file for each training to `metrics`, calibration.json and
+    MODEL_CARD.md to `models`, and `plots`.
 
     data: folder of packed, prepared and stacked. params: content of params.yaml, for the report. unit: `image` or
     `study`. bootstrap: resamples of patients. min_positives: see `measure`. seed: of the resamples.
