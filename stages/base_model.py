@@ -13,7 +13,7 @@ from diagxnet.training.history import timing
 from diagxnet.training.loop import Recipe
 from stages.live import live
 
-NETWORK = ("arch", "pretrained", "dropout", "patch_size")
+NETWORK = ("arch", "pretrained", "dropout", "patch_size", "batch_norm")
 
 
 def train(name: str, section: type[BaseModelParams]) -> dict[str, float]:
@@ -21,7 +21,7 @@ def train(name: str, section: type[BaseModelParams]) -> dict[str, float]:
     params = read_params(seed=Seed, augment=AugmentParams, train=TrainParams, **{name: section})
     own, shared = getattr(params, name).model_dump(), params.train.model_dump()
     precision = shared.pop("precision")
-    network = {"patch_size": None} | {key: own.pop(key) for key in NETWORK if key in own}
+    network = {"patch_size": None, "batch_norm": False} | {key: own.pop(key) for key in NETWORK if key in own}
     epochs = []
     for epoch in live(
         name,

@@ -41,6 +41,27 @@ def test_an_image_of_a_single_value_gives_finite_logits():
         assert create_base(**TINY).eval()(torch.full((2, 1, 32, 32), 0.5)).isfinite().all()
 
 
+def test_batch_norm_takes_what_all_images_share_from_a_transformers_features():
+    torch.manual_seed(0)
+    plain, normed = create_base(**TINY), create_base(**TINY, batch_norm=True)
+    images = torch.rand(16, 1, 32, 32)
+    features = {}
+    for name, model in (("plain", plain), ("normed", normed)):
+        model.network.head.register_forward_pre_hook(
+            lambda _, given, name=name: features.update({name: given[0].detach()})
+        )
+        model.train()(images)
+    shared = {name: float(value.mean(0).norm() / value.norm(dim=1).mean()) for name, value in features.items()}
+    assert shared["plain"] > 0.5
+    assert shared["normed"] < 1e-3
+
+
+def test_batch_norm_trains_on_a_batch_of_one_image_by_the_running_moments():
+    model, image = create_base(**TINY, batch_norm=True), torch.rand(1, 1, 32, 32)
+    model.train()(torch.rand(4, 1, 32, 32))
+    assert torch.allclose(model.train()(image), model.eval()(image), atol=1e-5)
+
+
 @pytest.mark.parametrize("arch", ["resnet10t", "vit_tiny_patch16_224"])
 def test_weights_of_a_local_file_are_loaded_summed_over_colours_under_a_new_classifier(tmp_path, arch):
     torch.manual_seed(5)
@@ -83,6 +104,7 @@ def test_a_hub_that_cannot_be_reached_ends_in_one_line_that_names_the_file_optio
         ({"arch": "densnet121", "image_size": 64}, "timm knows no such model"),
         ({"arch": "vit_tiny_patch16_224", "image_size": 40}, "patches of 16 pixels do not fill images of 40"),
         ({"arch": "densenet121", "image_size": 64, "patch_size": 8}, "densenet121 has no patches"),
+        ({"arch": "densenet121", "image_size": 64, "batch_norm": True}, "densenet121 has no place for it"),
     ],
 )
 def test_an_architecture_that_cannot_be_is_refused_by_name(options, message):
@@ -92,7 +114,7 @@ def test_an_architecture_that_cannot_be_is_refused_by_name(options, message):
 
 def test_a_saved_base_model_loads_to_the_same_logits_in_evaluation_mode(tmp_path):
     model = create_base(**TINY).eval()
-    config = base_config(**TINY, pretrained=False, dropout=0.0)
+    config = base_config(**TINY, pretrained=False, dropout=0.0, batch_norm=False)
     save_model(tmp_path, model, config, {"epochs": []})
     loaded = load_model(tmp_path, from_config)
     images = torch.rand(3, 1, 32, 32)

@@ -6,6 +6,7 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from diagxnet.errors import InputError
 from diagxnet.findings import FINDINGS
@@ -36,6 +37,24 @@ class BaseModel(nn.Module):
         return any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
 
 
+class FeatureNorm(nn.BatchNorm1d):
+    """BatchNorm, without weights of its own, of pooled features [images, features] ahead of the classifier.
+
+    What all radiographs share fills most of a transformer's features, and hides from the classifier what tells one
+    from another: trained from scratch it then hardly learns. Subtracting the batch's mean mends that (He et al. 2022,
+    arXiv:2111.06377, use it so for linear probing). A training batch of one image has no deviation; it is normalised
+    by the running moments.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, affine=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.training and len(features) == 1:
+            return F.batch_norm(features, self.running_mean, self.running_var, eps=self.eps)
+        return super().forward(features)
+
+
 def standardise(images: Tensor) -> Tensor:
     """Each of images [images, 1, side, side] at mean 0 and deviation 1; one of a single value becomes 0."""
     deviation, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True, correction=0)
@@ -43,13 +62,20 @@ def standardise(images: Tensor) -> Tensor:
 
 
 def create_base(
-    arch: str, *, image_size: int, pretrained: bool | str = False, dropout: float = 0.0, patch_size: int | None = None
+    arch: str,
+    *,
+    image_size: int,
+    pretrained: bool | str = False,
+    dropout: float = 0.0,
+    patch_size: int | None = None,
+    batch_norm: bool = False,
 ) -> BaseModel:
     """A BaseModel on timm's `arch` for images of `image_size` pixels.
 
     pretrained: False, True (timm's hub) or the path of a .safetensors file; timm sums the weights of the first layer
     over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
-    patch_size: of a vision transformer, None for its own. Raises InputError where the name is unknown, the size does
+    patch_size: of a vision transformer, None for its own. batch_norm: whether a vision transformer's features pass a
+    FeatureNorm. Raises InputError where the name is unknown, the size does
     not fit, or weights that were asked for cannot be loaded: going on from random weights is never an option.
     """
     if not timm.is_model(arch):
@@ -63,11 +89,15 @@ def create_base(
     elif patch_size is not None:
         raise InputError(f"patch_size = {patch_size}: {arch} has no patches (set it to null)")
     network = _pretrained(arch, pretrained, options) if pretrained else timm.create_model(arch, **options)
+    if batch_norm:
+        if not hasattr(network, "fc_norm"):
+            raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
+        network.fc_norm = nn.Sequential(network.fc_norm, FeatureNorm(network.head_hidden_size))
     return BaseModel(network)
 
 
 def base_config(
-    arch: str, *, image_size: int, pretrained: bool | str, dropout: float, patch_size: int | None
+    arch: str, *, image_size: int, pretrained: bool | str, dropout: float, patch_size: int | None, batch_norm: bool
 ) -> dict[str, Any]:
     """What `load_base` and a reader of models/ need to know of a base model."""
     return {
@@ -75,6 +105,7 @@ def base_config(
         "image_size": image_size,
         "patch_size": patch_size,
         "dropout": dropout,
+        "batch_norm": batch_norm,
         "pretrained": bool(pretrained),
         "findings": list(FINDINGS),
     }
@@ -82,9 +113,8 @@ def base_config(
 
 def from_config(config: dict[str, Any]) -> BaseModel:
     """The network that `base_config` describes, with random weights."""
-    return create_base(
-        config["arch"], image_size=config["image_size"], dropout=config["dropout"], patch_size=config["patch_size"]
-    )
+    options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "batch_norm")}
+    return create_base(config["arch"], **options)
 
 
 def _is_transformer(arch: str) -> bool:

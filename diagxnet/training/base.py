@@ -29,6 +29,7 @@ def train_base(
     pretrained: bool | str,
     dropout: float,
     patch_size: int | None,
+    batch_norm: bool,
     augmentation: dict[str, float],
     precision: str,
     packed: Path,
@@ -43,7 +44,8 @@ def train_base(
     """
     accelerator = create_accelerator(precision)
     images = open_packed(packed)
-    network = {"image_size": images.shape[1], "pretrained": pretrained, "dropout": dropout, "patch_size": patch_size}
+    network = {"image_size": images.shape[1], "pretrained": pretrained, "dropout": dropout}
+    network |= {"patch_size": patch_size, "batch_norm": batch_norm}
     torch.manual_seed(recipe.seed)
     model = create_base(arch, **network)
     config = base_config(arch, **network)
