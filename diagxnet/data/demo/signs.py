@@ -26,7 +26,7 @@ def shape_pose(pose: Pose, anatomy: Anatomy, severities: dict[str, float], chanc
     """The pose with the organs that disease enlarges, lifts, pulls or breaks."""
     if "cardiomegaly" in severities:
         severity = severities["cardiomegaly"]
-        pose = replace(pose, heart=max(0.494 + 0.125 * severity, pose.heart))
+        pose = replace(pose, heart=max(0.494 + 0.105 * severity, pose.heart))
     else:
         pose = replace(pose, heart=min(pose.heart, 0.497))
     if "enlarged_cardiomediastinum" in severities:
@@ -246,7 +246,7 @@ def atelectasis(chest: Frontal, severity: float, chance: Chance) -> list[Box]:
         x, y = _place(chest, side, chance.uniform(0.3, 0.65), chance.uniform(0.42, 0.93))
         half, slope = chance.uniform(0.08, 0.125) * (0.8 + 0.4 * severity), chance.uniform(-0.5, 0.35) * side
         thick = chance.uniform(0.011, 0.017) * (0.8 + 0.6 * severity)
-        boxes += _plate(chest, side, x, y, half, slope, thick, 0.45 + 0.45 * severity)
+        boxes += _plate(chest, side, x, y, half, slope, thick, 0.52 + 0.45 * severity)
     if severity >= 0.6:
         x, y = _place(chest, side, 0.3, 0.98)
         boxes += _cloud(chest, chance, side, x, y, 0.12, 0.06, 0.3 + 0.4 * severity, 0.25)
@@ -283,7 +283,7 @@ def lung_lesion(chest: Frontal, severity: float, chance: Chance) -> list[Box]:
         x, y = _place(chest, chance.side(), chance.uniform(0.2, 0.85), chance.uniform(0.15, 0.9))
         radius = chance.uniform(0.055, 0.078) * (0.8 + 0.45 * severity) if mass else chance.uniform(0.026, 0.038)
         radius *= 0.6 + 0.4 * min(severity / 0.4, 1)
-        boxes += _nodule(chest, chance, x, y, radius, 0.55 + 0.45 * severity)
+        boxes += _nodule(chest, chance, x, y, radius, 0.68 + 0.32 * severity)
     return boxes
 
 
@@ -408,7 +408,7 @@ def fracture(chest: Frontal, severity: float, chance: Chance) -> list[Box]:
             (chest.frame.y[at] - np.float32(y)) / np.float32(radius),
         )
         callus = hump(np.sqrt(dx * dx + 2 * dy * dy)) * (1 + 0.6 * texture(chance, dx.shape, 3))
-        chest.dense[at] += callus * np.float32(0.2 + 0.2 * severity)
+        chest.dense[at] += callus * np.float32(0.27 + 0.27 * severity)
         boxes.append(box)
     return boxes
 
@@ -463,14 +463,14 @@ def _central_line(chest: Frontal, chance: Chance) -> list[Box]:
         points = [(side * 0.3, 0.2), (side * 0.2, 0.165), (side * 0.1, 0.17), (-0.035, 0.24), tip]
     else:
         points = [(side * 0.6, 0.42), (side * 0.5, 0.27), (side * 0.36, 0.19), (side * 0.16, 0.16), (-0.035, 0.23), tip]
-    return [_line(chest, chest.lines, points, 0.0055, 0.32)]
+    return [_line(chest, chest.lines, points, 0.007, 0.36)]
 
 
 def _tracheal_tube(chest: Frontal, chance: Chance) -> list[Box]:
     shift = 0.6 * chest.mediastinum_shift
     end = chance.uniform(0.24, 0.3)
     points = [(shift + 0.004, -0.04), (shift, 0.1), (shift - 0.004, end)]
-    boxes = [_line(chest, chest.lines, points, 0.0085, 0.28)]
+    boxes = [_line(chest, chest.lines, points, 0.0105, 0.3)]
     if chance.happens(0.7):
         stomach = [
             (shift + 0.012, -0.04),
@@ -480,7 +480,7 @@ def _tracheal_tube(chest: Frontal, chance: Chance) -> list[Box]:
             (0.13, 0.87),
             (0.17, 0.95),
         ]
-        boxes.append(_line(chest, chest.lines, stomach, 0.0055, 0.32))
+        boxes.append(_line(chest, chest.lines, stomach, 0.007, 0.36))
     return boxes
 
 
@@ -503,7 +503,7 @@ def _pacemaker(chest: Frontal, chance: Chance) -> list[Box]:
     for tip in tips[: 1 + chance.happens(0.6)]:
         points = [(x0 - side * 0.02, y0 - 0.03), (side * 0.2, 0.17), (side * 0.08, 0.19), (-0.03 + shift, 0.28),
                   (-0.045 + shift, top + 0.1), tip]  # fmt: skip
-        boxes.append(_line(chest, chest.lines, points, 0.0045, 0.36))
+        boxes.append(_line(chest, chest.lines, points, 0.006, 0.4))
     return boxes
 
 
@@ -512,7 +512,7 @@ def _sternal_wires(chest: Frontal, chance: Chance) -> list[Box]:
     for number in range(5 + chance.integer(0, 2)):
         x, y = shift + chance.uniform(-0.006, 0.006), 0.25 + 0.062 * number
         ring = [(x - 0.018, y), (x, y - 0.011), (x + 0.018, y + 0.002), (x + 0.003, y + 0.011), (x - 0.018, y)]
-        boxes.append(_line(chest, chest.lines, ring, 0.0037, 0.5))
+        boxes.append(_line(chest, chest.lines, ring, 0.0048, 0.55))
     return _joined(boxes)
 
 
@@ -520,7 +520,7 @@ def _chest_tube(chest: Frontal, chance: Chance) -> list[Box]:
     side = _side(chance, chest.anatomy)
     points = [(side * 0.58, chance.uniform(0.6, 0.72)), (side * 0.42, 0.58), (side * 0.33, 0.42),
               (side * 0.2, chance.uniform(0.18, 0.28))]  # fmt: skip
-    return [_line(chest, chest.lines, points, 0.0095, 0.28)]
+    return [_line(chest, chest.lines, points, 0.0125, 0.32)]
 
 
 def _port(chest: Frontal, chance: Chance) -> list[Box]:
@@ -535,7 +535,7 @@ def _port(chest: Frontal, chance: Chance) -> list[Box]:
     chest.dense[box.slices] += rim
     tip = (-0.035 + chest.mediastinum_shift, chance.uniform(0.36, 0.44))
     points = [(x, y), (x - 0.04 * side, y - 0.05), (side * 0.1, 0.165), (-0.035, 0.24), tip]
-    return [box, _line(chest, chest.lines, points, 0.004, 0.24)]
+    return [box, _line(chest, chest.lines, points, 0.0055, 0.3)]
 
 
 def _monitor(chest: Frontal, chance: Chance) -> list[Box]:
