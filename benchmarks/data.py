@@ -31,10 +31,12 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from diagxnet.cores import cores
 from diagxnet.data.images import decode
 from diagxnet.data.inventory import take_inventory, write_inventory
-from diagxnet.data.packed import cores, open_packed, pack, release
-from diagxnet.data.prepared import prepare
+from diagxnet.data.pack import pack, release
+from diagxnet.data.packed import open_packed
+from diagxnet.data.prepare import prepare
 from diagxnet.files import read_json, write_json
 from diagxnet.findings import FINDINGS, KEYS
 

@@ -14,7 +14,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from diagxnet.data.packed import cores
+from diagxnet.cores import cores
 from diagxnet.evaluation.bootstrap import resample
 from diagxnet.evaluation.intervals import difference_interval, proportion_interval
 

@@ -1,6 +1,8 @@
 """What the stages train_densenet and train_vit share: params in, a model folder and live curves out."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from diagxnet.files import read_json
 from diagxnet.params.augment import AugmentParams
@@ -16,18 +18,24 @@ from stages.live import live
 NETWORK = ("arch", "pretrained", "dropout", "patch_size", "batch_norm")
 
 
-def train(name: str, section: type[BaseModelParams]) -> dict[str, float]:
-    """Trains the base model `name`, whose section of params.yaml is `section`; returns its timing."""
-    params = read_params(seed=Seed, augment=AugmentParams, train=TrainParams, **{name: section})
+def options(params: SimpleNamespace, name: str) -> tuple[Recipe, dict[str, Any], str]:
+    """How params.yaml has the base model `name` trained: the recipe, the network's options, the precision."""
     own, shared = getattr(params, name).model_dump(), params.train.model_dump()
     precision = shared.pop("precision")
     network = {"patch_size": None, "batch_norm": False} | {key: own.pop(key) for key in NETWORK if key in own}
+    return Recipe(**(shared | own), seed=params.seed), network, precision
+
+
+def train(name: str, section: type[BaseModelParams]) -> dict[str, float]:
+    """Trains the base model `name`, whose section of params.yaml is `section`; returns its timing."""
+    params = read_params(seed=Seed, augment=AugmentParams, train=TrainParams, **{name: section})
+    recipe, network, precision = options(params, name)
     epochs = []
     for epoch in live(
         name,
         train_base(
             f"train_{name}",
-            Recipe(**(shared | own), seed=params.seed),
+            recipe,
             **network,
             augmentation=params.augment.model_dump(),
             precision=precision,

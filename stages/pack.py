@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from diagxnet.data.packed import pack
+from diagxnet.data.pack import pack
 from diagxnet.files import read_json
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from diagxnet.data.packed import release
-from diagxnet.data.prepared import audit_table, prepare
+from diagxnet.data.pack import release
+from diagxnet.data.prepare import audit_table, prepare
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
 from stages.running import run

@@ -1,6 +1,8 @@
 """Trains the meta-learner on the stack split's logits into models/meta."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from diagxnet.files import read_json
 from diagxnet.params.checked import read_params
@@ -18,13 +20,18 @@ SHARED = ("optimizer", "weight_decay", "loss", "label_smoothing", "class_weights
 SHARED += ("max_grad_norm", "min_delta")
 
 
+def options(params: SimpleNamespace) -> tuple[Recipe, str, dict[str, Any]]:
+    """How params.yaml has the meta-learner trained: the recipe, its architecture, the architecture's options."""
+    own, shared = params.meta.model_dump(), params.train.model_dump(include=set(SHARED))
+    arch, network = own.pop("arch"), {key: own.pop(key) for key in OPTIONS}
+    return Recipe(**shared, **own, accumulation_steps=1, num_workers=0, seed=params.seed), arch, network
+
+
 def main() -> dict[str, float]:
     params = read_params(seed=Seed, train=TrainParams, meta=MetaParams)
-    own, shared = params.meta.model_dump(), params.train.model_dump(include=set(SHARED))
-    arch, options = own.pop("arch"), {key: own.pop(key) for key in OPTIONS}
-    recipe = Recipe(**shared, **own, accumulation_steps=1, num_workers=0, seed=params.seed)
+    recipe, arch, network = options(params)
     folders = {"stacked": Path("data/stacked"), "prepared": Path("data/prepared"), "folder": Path("models/meta")}
-    training = train_meta(recipe, arch=arch, options=options, resume=Path(".resume/meta"), **folders)
+    training = train_meta(recipe, arch=arch, options=network, resume=Path(".resume/meta"), **folders)
     epochs = list(live("meta", training))
     history = read_json("models/meta/training_history.json")
     return timing(epochs, history["train_images"])

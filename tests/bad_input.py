@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from diagxnet.data.inventory import take_inventory
-from diagxnet.data.packed import pack
-from diagxnet.data.prepared import prepare
+from diagxnet.data.pack import pack
+from diagxnet.data.prepare import prepare
 from diagxnet.findings import KEYS
 from tests.radiographs import image_path, make_data
 

@@ -12,9 +12,10 @@ import pytest
 import torchvision.transforms.v2 as T
 from PIL import Image
 
-from diagxnet.data import packed as module
+from diagxnet.data import pack as module
 from diagxnet.data.images import ImageError, decode
-from diagxnet.data.packed import open_packed, pack, packed_bytes, read_dropped, read_index, release
+from diagxnet.data.pack import pack, packed_bytes, release
+from diagxnet.data.packed import open_packed, read_dropped, read_index
 from diagxnet.errors import InputError
 from tests.bad_input import inventory_of, pack_of
 from tests.radiographs import image_path, make_data, write_image

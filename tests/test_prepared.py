@@ -9,7 +9,8 @@ import pytest
 
 from diagxnet.data.labels import RULES, apply_rules, score_labels
 from diagxnet.data.packed import read_index
-from diagxnet.data.prepared import audit_table, read_labels, read_manifest
+from diagxnet.data.prepare import audit_table
+from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.data.tables import read_tables
 from diagxnet.findings import KEYS
 from tests.bad_input import prepare_of
@@ -231,8 +232,8 @@ def test_metadata_survive_the_manifest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_the_nih_data_prepare_under_every_rule(nih: Path, tmp_path: Path, rule: str) -> None:
     from diagxnet.data.inventory import take_inventory
-    from diagxnet.data.packed import pack
-    from diagxnet.data.prepared import prepare
+    from diagxnet.data.pack import pack
+    from diagxnet.data.prepare import prepare
 
     inventory = take_inventory(nih, cache=tmp_path / "cache")
     pack(nih, inventory, tmp_path / "packed", size=32, bad_images="stop", work=tmp_path / "work", workers=1)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from diagxnet.data.prepared import count
+from diagxnet.data.prepare import count
 from diagxnet.evaluation.scored import MODELS, Scored
 from diagxnet.files import write_arrays, write_json
 from diagxnet.findings import KEYS

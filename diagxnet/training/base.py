@@ -15,10 +15,10 @@ from diagxnet.models.checkpoint import save_model
 from diagxnet.progress import Progress
 from diagxnet.training.announce import announce
 from diagxnet.training.history import history
+from diagxnet.training.image_source import ImageSource
 from diagxnet.training.loop import Epoch, Examples, Recipe, fit
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState, fingerprint, locked
-from diagxnet.training.sources import ImageSource
 
 
 def train_base(

@@ -12,9 +12,9 @@ from diagxnet.data.stacked import BASE_MODELS, STACKED_SPLITS, write_stacked
 from diagxnet.models.base import BaseModel, from_config
 from diagxnet.models.checkpoint import load_model
 from diagxnet.progress import Progress
+from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.precision import create_accelerator
-from diagxnet.training.sources import ImageSource
 
 
 def batch_statistics(model: nn.Module) -> dict[str, torch.Tensor]:

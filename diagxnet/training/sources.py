@@ -3,15 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from diagxnet.data.augment import augment, to_float
-from diagxnet.data.batches import gather
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -25,27 +22,6 @@ class Source(Protocol):
 
     def finish(self, raw: Tensor, examples: np.ndarray, epoch: int | None) -> Tensor:
         """Model inputs from `raw` on its device; `epoch` None means evaluation, without augmentation."""
-
-
-@dataclass(frozen=True)
-class ImageSource:
-    """Packed radiographs: uint8 [images, side, side] and the rows of it that the split's examples are."""
-
-    images: np.ndarray
-    rows: np.ndarray
-    seed: int = 0
-    augmentation: dict[str, float] = field(default_factory=dict)
-    channels_last: bool = False
-
-    def read(self, examples: np.ndarray) -> Tensor:
-        return gather(self.images, self.rows[examples])
-
-    def finish(self, raw: Tensor, examples: np.ndarray, epoch: int | None) -> Tensor:
-        if epoch is None or not self.augmentation:
-            images = to_float(raw)
-        else:
-            images = augment(raw, self.rows[examples], seed=self.seed, epoch=epoch, **self.augmentation)
-        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ Layout and columns are those of CheXpert-v1.0 (Irvin et al. 2019): `train.csv`, 
 import csv
 import io
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from diagxnet.cores import cores
 from diagxnet.data.demo.anatomy import draw_anatomy
 from diagxnet.data.demo.labels import Study, plan_studies
 from diagxnet.data.demo.render import render_view
@@ -58,7 +58,7 @@ def draw_demo(folder: Path, *, images: int, test_images: int, seed: int, size: i
     plans = [*plan_patients("train", images, seed), *plan_patients("valid", test_images, seed)]
     jobs = [(plan, seed, size, Path(folder)) for plan in plans]
     total = images + test_images
-    workers = (_cores() if workers is None else workers) if total >= SMALL or workers else 1
+    workers = (cores() if workers is None else workers) if total >= SMALL or workers else 1
     rows: dict[str, list[tuple[str, ...]]] = {"train": [], "valid": []}
     regions = []
     with Progress(total, "Drawing the demo") as progress:
@@ -91,10 +91,6 @@ def _cut(studies: list[Study], left: int) -> tuple[Study, ...]:
         kept.append(Study(study.number, study.signs, study.labels, study.views[:left]))
         left -= len(kept[-1].views)
     return tuple(kept)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _draw_all(jobs: list[tuple], workers: int) -> Iterator[tuple[list, list]]:
