@@ -1,0 +1,68 @@
+"""Before an overnight run: prints rows, splits, disk, memory and hours to expect, and every error known beforehand.
+
+No stage of dvc.yaml: `python -m stages.preflight` writes nothing.
+"""
+
+from types import SimpleNamespace
+
+from diagxnet.data.stacked import BASE_MODELS
+from diagxnet.errors import InputError, problems_error
+from diagxnet.models.base import create_base
+from diagxnet.models.meta import create_meta
+from diagxnet.params.checked import read_params
+from diagxnet.params.whole import SECTIONS, read_all
+from diagxnet.preflight import hours, look_at_data, training_line
+from diagxnet.training.rehearsal import rehearse_base, rehearse_meta
+from stages import base_model, train_meta
+from stages.running import peak_memory, run
+
+
+def main() -> None:
+    read_all()
+    params = read_params(**SECTIONS)
+    data = params.data.model_dump()
+    problems, sizes = [], None
+    try:
+        plan, found = look_at_data(data.pop("root"), **data, disk="data")
+        problems, sizes = found.problems, plan.splits
+        print("\n".join(found.lines))
+    except InputError as error:
+        problems.append(str(error))
+    try:
+        _trainings(params, sizes)
+    except InputError as error:
+        problems.append(str(error))
+    memory = peak_memory()
+    if memory:
+        print(
+            f"memory: {memory['peak_memory_mib']:,.0f} MiB at most so far; it does not grow with the number of images"
+        )
+    if problems:
+        raise problems_error("this run would stop", problems, "mend these first")
+    print("nothing found that would stop this run")
+
+
+def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
+    """Prints what each training costs; `sizes`: images by split, None where they are not known."""
+    sizes = sizes or {"train": 0, "val": 0, "stack": 0, "test": 0}
+    total, features = 0.0, 0.0
+    for name in BASE_MODELS:
+        recipe, network, precision = base_model.options(params, name)
+        model = create_base(**network, image_size=params.data.image_size)
+        augmentation = params.augment.model_dump()
+        pace = rehearse_base(
+            model, recipe, image_size=params.data.image_size, augmentation=augmentation, precision=precision
+        )
+        line, seconds = training_line(f"train_{name}", network["arch"], pace, recipe, sizes["train"], sizes["val"])
+        print(line)
+        total += seconds
+        features += pace.running * (sizes["stack"] + sizes["val"] + sizes["test"])
+    recipe, arch, options = train_meta.options(params)
+    pace = rehearse_meta(create_meta(arch, **options), recipe, models=len(BASE_MODELS))
+    line, seconds = training_line("train_meta", arch, pace, recipe, sizes["stack"], sizes["val"])
+    print(f"stack_features: {hours(features)}\n{line}")
+    print(f"training: {hours(total + features + seconds)} at most in one process; early stopping may end it sooner")
+
+
+if __name__ == "__main__":
+    run("preflight", main, timed=False)

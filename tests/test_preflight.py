@@ -1,0 +1,115 @@
+"""The preflight: what it counts is what the run will use, and what it finds would have stopped the run."""
+
+from pathlib import Path
+
+import pytest
+
+from diagxnet.errors import InputError
+from diagxnet.findings import KEYS
+from diagxnet.models.base import create_base
+from diagxnet.preflight import Findings, Plan, hours, look_at_data, training_line
+from diagxnet.training.rehearsal import Pace, rehearse_base
+from tests.bad_input import prepare_of
+from tests.gradients import RECIPE
+from tests.radiographs import make_data
+
+OPTIONS = {
+    "image_size": 32,
+    "views": "frontal",
+    "uncertain": dict.fromkeys(KEYS, "ignore"),
+    "blank": "negative",
+    "split_seed": 1,
+    "max_patients": None,
+    "shares": {"val": 0.2, "stack": 0.2, "test": 0.2},
+    "bad_images": "stop",
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    make_data(tmp_path, train=60, valid=8)
+    return tmp_path
+
+
+def look(root: Path, **options: object) -> tuple[Plan, Findings]:
+    return look_at_data(root, **(OPTIONS | options), disk=root / "not/yet/there")
+
+
+def test_the_splits_are_those_that_prepare_makes(root: Path) -> None:
+    plan, found = look(root)
+    summary = prepare_of(root)
+    assert plan.splits == {split: counts["images"] for split, counts in summary["splits"].items()}
+    assert plan.packed == 68
+    assert not found.problems
+
+
+def test_the_splits_of_a_subset_are_those_that_prepare_makes(root: Path) -> None:
+    plan, _ = look(root, max_patients=30)
+    summary = prepare_of(root, max_patients=30)
+    assert plan.splits == {split: counts["images"] for split, counts in summary["splits"].items()}
+    assert sum(plan.splits.values()) == 38
+
+
+def test_missing_empty_and_truncated_images_are_each_named_with_their_line(root: Path) -> None:
+    images = sorted((root / "train").rglob("*.jpg"))
+    images[0].unlink()
+    images[1].write_bytes(b"")
+    images[2].write_bytes(images[2].read_bytes()[:300])
+    _, found = look(root)
+    text = "\n".join(found.problems)
+    for image, reason in zip(images, ("is missing", "is empty", "is truncated or damaged"), strict=False):
+        assert f"{image.relative_to(root).as_posix()}: {reason}" in text
+    assert text.count("train.csv, line ") == len(found.problems) == 3
+
+
+def test_images_that_a_run_would_drop_are_no_problem_and_in_no_split(root: Path) -> None:
+    before, _ = look(root)
+    for image in sorted((root / "train").rglob("*.jpg"))[:5]:
+        image.unlink()
+    plan, found = look(root, bad_images="drop")
+    assert not found.problems
+    assert sum(plan.splits.values()) == sum(before.splits.values()) - 5
+    assert "data.bad_images: drop leaves out 5 images that are missing or empty" in found.lines
+
+
+def test_a_disk_that_is_too_small_is_a_problem_that_names_the_sum(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diagxnet.preflight.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    _, found = look(root, image_size=1024)
+    assert any("takes 0.07 GB at 1024 px" in problem and "make room" in problem for problem in found.problems)
+
+
+def test_a_rule_that_leaves_one_class_is_named(root: Path) -> None:
+    _, found = look(root, blank="ignore")
+    assert any("no_finding: positives only in train under data.blank: ignore" in line for line in found.lines)
+
+
+def test_a_split_without_an_image_is_a_problem(root: Path) -> None:
+    _, found = look(root, views="lateral")
+    assert any("no image in train" in problem for problem in found.problems)
+
+
+def test_a_table_that_cannot_be_read_stops_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.root"):
+        look(tmp_path / "nowhere")
+
+
+def test_a_rehearsal_takes_the_real_loop_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    model = create_base("vit_tiny_patch16_224", image_size=32)
+    before = model.network.head.weight.clone()
+    pace = rehearse_base(model, RECIPE, image_size=32, augmentation={}, precision="fp32")
+    assert not before.equal(model.network.head.weight)
+    assert pace.learning >= pace.running > 0
+    assert pace.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert not list(tmp_path.iterdir())
+
+
+def test_hours_are_epochs_of_learning_and_of_running_over_val() -> None:
+    line, seconds = training_line("train_vit", "vit", Pace(0.5, 0.1, "cpu", 7), RECIPE, images=100, val_images=20)
+    assert seconds == pytest.approx(RECIPE.epochs * (100 * 0.5 + 20 * 0.1))
+    assert hours(seconds) in line
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (600, "10 min"), (36_000, "10.0 h")])
+def test_a_length_of_time_is_in_the_unit_that_a_person_would_use(seconds: float, text: str) -> None:
+    assert hours(seconds) == text
