@@ -57,14 +57,16 @@ def rehearse_meta(model: nn.Module, recipe: Recipe, *, models: int) -> Pace:
     def source(examples: int) -> Source:
         return ArraySource(torch.zeros(examples, models, len(FINDINGS)))
 
-    return _rehearse(model, recipe, source, create_accelerator("fp32"))
+    return _rehearse(model, recipe, source, create_accelerator("fp32"), updates=64)
 
 
-def _rehearse(model: nn.Module, recipe: Recipe, source: Callable[[int], Source], accelerator: Accelerator) -> Pace:
-    """Two epochs of one effective batch; the first warms up, the second counts."""
+def _rehearse(
+    model: nn.Module, recipe: Recipe, source: Callable[[int], Source], accelerator: Accelerator, updates: int = 1
+) -> Pace:
+    """Two epochs of so many `updates`; the first warms up, the second counts."""
     batch = recipe.batch_size
     splits = []
-    for examples in (batch * recipe.accumulation_steps, batch):
+    for examples in (updates * batch * recipe.accumulation_steps, batch):
         targets = (np.arange(examples)[:, None] + np.arange(len(FINDINGS))) % 2
         splits.append(Examples(source(examples), targets.astype(np.float32), np.ones(targets.shape, bool)))
     train, val = splits
