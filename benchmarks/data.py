@@ -397,7 +397,9 @@ def copy_repository(clone: Path) -> Path:
         if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, clone / name)
-    subprocess.run(["git", "init", "-q"], cwd=clone, check=True)
+    name = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
+    for command in (["init", "-q"], ["add", "-A"], [*name, "commit", "-q", "-m", "start"]):  # DVCLive wants a commit
+        subprocess.run(["git", *command], cwd=clone, check=True)
     return clone
 
 
