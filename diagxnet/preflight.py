@@ -13,7 +13,7 @@ from diagxnet.cores import cores
 from diagxnet.data.images import ImageError, decode
 from diagxnet.data.labels import apply_rules
 from diagxnet.data.pack import packed_bytes
-from diagxnet.data.prepare import assign_rows, check_splits, one_class_warnings
+from diagxnet.data.prepare import LEARNED, assign_rows, check_splits, one_class_warnings
 from diagxnet.data.prepared import Labels
 from diagxnet.data.splits import SPLITS
 from diagxnet.data.tables import Table, read_tables
@@ -26,7 +26,7 @@ SAMPLED = 64
 
 
 @dataclass
-class Findings:
+class Notices:
     """What a preflight has to say: lines for the terminal, and problems that would stop the run."""
 
     lines: list[str] = field(default_factory=list)
@@ -53,14 +53,14 @@ def look_at_data(
     shares: Mapping[str, float],
     bad_images: str,
     disk: str | Path,
-) -> tuple[Plan, Findings]:
+) -> tuple[Plan, Notices]:
     """Reads the tables, looks for every file, decodes a sample, splits the patients; `disk`: where data/ will be.
 
     The keywords are those of `pack` and `prepare`. Raises InputError with every problem of the tables where they
-    cannot be used; all other problems are in the findings.
+    cannot be used; all other problems are in the notices.
     """
     train, valid = read_tables(root)
-    found = Findings()
+    found = Notices()
     tables = [table for table in (train, valid) if table is not None]
     found.lines.append("rows: " + ", ".join(f"{table.name}.csv {len(table.frame):,}" for table in tables))
     rows, labels, used = assign_rows(
@@ -79,7 +79,7 @@ def look_at_data(
         f"in use (data.views: {views}): "
         + ", ".join(f"{split} {sizes[split]:,} images of {patients.get(split, 0):,} patients" for split in SPLITS)
     )
-    for split in ("train", "stack"):
+    for split in LEARNED:
         own = used & (rows["split"] == split).to_numpy()
         targets, mask = apply_rules(
             labels[own], rows["path"][own].tolist(), uncertain=uncertain, blank=blank, seed=split_seed
@@ -91,7 +91,7 @@ def look_at_data(
     return Plan(len(rows), sizes), found
 
 
-def _look_for_files(root: Path, tables: list[Table], bad_images: str, found: Findings) -> np.ndarray:
+def _look_for_files(root: Path, tables: list[Table], bad_images: str, found: Notices) -> np.ndarray:
     """[rows] bool, whether there is a file with something in it; the others are problems, or will be dropped."""
     there, missing = [], []
     for table in tables:
@@ -110,7 +110,7 @@ def _look_for_files(root: Path, tables: list[Table], bad_images: str, found: Fin
     return np.array(there, bool)
 
 
-def _sample(root: Path, tables: list[Table], image_size: int, bad_images: str, found: Findings) -> None:
+def _sample(root: Path, tables: list[Table], image_size: int, bad_images: str, found: Notices) -> None:
     """Decodes up to `SAMPLED` of the images, for the rate and for what is wrong with them."""
     paths = [
         (table.name, line, path)
@@ -136,7 +136,7 @@ def _sample(root: Path, tables: list[Table], image_size: int, bad_images: str, f
         )
 
 
-def _weigh(images: int, image_size: int, disk: Path, found: Findings) -> None:
+def _weigh(images: int, image_size: int, disk: Path, found: Notices) -> None:
     disk = next(folder for folder in (disk, *disk.resolve().parents) if folder.exists())
     needed, free = packed_bytes(images, image_size), shutil.disk_usage(disk).free
     text = (

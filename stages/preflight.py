@@ -9,8 +9,7 @@ from diagxnet.data.stacked import BASE_MODELS
 from diagxnet.errors import InputError, problems_error
 from diagxnet.models.base import create_base
 from diagxnet.models.meta import create_meta
-from diagxnet.params.checked import read_params
-from diagxnet.params.whole import SECTIONS, read_all
+from diagxnet.params.whole import read_all
 from diagxnet.preflight import hours, look_at_data, training_line
 from diagxnet.training.rehearsal import rehearse_base, rehearse_meta
 from stages import base_model, train_meta
@@ -18,8 +17,7 @@ from stages.running import peak_memory, run
 
 
 def main() -> None:
-    read_all()
-    params = read_params(**SECTIONS)
+    params = SimpleNamespace(**read_all())
     data = params.data.model_dump()
     problems, sizes = [], None
     try:

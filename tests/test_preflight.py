@@ -7,7 +7,7 @@ import pytest
 from diagxnet.errors import InputError
 from diagxnet.findings import KEYS
 from diagxnet.models.base import create_base
-from diagxnet.preflight import Findings, Plan, hours, look_at_data, training_line
+from diagxnet.preflight import Notices, Plan, hours, look_at_data, training_line
 from diagxnet.training.rehearsal import Pace, rehearse_base
 from tests.bad_input import prepare_of
 from tests.gradients import RECIPE
@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def look(root: Path, **options: object) -> tuple[Plan, Findings]:
+def look(root: Path, **options: object) -> tuple[Plan, Notices]:
     return look_at_data(root, **(OPTIONS | options), disk=root / "not/yet/there")
 
 
