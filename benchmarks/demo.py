@@ -86,11 +86,11 @@ def draw_sheets(folder: Path) -> None:
 # Difficulty ---------------------------------------------------------------------------------------------------------
 
 EPOCHS, BATCH, ACCUMULATED, RATE = 10, 16, 2, 1e-3
-IMAGE_SIZE, THUMBNAIL = 64, 16
+IMAGE_SIZE, THUMBNAIL = 80, 16
 
 
 def frontal_share(folder: Path, table: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frontal images [images, 64, 64] uint8, labels [images, 14] (NaN where uncertain) and patients of one table."""
+    """Frontal images [images, 80, 80] uint8, labels [images, 14] (NaN where uncertain) and patients of one table."""
     rows = pd.read_csv(folder / f"{table}.csv")
     rows = rows[rows["Frontal/Lateral"] == "Frontal"]
     paths = [folder / path.split("/", 1)[1] for path in rows["Path"]]

@@ -126,10 +126,10 @@ def draw_pose(anatomy: Anatomy, projection: str, chance: Chance) -> Pose:
     right = anatomy.base - lift
     return Pose(
         projection=projection,
-        degrees=chance.normal(0, 1.7 if supine else 0.8),
-        zoom=chance.uniform(0.95, 1.06) if supine else chance.uniform(0.92, 1.02),
-        shift_x=chance.normal(0, 0.022 if supine else 0.01),
-        shift_y=chance.normal(0.005, 0.018),
+        degrees=chance.normal(0, 2.4 if supine else 1.2),
+        zoom=chance.uniform(0.9, 1.05) if supine else chance.uniform(0.88, 1.02),
+        shift_x=chance.normal(0, 0.036 if supine else 0.02),
+        shift_y=chance.normal(0.005, 0.028),
         turn=chance.normal(0, 0.45 if supine else 0.18),
         heart=anatomy.heart + (0.03 if supine else 0.0) + 0.2 * max(lift, 0),
         mediastinum=anatomy.mediastinum * (1.12 if supine else 1.0),

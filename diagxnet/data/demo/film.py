@@ -46,7 +46,9 @@ def _veil(thickness: np.ndarray) -> np.ndarray:
 
 
 def _unevenness(shape: tuple[int, int], chance: Chance) -> np.ndarray:
-    return enlarged(chance.uniforms(-0.035, 0.035, 3, 3).astype(np.float32), shape)
+    """Soft tissue, folds and a tube off centre: shades without edges, a sixth of the film wide and wider."""
+    wide = enlarged(chance.uniforms(-0.04, 0.04, 3, 3).astype(np.float32), shape)
+    return wide + enlarged(chance.uniforms(-0.07, 0.07, 6, 7).astype(np.float32), shape)
 
 
 def _tone(level: np.ndarray, bend: float) -> np.ndarray:

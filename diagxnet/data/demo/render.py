@@ -5,6 +5,7 @@ import numpy as np
 from diagxnet.data.demo.anatomy import Anatomy, Pose, draw_pose
 from diagxnet.data.demo.canvas import Box, Frame
 from diagxnet.data.demo.chance import Chance
+from diagxnet.data.demo.clutter import add_clutter
 from diagxnet.data.demo.film import expose
 from diagxnet.data.demo.frontal import Frontal
 from diagxnet.data.demo.labels import Sign, View
@@ -30,6 +31,8 @@ def render_view(
     painters = FRONTAL_SIGNS if view.name == "frontal" else LATERAL_SIGNS
     chances = sign_chances(seed, patient, signs)
     boxes = []
+    if isinstance(chest, Frontal):
+        add_clutter(chest, anatomy, Chance(seed, patient, 5), Chance(seed, patient, 3, study, 0, 3))
     for key, painter in painters.items():
         if key in signs:
             boxes += [(key, box) for box in painter(chest, severities[key], chances[key]) if not box.empty]

@@ -26,7 +26,7 @@ def shape_pose(pose: Pose, anatomy: Anatomy, severities: dict[str, float], chanc
     """The pose with the organs that disease enlarges, lifts, pulls or breaks."""
     if "cardiomegaly" in severities:
         severity = severities["cardiomegaly"]
-        pose = replace(pose, heart=max(0.494 + 0.105 * severity, pose.heart))
+        pose = replace(pose, heart=max(0.494 + 0.098 * severity, pose.heart))
     else:
         pose = replace(pose, heart=min(pose.heart, 0.497))
     if "enlarged_cardiomediastinum" in severities:
@@ -389,32 +389,33 @@ def _plaques(chest: Frontal, side: int, severity: float, chance: Chance) -> list
 
 
 def fracture(chest: Frontal, severity: float, chance: Chance) -> list[Box]:
-    """The ribs are broken already (`shape_pose`); this adds blood and callus around each break.
+    """The ribs are broken already (`shape_pose`); this adds the oblique dark gap and the dense ends beside it.
 
-    Air that the broken ends let into the chest wall (subcutaneous emphysema) streaks it dark where severe.
+    Air that the broken ends let into the chest wall (subcutaneous emphysema) streaks it dark and bright where severe.
     """
     boxes = _emphysema(chest, severity, chance) if severity >= 0.3 and chance.happens(0.8) else []
     for side, rib, place, step, _ in chest.pose.fractures:
         knots = chest.posterior_rib(side, rib)
         x = place * knots[-1][0]
         y = float(Curve(knots)(x)) + step / 2
-        radius = 0.032 + 0.014 * severity
+        radius = 0.036 + 0.012 * severity
         box = chest.frame.box(side * x - radius, y - radius, side * x + radius, y + radius)
         if box.empty:
             continue
         at = box.slices
-        dx, dy = (
-            (chest.frame.x[at] - np.float32(side * x)) / np.float32(radius),
-            (chest.frame.y[at] - np.float32(y)) / np.float32(radius),
-        )
-        callus = hump(np.sqrt(dx * dx + 2 * dy * dy)) * (1 + 0.6 * texture(chance, dx.shape, 3))
-        chest.dense[at] += callus * np.float32(0.27 + 0.27 * severity)
+        lean = chance.uniform(0.2, 0.7) * chance.side()
+        dx, dy = chest.frame.x[at] - np.float32(side * x), chest.frame.y[at] - np.float32(y)
+        along, across = dx + np.float32(lean) * dy, dy - np.float32(0.3 * lean) * dx
+        inside = hump(across / np.float32(0.02 + 0.006 * severity))
+        ends = hump((np.abs(along) - np.float32(0.022)) / np.float32(0.017)) * inside
+        gap = hump(along / np.float32(0.011 + 0.003 * severity)) * inside
+        chest.dense[at] += ends * np.float32(0.28 + 0.22 * severity) - gap * np.float32(0.32 + 0.2 * severity)
         boxes.append(box)
     return boxes
 
 
 def _emphysema(chest: Frontal, severity: float, chance: Chance) -> list[Box]:
-    """Dark streaks along the muscles of the chest wall, outside the ribs of the broken side."""
+    """Streaks of air between the muscles of the chest wall, outside the ribs of the broken side."""
     frame, side = chest.frame, chest.pose.fractures[0][0]
     top, bottom = chance.uniform(0.08, 0.2), chance.uniform(0.5, 0.85)
     box = frame.box(min(side * 0.2, side * 0.56), top, max(side * 0.2, side * 0.56), bottom)
@@ -424,8 +425,8 @@ def _emphysema(chest: Frontal, severity: float, chance: Chance) -> list[Box]:
     outward = frame.x[at] * side - chest.inner_at[at]
     wall = smooth_step((outward + 0.004) / 0.012) * smooth_step((chest.anatomy.wall + 0.05 - outward) / 0.03)
     tall = smooth_step((frame.y[at] - np.float32(top)) / 0.06) * smooth_step((np.float32(bottom) - frame.y[at]) / 0.12)
-    streaks = smooth_step(0.45 + 0.9 * texture(chance, outward.shape, 14))
-    dark = wall * tall * streaks * np.float32(0.14 + 0.16 * severity)
+    streaks = texture(chance, outward.shape, 14) + np.float32(0.1)
+    dark = wall * tall * streaks * np.float32(0.2 + 0.24 * severity)
     chest.dense[at] -= dark
     return [box]
 
@@ -439,16 +440,16 @@ def support_devices(chest: Frontal, severity: float, chance: Chance) -> list[Box
         return _electrodes(chest, chance, 1)
     chosen = []
     makers = (_central_line, _tracheal_tube, _pacemaker, _sternal_wires, _chest_tube, _port, _pads, _monitor)
-    first = chance.pick(1.2, 1.2, 1.6, 1.0, 1.3, 1.6, 0.9, 3.0)
+    first = chance.pick(2.4, 1.2, 1.5, 1.3, 1.4, 1.6, 0.3, 0.4)
     chosen.append(first)
-    for other, probability in enumerate((0.25, 0.15, 0.1, 0.12, 0.1, 0.1, 0.06, 0.25)):
+    for other, probability in enumerate((0.25, 0.15, 0.1, 0.12, 0.1, 0.1, 0.03, 0.05)):
         if chance.happens(probability * severity * 1.6) and other not in chosen:
             chosen.append(other)
     boxes = []
     for index in chosen:
         boxes += makers[index](chest, chance)
-    if chance.happens(0.75):
-        boxes += _electrodes(chest, chance, chance.integer(2, 5))
+    if chance.happens(0.95):
+        boxes += _electrodes(chest, chance, chance.integer(4, 6))
     return boxes
 
 
@@ -463,14 +464,14 @@ def _central_line(chest: Frontal, chance: Chance) -> list[Box]:
         points = [(side * 0.3, 0.2), (side * 0.2, 0.165), (side * 0.1, 0.17), (-0.035, 0.24), tip]
     else:
         points = [(side * 0.6, 0.42), (side * 0.5, 0.27), (side * 0.36, 0.19), (side * 0.16, 0.16), (-0.035, 0.23), tip]
-    return [_line(chest, chest.lines, points, 0.007, 0.36)]
+    return [_line(chest, chest.lines, points, 0.0045, 0.48)]
 
 
 def _tracheal_tube(chest: Frontal, chance: Chance) -> list[Box]:
     shift = 0.6 * chest.mediastinum_shift
     end = chance.uniform(0.24, 0.3)
     points = [(shift + 0.004, -0.04), (shift, 0.1), (shift - 0.004, end)]
-    boxes = [_line(chest, chest.lines, points, 0.0105, 0.3)]
+    boxes = [_line(chest, chest.lines, points, 0.0075, 0.28)]
     if chance.happens(0.7):
         stomach = [
             (shift + 0.012, -0.04),
@@ -480,7 +481,7 @@ def _tracheal_tube(chest: Frontal, chance: Chance) -> list[Box]:
             (0.13, 0.87),
             (0.17, 0.95),
         ]
-        boxes.append(_line(chest, chest.lines, stomach, 0.007, 0.36))
+        boxes.append(_line(chest, chest.lines, stomach, 0.0045, 0.38))
     return boxes
 
 
@@ -488,7 +489,7 @@ def _pacemaker(chest: Frontal, chance: Chance) -> list[Box]:
     """A generator under the clavicle, mostly the left one, with one or two leads to the heart."""
     frame, side = chest.frame, 1 if chance.happens(0.65) else -1
     x0, y0 = side * chance.uniform(0.27, 0.34), chance.uniform(0.2, 0.27)
-    wide, tall = chance.uniform(0.048, 0.064), chance.uniform(0.042, 0.054)
+    wide, tall = chance.uniform(0.036, 0.048), chance.uniform(0.032, 0.042)
     box = frame.box(x0 - wide, y0 - tall, x0 + wide, y0 + tall)
     if box.empty:
         return []
@@ -503,7 +504,7 @@ def _pacemaker(chest: Frontal, chance: Chance) -> list[Box]:
     for tip in tips[: 1 + chance.happens(0.6)]:
         points = [(x0 - side * 0.02, y0 - 0.03), (side * 0.2, 0.17), (side * 0.08, 0.19), (-0.03 + shift, 0.28),
                   (-0.045 + shift, top + 0.1), tip]  # fmt: skip
-        boxes.append(_line(chest, chest.lines, points, 0.006, 0.4))
+        boxes.append(_line(chest, chest.lines, points, 0.0045, 0.42))
     return boxes
 
 
@@ -512,7 +513,7 @@ def _sternal_wires(chest: Frontal, chance: Chance) -> list[Box]:
     for number in range(5 + chance.integer(0, 2)):
         x, y = shift + chance.uniform(-0.006, 0.006), 0.25 + 0.062 * number
         ring = [(x - 0.018, y), (x, y - 0.011), (x + 0.018, y + 0.002), (x + 0.003, y + 0.011), (x - 0.018, y)]
-        boxes.append(_line(chest, chest.lines, ring, 0.0048, 0.55))
+        boxes.append(_line(chest, chest.lines, ring, 0.0028, 0.5))
     return _joined(boxes)
 
 
@@ -520,13 +521,13 @@ def _chest_tube(chest: Frontal, chance: Chance) -> list[Box]:
     side = _side(chance, chest.anatomy)
     points = [(side * 0.58, chance.uniform(0.6, 0.72)), (side * 0.42, 0.58), (side * 0.33, 0.42),
               (side * 0.2, chance.uniform(0.18, 0.28))]  # fmt: skip
-    return [_line(chest, chest.lines, points, 0.0125, 0.32)]
+    return [_line(chest, chest.lines, points, 0.0075, 0.34)]
 
 
 def _port(chest: Frontal, chance: Chance) -> list[Box]:
     """The chamber of an implanted port on the upper chest, with its catheter to the superior vena cava."""
     side = -1 if chance.happens(0.6) else 1
-    x, y, radius = side * chance.uniform(0.18, 0.3), chance.uniform(0.2, 0.33), 0.03
+    x, y, radius = side * chance.uniform(0.18, 0.3), chance.uniform(0.2, 0.33), 0.022
     box = chest.frame.box(x - radius, y - radius, x + radius, y + radius)
     if box.empty:
         return []
@@ -535,13 +536,13 @@ def _port(chest: Frontal, chance: Chance) -> list[Box]:
     chest.dense[box.slices] += rim
     tip = (-0.035 + chest.mediastinum_shift, chance.uniform(0.36, 0.44))
     points = [(x, y), (x - 0.04 * side, y - 0.05), (side * 0.1, 0.165), (-0.035, 0.24), tip]
-    return [box, _line(chest, chest.lines, points, 0.0055, 0.3)]
+    return [box, _line(chest, chest.lines, points, 0.0045, 0.44)]
 
 
 def _monitor(chest: Frontal, chance: Chance) -> list[Box]:
     """The box of a telemetry monitor lying on the patient, anywhere, with its thick cable."""
     x, y = chance.uniform(-0.36, 0.36), chance.uniform(0.18, 0.75)
-    wide, tall = chance.uniform(0.04, 0.065), chance.uniform(0.03, 0.05)
+    wide, tall = chance.uniform(0.03, 0.045), chance.uniform(0.022, 0.034)
     box = chest.frame.box(x - wide, y - tall, x + wide, y + tall)
     if box.empty:
         return []
@@ -557,7 +558,7 @@ def _monitor(chest: Frontal, chance: Chance) -> list[Box]:
     )
     away = (0.62 if x > 0 else -0.62, y + chance.uniform(-0.2, 0.3))
     bent = ((x + away[0]) / 2, y + chance.uniform(-0.1, 0.1))
-    return [box, _line(chest, chest.lines, [(x, y + tall), bent, away], 0.006, 0.22)]
+    return [box, _line(chest, chest.lines, [(x, y + tall), bent, away], 0.0045, 0.22)]
 
 
 def _pads(chest: Frontal, chance: Chance) -> list[Box]:
@@ -588,10 +589,10 @@ def _electrodes(chest: Frontal, chance: Chance, count: int) -> list[Box]:
             (x + 0.25 * (away - x), y + chance.uniform(-0.08, 0.12)),
             (away, y + chance.uniform(-0.1, 0.3)),
         ]
-        boxes.append(_line(chest, chest.lines, points, 0.0028, 0.2))
-        box = chest.frame.box(x - 0.022, y - 0.022, x + 0.022, y + 0.022)
-        square = _square_distance(chest, box, x, y, 0.022, 0.022)
-        chest.dense[box.slices] += smooth_step((1 - square) * 3) * 0.16 + hump(square * 4) * 0.4
+        boxes.append(_line(chest, chest.lines, points, 0.0028, 0.4))
+        box = chest.frame.box(x - 0.016, y - 0.016, x + 0.016, y + 0.016)
+        square = _square_distance(chest, box, x, y, 0.016, 0.016)
+        chest.dense[box.slices] += smooth_step((1 - square) * 3) * 0.1 + hump(square * 3) * 0.6
     return boxes
 
 
