@@ -112,9 +112,15 @@ def step_inventory(folder: Path, size: int) -> dict:
 
 
 def step_pack(folder: Path, size: int) -> dict:
-    inventory = read_json(folder / "inventory.json")
     before = cpu_seconds()
-    stats = pack(folder / "tree", inventory, folder / "packed", size=size, bad_images="stop", work=folder / "work")
+    stats = pack(
+        folder / "tree",
+        folder / "inventory.json",
+        folder / "packed",
+        size=size,
+        bad_images="stop",
+        work=folder / "work",
+    )
     return stats | {"cpu_us": 1e6 * (cpu_seconds() - before) / stats["images"]}
 
 

@@ -22,6 +22,7 @@ def options(params: SimpleNamespace, name: str) -> tuple[Recipe, dict[str, Any],
     """How params.yaml has the base model `name` trained: the recipe, the network's options, the precision."""
     own, shared = getattr(params, name).model_dump(), params.train.model_dump()
     precision = shared.pop("precision")
+    del shared["monitor"]
     network = {"patch_size": None, "batch_norm": False} | {key: own.pop(key) for key in NETWORK if key in own}
     return Recipe(**(shared | own), seed=params.seed), network, precision
 
@@ -44,6 +45,7 @@ def train(name: str, section: type[BaseModelParams]) -> dict[str, float]:
             folder=Path("models") / name,
             resume=Path(".resume") / name,
         ),
+        monitor=params.train.monitor,
     ):
         epochs.append(epoch)
     history = read_json(Path("models") / name / "training_history.json")

@@ -8,15 +8,16 @@ from dvclive import Live
 from diagxnet.training.loop import Epoch
 
 
-def live(name: str, epochs: Iterable[Epoch]) -> Iterator[Epoch]:
+def live(name: str, epochs: Iterable[Epoch], *, monitor: bool = False) -> Iterator[Epoch]:
     """Passes `epochs` on and logs each to dvclive/NAME, from the first process of several.
 
-    The folder is no output of the pipeline (its rows carry times); models/NAME/training_history.json is.
+    monitor: DVCLive also logs the use of CPU, memory, disk and GPU, every few seconds. The folder is no output of the
+    pipeline (its rows carry times); models/NAME/training_history.json is.
     """
     if os.environ.get("RANK", "0") != "0":
         yield from epochs
         return
-    with Live(f"dvclive/{name}", save_dvc_exp=False, dvcyaml=None) as board:
+    with Live(f"dvclive/{name}", save_dvc_exp=False, dvcyaml=None, monitor_system=monitor) as board:
         for epoch in epochs:
             for metric, value in epoch.record.items():
                 if metric != "epoch" and value is not None:

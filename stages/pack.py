@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from diagxnet.data.pack import pack
-from diagxnet.files import read_json
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
 from stages.running import run
@@ -13,7 +12,7 @@ def main() -> dict[str, float]:
     data = read_params(data=DataParams).data
     return pack(
         Path(data.root),
-        read_json("data/inventory.json"),
+        "data/inventory.json",
         Path("data/packed"),
         size=data.image_size,
         bad_images=data.bad_images,

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +11,15 @@ from pathlib import Path
 from diagxnet.errors import InputError
 from diagxnet.files import write_json
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Terminated(BaseException):
+    """SIGTERM came, as a scheduler or `kill` sends it: raised like KeyboardInterrupt, so that work ends in order."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 def run(name: str, main: Callable[[], dict[str, float] | None], *, timed: bool = True) -> None:
@@ -19,6 +28,7 @@ def run(name: str, main: Callable[[], dict[str, float] | None], *, timed: bool =
     Bad input ends in its message alone, with status 1; DIAGXNET_DEBUG=1 adds the traceback. A defect of ours keeps it.
     """
     started = time.perf_counter()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         extra = main() or {}
     except InputError as error:
@@ -29,6 +39,9 @@ def run(name: str, main: Callable[[], dict[str, float] | None], *, timed: bool =
     except KeyboardInterrupt:
         print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except Terminated:
+        print(f"{name}: ended by SIGTERM; run the same command again to go on", file=sys.stderr)
+        sys.exit(TERMINATED)
     if timed and os.environ.get("RANK", "0") == "0":
         seconds = round(time.perf_counter() - started, 2)
         write_json(Path("metrics/timing") / f"{name}.json", {"seconds": seconds, **peak_memory(), **extra})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from diagxnet.data.inventory import take_inventory
+from diagxnet.data.inventory import take_inventory, write_inventory
 from diagxnet.data.pack import pack
 from diagxnet.data.prepare import prepare
 from diagxnet.findings import KEYS
@@ -37,9 +37,14 @@ def inventory_of(root: Path) -> dict:
     return take_inventory(root, cache=root / ".cache")
 
 
+def inventory_file(root: Path) -> Path:
+    write_inventory(root / ".inventory.json", inventory_of(root))
+    return root / ".inventory.json"
+
+
 def pack_of(root: Path, **changes: object) -> dict:
     arguments = {"size": 32, "bad_images": "stop", "work": root / ".work", "workers": 1} | changes
-    return pack(root, inventory_of(root), root / ".packed", **arguments)
+    return pack(root, inventory_file(root), root / ".packed", **arguments)
 
 
 def prepare_of(root: Path, **changes: object) -> dict:

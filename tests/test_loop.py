@@ -13,7 +13,8 @@ from torch import nn
 
 from diagxnet.errors import InputError
 from diagxnet.progress import Progress
-from diagxnet.training.loop import Examples, fit, macro_auroc, split_windows
+from diagxnet.training.loop import Examples, draw_order, fit, macro_auroc, sampling_weights, split_windows
+from diagxnet.training.loss import balanced_weights
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.sources import ArraySource, read_ahead
@@ -86,10 +87,82 @@ def test_the_gradient_is_that_of_the_mean_over_the_known_labels_of_the_window(tm
 
 def test_windows_hold_every_example_once_and_the_last_is_spread_evenly():
     order = np.random.default_rng(0).permutation(37)
-    windows = split_windows(order, micro_batch=4, steps=2, processes=2)
+    windows = split_windows(order, micro_batch=4, effective=16, processes=2)
     assert [sum(map(len, window)) for window in windows] == [16, 16, 5]
     assert [len(batch) for batch in windows[-1]] == [2, 1, 1, 1] or [len(batch) for batch in windows[-1]] == [3, 2]
     assert np.array_equal(np.concatenate([batch for window in windows for batch in window]), order)
+
+
+def test_one_example_left_alone_joins_the_window_before():
+    windows = split_windows(np.arange(33), micro_batch=4, effective=16, processes=1)
+    assert [sum(map(len, window)) for window in windows] == [16, 17]
+    assert min(len(batch) for batch in windows[-1]) >= 3
+    assert [sum(map(len, window)) for window in split_windows(np.arange(1), 4, 16, 1)] == [1]
+
+
+class _Small(nn.Module):
+    """Has memory for `limit` examples a step while it trains."""
+
+    def __init__(self, limit):
+        super().__init__()
+        self.network, self.limit = small_vit(), limit
+
+    def forward(self, inputs):
+        if self.training and len(inputs) > self.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.network(inputs)
+
+
+def test_out_of_memory_halves_the_micro_batch_keeps_the_effective_one_and_says_so(tmp_path, capsys):
+    recipe, train = replace(RECIPE, batch_size=8, accumulation_steps=2, epochs=2), unequal_examples(37)
+    weights, updates = [], []
+    for folder, limit in (("large", 8), ("small", 3)):
+        model = _Small(limit)
+        updates.append([epoch.record["lr"] for epoch in _fit(tmp_path / folder, recipe, model, train, train)])
+        weights.append(model.state_dict())
+    error = capsys.readouterr().err
+    assert [f"goes on with {size} images a step, effective batch 16" in error for size in (4, 2)] == [True, True]
+    assert updates[0] == updates[1]
+    for name, weight in weights[0].items():
+        np.testing.assert_allclose(weights[1][name], weight, rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+def test_out_of_memory_with_one_image_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="out of memory with one image a step"):
+        list(_fit(tmp_path, RECIPE, _Small(0), unequal_examples(8), unequal_examples(8)))
+
+
+def test_balanced_sampling_draws_the_rare_more_often_and_keeps_the_length_of_an_epoch():
+    targets = np.zeros((400, 2), np.float32)
+    targets[:100, 0] = 1  # frequent
+    targets[100:104, 1] = 1  # 25 times rarer
+    mask = np.ones_like(targets, bool)
+    mask[103, 1] = False  # not known: not drawn more often
+    weights = sampling_weights(targets, mask, 3.0)
+    assert weights[:100].tolist() == [1.0] * 100
+    assert weights[100:104].tolist() == [3.0, 3.0, 3.0, 1.0]
+    assert sampling_weights(targets, mask, 100.0)[100] == pytest.approx((100 / 3) ** 0.5)
+    counts = sum(np.bincount(draw_order(400, weights, 7, epoch), minlength=400) for epoch in range(1, 101))
+    assert counts.sum() == 400 * 100
+    np.testing.assert_allclose(counts[100:103] / 100, 3 * 400 / weights.sum(), rtol=0.02)
+    np.testing.assert_allclose(counts[[0, 103, 399]] / 100, 400 / weights.sum(), rtol=0.05)
+    assert np.array_equal(draw_order(400, weights, 7, 1), draw_order(400, weights, 7, 1))
+    # the class weights are those of what is drawn
+    assert balanced_weights(targets, mask, 1000.0, weights)[1] == pytest.approx((406 - 9 - 1) / 9, rel=0.01)
+
+
+def test_uniform_sampling_takes_each_example_once_an_epoch():
+    first, second = draw_order(50, None, 7, 1), draw_order(50, None, 7, 2)
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert not np.array_equal(first, second)
+
+
+def test_balanced_sampling_changes_the_training(tmp_path):
+    losses = []
+    for sampling in ("uniform", "balanced"):
+        recipe = replace(RECIPE, sampling=sampling, sampling_factor=5.0, epochs=1)
+        losses += [epoch.record["train_loss"] for epoch in _fit(tmp_path / sampling, recipe)]
+    assert losses[0] != losses[1]
 
 
 def test_the_last_partial_window_is_an_update(tmp_path, monkeypatch):

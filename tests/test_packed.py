@@ -14,10 +14,11 @@ from PIL import Image
 
 from diagxnet.data import pack as module
 from diagxnet.data.images import ImageError, decode
+from diagxnet.data.inventory import take_inventory, write_inventory
 from diagxnet.data.pack import pack, packed_bytes, release
 from diagxnet.data.packed import open_packed, read_dropped, read_index
 from diagxnet.errors import InputError
-from tests.bad_input import inventory_of, pack_of
+from tests.bad_input import inventory_file, pack_of
 from tests.radiographs import image_path, make_data, write_image
 
 
@@ -250,7 +251,7 @@ def test_a_full_disk_is_found_before_decoding_and_the_sum_is_named(
 
 def test_tables_that_changed_since_the_inventory_are_refused(tmp_path: Path) -> None:
     make_data(tmp_path)
-    inventory = inventory_of(tmp_path)
+    inventory = inventory_file(tmp_path)
     make_data(tmp_path, train=41)
     with pytest.raises(InputError, match="changed after the inventory"):
         pack(tmp_path, inventory, tmp_path / ".packed", size=32, bad_images="stop", work=tmp_path / ".work", workers=1)
@@ -337,13 +338,15 @@ def test_a_sibling_of_root_with_a_longer_name_is_outside(tmp_path: Path) -> None
 
 
 def test_the_nih_images_pack_whole(nih: Path, tmp_path: Path) -> None:
-    inventory = inventory_of_elsewhere(nih, tmp_path)
-    stats = pack(nih, inventory, tmp_path / "packed", size=64, bad_images="stop", work=tmp_path / "work", workers=1)
+    write_inventory(tmp_path / "inventory.json", take_inventory(nih, cache=tmp_path / "cache"))
+    stats = pack(
+        nih,
+        tmp_path / "inventory.json",
+        tmp_path / "packed",
+        size=64,
+        bad_images="stop",
+        work=tmp_path / "work",
+        workers=1,
+    )
     assert (stats["images"], stats["dropped"]) == (1000, 0)
     assert 60 < open_packed(tmp_path / "packed").mean() < 190
-
-
-def inventory_of_elsewhere(root: Path, folder: Path) -> dict:
-    from diagxnet.data.inventory import take_inventory
-
-    return take_inventory(root, cache=folder / "cache")

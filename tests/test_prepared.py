@@ -231,12 +231,20 @@ def test_metadata_survive_the_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_nih_data_prepare_under_every_rule(nih: Path, tmp_path: Path, rule: str) -> None:
-    from diagxnet.data.inventory import take_inventory
+    from diagxnet.data.inventory import take_inventory, write_inventory
     from diagxnet.data.pack import pack
     from diagxnet.data.prepare import prepare
 
-    inventory = take_inventory(nih, cache=tmp_path / "cache")
-    pack(nih, inventory, tmp_path / "packed", size=32, bad_images="stop", work=tmp_path / "work", workers=1)
+    write_inventory(tmp_path / "inventory.json", take_inventory(nih, cache=tmp_path / "cache"))
+    pack(
+        nih,
+        tmp_path / "inventory.json",
+        tmp_path / "packed",
+        size=32,
+        bad_images="stop",
+        work=tmp_path / "work",
+        workers=1,
+    )
     for blank in ("negative", "ignore"):
         summary = prepare(
             nih,

@@ -29,6 +29,7 @@ from PIL import __version__ as pillow_version
 
 from diagxnet.cores import cores
 from diagxnet.data.images import ImageError, decode
+from diagxnet.data.inventory import read_hashes
 from diagxnet.data.tables import read_tables
 from diagxnet.errors import InputError, problems_error
 from diagxnet.files import read_arrays, replacing, write_arrays
@@ -95,7 +96,7 @@ class _Work:
 
 def pack(
     root: str | Path,
-    inventory: dict,
+    inventory: str | Path,
     folder: str | Path,
     *,
     size: int,
@@ -105,7 +106,7 @@ def pack(
 ) -> dict:
     """Decodes every image of the tables under `root` into `folder`: images.npy, index.csv, dropped.csv.
 
-    inventory: as `take_inventory` returns it for the same root. size: side in pixels. bad_images: `stop` raises one
+    inventory: the file that `write_inventory` made for this root. size: side in pixels. bad_images: `stop` raises one
     InputError for all images that cannot be used, `drop` leaves them out and lists them. work: a folder on the file
     system of `folder`, but outside it, where an interrupted pack is kept: the next call with the same size takes over
     each row whose image is unchanged. workers: processes that decode (default: one a core); the bytes do not depend
@@ -149,19 +150,19 @@ def _version(size: int) -> str:
     return f"decoding {DECODING}, Pillow {pillow_version}, size {size}"
 
 
-def _plan(root: Path, inventory: dict) -> _Plan:
+def _plan(root: Path, inventory: str | Path) -> _Plan:
+    hashes = read_hashes(inventory)
     tables, paths, lines = [], [], []
     for table in read_tables(root):
         if table is not None:
             tables += [table.name] * len(table.lines)
             paths += table.frame["path"].tolist()
             lines += table.lines.tolist()
-    if set(paths) != set(inventory["images"]):
+    if len(paths) != len(hashes) or not all(path in hashes for path in paths):
         raise InputError(f"{root}: the tables changed after the inventory was taken (run again)")
     digests = bytearray()
     for path in paths:
-        entry = inventory["images"][path]
-        digests += bytes(16) if entry is None else bytes.fromhex(entry["hash"])
+        digests += hashes[path] or bytes(16)
     return _Plan(tables, paths, lines, np.frombuffer(digests, np.uint8).reshape(-1, 16))
 
 

@@ -3,9 +3,12 @@
 Exactness: an update minimises the sum of the loss over the known labels of an effective batch (all accumulation steps,
 all processes) divided by their number, so that 2 x 8, 1 x 16 and two processes x 8 give equal gradients whatever the
 masks, on a model without BatchNorm. BatchNorm normalises by the micro-batch, as it does in any accumulation.
+
+Out of GPU memory, the micro-batch is halved and the window done again in twice the steps: the same effective batch.
 """
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,6 +65,9 @@ class Recipe:
     min_delta: float
     num_workers: int
     seed: int
+    sampling: str = "uniform"
+    sampling_factor: float = 1.0
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,19 +78,71 @@ class Epoch:
     seconds: float
 
 
-def split_windows(order: np.ndarray, micro_batch: int, steps: int, processes: int) -> list[list[np.ndarray]]:
+@dataclass
+class MicroBatch:
+    """How many examples a process takes in one step; `effective` of all steps and processes make an update."""
+
+    size: int
+    effective: int
+
+    def halve(self, error: torch.OutOfMemoryError, processes: int) -> None:
+        """Half the size, and a line that says so; InputError where one image is too much, or processes are several."""
+        advice = "lower train.batch_size and raise train.accumulation_steps, or choose a smaller model or image_size"
+        if self.size == 1:
+            raise InputError(f"out of memory with one image a step ({advice})") from error
+        if processes > 1:  # the others wait for this one's gradients: there is no going back for all of them
+            raise InputError(f"out of memory with {self.size} images a step on each process ({advice})") from error
+        self.size = -(-self.size // 2)
+        print(
+            f"out of memory: goes on with {self.size} images a step, effective batch {self.effective} as before "
+            "(BatchNorm and dropout draw otherwise now: the bytes may differ from those of a larger memory)",
+            file=sys.stderr,
+        )
+
+
+def split_windows(order: np.ndarray, micro_batch: int, effective: int, processes: int) -> list[list[np.ndarray]]:
     """The effective batches of an epoch, each as its micro-batches: [windows][step * processes + process].
 
-    A full window holds micro_batch * steps * processes examples; the last holds what is left, spread evenly over as
-    few steps as it needs. A process may get an empty micro-batch of it.
+    A full window holds `effective` examples; the last holds what is left, spread evenly over as few steps of at most
+    `micro_batch` examples as it needs. A process may get an empty micro-batch of it. One example that would be left
+    alone joins the window before: BatchNorm has no variance of one.
     """
-    effective = micro_batch * steps * processes
+    starts = list(range(0, len(order), effective))
+    if len(starts) > 1 and len(order) - starts[-1] == 1:
+        starts.pop()
     windows = []
-    for start in range(0, len(order), effective):
-        window = order[start : start + effective]
-        needed = -(-len(window) // (micro_batch * processes))
-        windows.append(np.array_split(window, needed * processes))
+    for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        needed = -(-(end - start) // (micro_batch * processes))
+        windows.append(np.array_split(order[start:end], needed * processes))
     return windows
+
+
+def sampling_weights(targets: np.ndarray, mask: np.ndarray, factor: float) -> np.ndarray:
+    """How many times as often each example is drawn under `train.sampling: balanced`, from 1 to `factor`; [examples].
+
+    An example is worth its rarest positive finding, and a finding the square root of how many times rarer it is than
+    the most frequent one, `factor` at most (square-root sampling, Mahajan et al. 2018, arXiv:1805.00932).
+    """
+    positive = mask & (targets > 0.5)
+    counts = positive.sum(0)
+    worth = np.sqrt(counts.max() / np.maximum(counts, 1))
+    return np.where(positive, np.clip(worth, 1.0, factor), 1.0).max(axis=1)
+
+
+def draw_order(examples: int, weights: np.ndarray | None, seed: int, epoch: int) -> np.ndarray:
+    """The examples of an epoch in the order in which they are taken, from (seed, epoch); as many as there are.
+
+    Without weights each comes once. With weights [examples] each comes within one of its share of the draws
+    (systematic sampling), which keeps the length of an epoch, and so every schedule, as it is.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(examples)
+    if weights is None:
+        return order
+    edges = np.cumsum(weights[order])
+    points = (np.arange(examples) + generator.random()) * (edges[-1] / examples)
+    drawn = order[np.minimum(np.searchsorted(edges, points, side="right"), examples - 1)]
+    return generator.permutation(drawn)
 
 
 def macro_auroc(logits: np.ndarray, targets: np.ndarray, mask: np.ndarray) -> float | None:
@@ -115,12 +173,17 @@ def fit(
     finite. `progress` counts training images.
     """
     device = accelerator.device
+    drawn = None
+    if recipe.sampling == "balanced":
+        drawn = sampling_weights(train.targets, train.mask, recipe.sampling_factor)
     weights = torch.ones(train.targets.shape[1])
     if recipe.class_weights == "balanced":
-        weights = torch.from_numpy(balanced_weights(train.targets, train.mask, recipe.max_class_weight))
+        weights = torch.from_numpy(balanced_weights(train.targets, train.mask, recipe.max_class_weight, drawn))
     weights = weights.to(device)
 
-    windows = -(-len(train) // (recipe.batch_size * recipe.accumulation_steps * accelerator.num_processes))
+    processes = accelerator.num_processes
+    micro = MicroBatch(recipe.batch_size, recipe.batch_size * recipe.accumulation_steps * processes)
+    windows = len(split_windows(np.arange(len(train)), micro.size, micro.effective, processes))
     optimizer = create_optimizer(recipe.optimizer, model, lr=recipe.lr, weight_decay=recipe.weight_decay)
     scheduler = create_scheduler(
         recipe.scheduler,
@@ -131,8 +194,8 @@ def fit(
         factor=recipe.plateau_factor,
         patience=recipe.plateau_patience,
     )
-    model, optimizer = accelerator.prepare(model, optimizer)
-    plain = accelerator.unwrap_model(model)
+    plain = model
+    model, optimizer = accelerator.prepare(torch.compile(model) if recipe.compile else model, optimizer)
     stopping = EarlyStopping(recipe.patience, recipe.min_delta)
     epochs: list[Epoch] = []
     best_loss, stopped = float("inf"), False
@@ -156,13 +219,24 @@ def fit(
         started = time.monotonic()
         lr = optimizer.param_groups[0]["lr"]
         train_loss = _train_epoch(
-            model, train, recipe, number, optimizer, scheduler, weights, accelerator=accelerator, progress=progress
+            model,
+            train,
+            recipe,
+            draw_order(len(train), drawn, recipe.seed, number),
+            micro,
+            number,
+            optimizer,
+            scheduler,
+            weights,
+            accelerator=accelerator,
+            progress=progress,
         )
         logits = predict_logits(
-            model,
+            # compiled, it would compile anew for each batch size; under DDP BatchNorm is that of the first process
+            plain if processes == 1 else model,
             val.source,
             len(val),
-            batch_size=recipe.batch_size,
+            batch_size=micro.size,
             accelerator=accelerator,
             workers=recipe.num_workers,
         )
@@ -205,6 +279,8 @@ def _train_epoch(
     model: nn.Module,
     train: Examples,
     recipe: Recipe,
+    order: np.ndarray,
+    micro: MicroBatch,
     number: int,
     optimizer: torch.optim.Optimizer,
     scheduler: Any,
@@ -213,55 +289,94 @@ def _train_epoch(
     accelerator: Accelerator,
     progress: Progress,
 ) -> float:
-    """One pass over train; the mean loss over its known labels."""
+    """One pass over the examples of `order`, [examples]; the mean loss over their known labels."""
     device, processes = accelerator.device, accelerator.num_processes
-    order = np.random.default_rng([recipe.seed, number]).permutation(len(train))
     # Dropout follows from (seed, epoch, process) alone, so that no random state has to be saved.
     torch.manual_seed(
         int(np.random.SeedSequence([recipe.seed, number, accelerator.process_index]).generate_state(1)[0])
     )
     model.train()
-    loss = LOSSES[recipe.loss]
-    micro_batch, steps = recipe.batch_size, recipe.accumulation_steps
     total, known_total = 0.0, 0
     pending: tuple | None = None
-    windows = split_windows(order, micro_batch, steps, processes)
-    own = [batch for window in windows for batch in window[accelerator.process_index :: processes]]
-    read = read_ahead(train.source.read, (batch if len(batch) else order[:1] for batch in own), recipe.num_workers)
-
-    for position, window in enumerate(windows):
-        examples = np.concatenate(window)
-        known = max(int(train.mask[examples].sum()), 1)
-        rows = window[accelerator.process_index :: processes]
-        window_loss = torch.zeros((), device=device)
-        for step, batch in enumerate(rows):
-            taken, raw = next(read)
-            inputs = train.source.finish(raw.to(device, non_blocking=True), taken, number)
-            targets = torch.from_numpy(train.targets[taken]).to(device)
-            mask = torch.from_numpy(train.mask[taken] & (len(batch) > 0)).to(device)
-            last = step == len(rows) - 1
-            with contextlib.nullcontext() if last else accelerator.no_sync(model):
-                with accelerator.autocast():
-                    logits = model(inputs)
-                # DistributedDataParallel averages gradients over processes; the factor makes their sum of it.
-                part = loss_sum(loss, logits, targets, mask, weights, recipe.label_smoothing) / known
-                accelerator.backward(part * processes)
-            window_loss += part.detach()
-        if recipe.max_grad_norm is not None:
-            accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-        optimizer.step()
-        if not isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step()
-        optimizer.zero_grad()
-        if pending is not None:  # checked one update late, so that a GPU never waits for the check
-            total += _finite(*pending)
-        pending = (window_loss, known, number, position, optimizer.param_groups[0]["lr"], examples)
-        known_total += known
-        progress.update(len(examples))
+    position, left = 0, order
+    while len(left):
+        windows = split_windows(left, micro.size, micro.effective, processes)
+        own = [batch for window in windows for batch in window[accelerator.process_index :: processes]]
+        read = read_ahead(train.source.read, (batch if len(batch) else order[:1] for batch in own), recipe.num_workers)
+        with contextlib.closing(read):
+            for window in windows:
+                examples = np.concatenate(window)
+                known = max(int(train.mask[examples].sum()), 1)
+                try:
+                    window_loss = _backward(
+                        model,
+                        train,
+                        window[accelerator.process_index :: processes],
+                        read,
+                        known,
+                        recipe,
+                        number,
+                        weights,
+                        accelerator=accelerator,
+                    )
+                except torch.OutOfMemoryError as error:
+                    micro.halve(error, processes)
+                    optimizer.zero_grad()
+                    break
+                if recipe.max_grad_norm is not None:
+                    accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+                optimizer.step()
+                if not isinstance(scheduler, ReduceLROnPlateau):
+                    scheduler.step()
+                optimizer.zero_grad()
+                if pending is not None:  # checked one update late, so that a GPU never waits for the check
+                    total += _finite(*pending)
+                position += 1
+                pending = (window_loss, known, number, position, optimizer.param_groups[0]["lr"], examples)
+                known_total += known
+                left = left[len(examples) :]
+                progress.update(len(examples))
+        if device.type == "cuda" and len(left):
+            torch.cuda.empty_cache()
     total += _finite(*pending)
     if processes > 1:
         total = float(accelerator.reduce(torch.tensor(total, device=device), reduction="sum"))
     return total / known_total
+
+
+def _backward(
+    model: nn.Module,
+    train: Examples,
+    batches: list[np.ndarray],
+    read: Iterator[tuple[np.ndarray, Tensor]],
+    known: int,
+    recipe: Recipe,
+    number: int,
+    weights: Tensor,
+    *,
+    accelerator: Accelerator,
+) -> Tensor:
+    """Adds up the gradients of one window, whose micro-batches of this process are `batches`; its mean loss, detached.
+
+    known: known labels of the window on all processes. An empty batch comes with one example, masked.
+    """
+    device, processes = accelerator.device, accelerator.num_processes
+    window_loss = torch.zeros((), device=device)
+    for step, batch in enumerate(batches):
+        taken, raw = next(read)
+        inputs = train.source.finish(raw.to(device, non_blocking=True), taken, number)
+        targets = torch.from_numpy(train.targets[taken]).to(device)
+        mask = torch.from_numpy(train.mask[taken] & (len(batch) > 0)).to(device)
+        last = step == len(batches) - 1
+        with contextlib.nullcontext() if last else accelerator.no_sync(model):
+            with accelerator.autocast():
+                logits = model(inputs)
+            # DistributedDataParallel averages gradients over processes; the factor makes their sum of it.
+            entries = loss_sum(LOSSES[recipe.loss], logits, targets, mask, weights, recipe.label_smoothing)
+            part = entries / known
+            accelerator.backward(part * processes)
+        window_loss += part.detach()
+    return window_loss
 
 
 def _finite(loss: Tensor, known: int, number: int, position: int, lr: float, examples: np.ndarray) -> float:
@@ -269,7 +384,7 @@ def _finite(loss: Tensor, known: int, number: int, position: int, lr: float, exa
     value = float(loss)
     if not np.isfinite(value):
         raise InputError(
-            f"the loss is {value} in epoch {number}, update {position + 1}, at learning rate {lr:g}, on the examples "
+            f"the loss is {value} in epoch {number}, update {position}, at learning rate {lr:g}, on the examples "
             f"{sorted(examples.tolist())} of the split (lower lr, set train.max_grad_norm to 1.0, or precision to fp32)"
         )
     return value * known

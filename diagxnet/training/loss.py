@@ -49,13 +49,17 @@ def loss_sum(
     return torch.where(mask, entries, 0).sum()
 
 
-def balanced_weights(targets: np.ndarray, mask: np.ndarray, bound: float) -> np.ndarray:
+def balanced_weights(
+    targets: np.ndarray, mask: np.ndarray, bound: float, drawn: np.ndarray | None = None
+) -> np.ndarray:
     """Negatives / positives among the known labels of each finding, within 1 / `bound` and `bound`; [findings] float32.
 
-    A finding with one class only has no balance to restore: its weight is 1.
+    drawn: how often each example is drawn, [examples]; None: all alike. A finding with one class only has no balance to
+    restore: its weight is 1.
     """
-    positives = np.where(mask, targets, 0).sum(0, dtype=np.float64)
-    negatives = mask.sum(0) - positives
+    each = np.ones(len(targets)) if drawn is None else drawn
+    positives = each @ np.where(mask, targets, 0).astype(np.float64)
+    negatives = each @ mask.astype(np.float64) - positives
     both = (positives > 0) & (negatives > 0)
     weights = np.divide(negatives, positives, out=np.ones_like(positives), where=both)
     return np.clip(weights, 1 / bound, bound).astype(np.float32)
