@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterable, Iterator
 
-from dvclive import Live
+import torch
+from dvclive import Live, monitor_system
 
 from diagxnet.training.loop import Epoch
 
@@ -17,6 +18,9 @@ def live(name: str, epochs: Iterable[Epoch], *, monitor: bool = False) -> Iterat
     if os.environ.get("RANK", "0") != "0":
         yield from epochs
         return
+    if not torch.cuda.is_available():
+        # DVCLive asks for GPUs wherever their Python library is, and fails where the driver is not
+        monitor_system.GPU_AVAILABLE = False
     with Live(f"dvclive/{name}", save_dvc_exp=False, dvcyaml=None, monitor_system=monitor) as board:
         for epoch in epochs:
             for metric, value in epoch.record.items():

@@ -1,6 +1,7 @@
 """The training loop: exact over any way to cut the batch, best weights at the end, resumable to the same bytes."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -163,6 +164,17 @@ def test_balanced_sampling_changes_the_training(tmp_path):
         recipe = replace(RECIPE, sampling=sampling, sampling_factor=5.0, epochs=1)
         losses += [epoch.record["train_loss"] for epoch in _fit(tmp_path / sampling, recipe)]
     assert losses[0] != losses[1]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_training_ends_in_nearly_the_same_weights_under_the_same_names(tmp_path):
+    weights = []
+    for compiled in (False, True):
+        model = nn.Sequential(*(layer for layer in _model() if not isinstance(layer, nn.Dropout)))
+        list(_fit(tmp_path / str(compiled), replace(RECIPE, compile=compiled, epochs=1), model=model))
+        weights.append(model.state_dict())
+    for name, weight in weights[0].items():
+        np.testing.assert_allclose(weights[1][name], weight, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def test_the_last_partial_window_is_an_update(tmp_path, monkeypatch):

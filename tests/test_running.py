@@ -1,0 +1,58 @@
+"""What every stage does when it is told to end, and the live curves."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diagxnet.training.loop import Epoch
+from stages.live import live
+from tests.conftest import ROOT
+
+SLOW_STAGE = """
+import time
+from stages.running import run
+def main():
+    try:
+        print("started", flush=True)
+        time.sleep(60)
+    finally:
+        print("put in order", flush=True)
+run("slow", main)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+@pytest.mark.parametrize(
+    ("number", "status", "message"),
+    [
+        (signal.SIGTERM, 143, "slow: ended by SIGTERM; run the same command again to go on"),
+        (signal.SIGINT, 130, "slow: interrupted; run the same command again to go on"),
+    ],
+)
+def test_a_signal_ends_a_stage_in_order_and_in_one_line(tmp_path: Path, number, status, message):
+    command = [sys.executable, "-c", SLOW_STAGE]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    stage = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert stage.stdout.readline() == "started\n"
+    stage.send_signal(number)
+    output, error = stage.communicate(timeout=30)
+    assert (stage.returncode, output, error.strip()) == (status, "put in order\n", message)
+    assert not (tmp_path / "metrics").exists()
+
+
+@pytest.mark.parametrize("monitor", [False, True])
+def test_the_live_curves_hold_the_use_of_the_machine_where_asked(tmp_path: Path, monkeypatch, monitor):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    monkeypatch.setenv("RANK", "0")
+    record = {"epoch": 1, "train_loss": 0.5, "val_loss": 0.6, "val_auroc": None, "lr": 0.1}
+    assert [epoch.seconds for epoch in live("vit", iter([Epoch(record, 2.0)]), monitor=monitor)] == [2.0]
+    curves = tmp_path / "dvclive" / "vit" / "plots" / "metrics"
+    assert (curves / "train_loss.tsv").exists()
+    assert (curves / "system").exists() == monitor
