@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,14 @@ def test_a_signal_ends_a_stage_in_order_and_in_one_line(tmp_path: Path, number, 
     command = [sys.executable, "-c", SLOW_STAGE]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     stage = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell that started the tests in the background has them, and so the stage, ignore Ctrl-C
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert stage.stdout.readline() == "started\n"
     stage.send_signal(number)
