@@ -102,14 +102,15 @@ def test_one_example_left_alone_joins_the_window_before():
 
 
 class _Small(nn.Module):
-    """Has memory for `limit` examples a step while it trains."""
+    """Has memory for `limit` examples a step while it trains, and in every other step for any number."""
 
     def __init__(self, limit):
         super().__init__()
-        self.network, self.limit = small_vit(), limit
+        self.network, self.limit, self.steps = small_vit(), limit, 0
 
     def forward(self, inputs):
-        if self.training and len(inputs) > self.limit:
+        self.steps += self.training
+        if self.training and len(inputs) > self.limit and self.steps % 2 == 0:  # a window's second step
             raise torch.OutOfMemoryError("CUDA out of memory")
         return self.network(inputs)
 
@@ -130,7 +131,7 @@ def test_out_of_memory_halves_the_micro_batch_keeps_the_effective_one_and_says_s
 
 def test_out_of_memory_with_one_image_is_one_line(tmp_path):
     with pytest.raises(InputError, match="out of memory with one image a step"):
-        list(_fit(tmp_path, RECIPE, _Small(0), unequal_examples(8), unequal_examples(8)))
+        list(_fit(tmp_path, replace(RECIPE, batch_size=1), _Small(0), unequal_examples(8), unequal_examples(8)))
 
 
 def test_balanced_sampling_draws_the_rare_more_often_and_keeps_the_length_of_an_epoch():
@@ -167,12 +168,14 @@ def test_balanced_sampling_changes_the_training(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
-def test_a_compiled_training_ends_in_nearly_the_same_weights_under_the_same_names(tmp_path):
-    weights = []
+def test_a_compiled_training_ends_in_nearly_the_same_weights_under_the_same_names(tmp_path, monkeypatch):
+    weights, calls, compile_model = [], [], torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model: calls.append(model) or compile_model(model))
     for compiled in (False, True):
         model = nn.Sequential(*(layer for layer in _model() if not isinstance(layer, nn.Dropout)))
         list(_fit(tmp_path / str(compiled), replace(RECIPE, compile=compiled, epochs=1), model=model))
         weights.append(model.state_dict())
+        assert calls == ([model] if compiled else [])
     for name, weight in weights[0].items():
         np.testing.assert_allclose(weights[1][name], weight, rtol=1e-3, atol=1e-4, err_msg=name)
 
