@@ -37,14 +37,18 @@ def inventory_of(root: Path) -> dict:
     return take_inventory(root, cache=root / ".cache")
 
 
-def inventory_file(root: Path) -> Path:
-    write_inventory(root / ".inventory.json", inventory_of(root))
-    return root / ".inventory.json"
+def inventory_file(root: Path, folder: Path | None = None) -> Path:
+    """The inventory of `root`, written into `folder` (default: `root`)."""
+    folder = folder or root
+    write_inventory(folder / ".inventory.json", take_inventory(root, cache=folder / ".cache"))
+    return folder / ".inventory.json"
 
 
-def pack_of(root: Path, **changes: object) -> dict:
-    arguments = {"size": 32, "bad_images": "stop", "work": root / ".work", "workers": 1} | changes
-    return pack(root, inventory_file(root), root / ".packed", **arguments)
+def pack_of(root: Path, folder: Path | None = None, **changes: object) -> dict:
+    """Packs `root` into `folder`/.packed (default: `root`/.packed)."""
+    folder = folder or root
+    arguments = {"size": 32, "bad_images": "stop", "work": folder / ".work", "workers": 1} | changes
+    return pack(root, inventory_file(root, folder), folder / ".packed", **arguments)
 
 
 def prepare_of(root: Path, **changes: object) -> dict:

@@ -14,7 +14,6 @@ from PIL import Image
 
 from diagxnet.data import pack as module
 from diagxnet.data.images import ImageError, decode
-from diagxnet.data.inventory import take_inventory, write_inventory
 from diagxnet.data.pack import pack, packed_bytes, release
 from diagxnet.data.packed import open_packed, read_dropped, read_index
 from diagxnet.errors import InputError
@@ -338,15 +337,6 @@ def test_a_sibling_of_root_with_a_longer_name_is_outside(tmp_path: Path) -> None
 
 
 def test_the_nih_images_pack_whole(nih: Path, tmp_path: Path) -> None:
-    write_inventory(tmp_path / "inventory.json", take_inventory(nih, cache=tmp_path / "cache"))
-    stats = pack(
-        nih,
-        tmp_path / "inventory.json",
-        tmp_path / "packed",
-        size=64,
-        bad_images="stop",
-        work=tmp_path / "work",
-        workers=1,
-    )
+    stats = pack_of(nih, tmp_path, size=64)
     assert (stats["images"], stats["dropped"]) == (1000, 0)
-    assert 60 < open_packed(tmp_path / "packed").mean() < 190
+    assert 60 < open_packed(tmp_path / ".packed").mean() < 190

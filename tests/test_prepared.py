@@ -13,7 +13,7 @@ from diagxnet.data.prepare import audit_table
 from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.data.tables import read_tables
 from diagxnet.findings import KEYS
-from tests.bad_input import prepare_of
+from tests.bad_input import pack_of, prepare_of
 from tests.radiographs import Row, image_path, make_data, write_image, write_table
 
 SPLITS = ("train", "val", "stack", "test")
@@ -231,24 +231,13 @@ def test_metadata_survive_the_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_nih_data_prepare_under_every_rule(nih: Path, tmp_path: Path, rule: str) -> None:
-    from diagxnet.data.inventory import take_inventory, write_inventory
-    from diagxnet.data.pack import pack
     from diagxnet.data.prepare import prepare
 
-    write_inventory(tmp_path / "inventory.json", take_inventory(nih, cache=tmp_path / "cache"))
-    pack(
-        nih,
-        tmp_path / "inventory.json",
-        tmp_path / "packed",
-        size=32,
-        bad_images="stop",
-        work=tmp_path / "work",
-        workers=1,
-    )
+    pack_of(nih, tmp_path)
     for blank in ("negative", "ignore"):
         summary = prepare(
             nih,
-            tmp_path / "packed",
+            tmp_path / ".packed",
             tmp_path / "prepared",
             views="all",
             uncertain=dict.fromkeys(KEYS, rule),

@@ -8,7 +8,7 @@ import numpy as np
 from diagxnet.data.demo.anatomy import Anatomy
 from diagxnet.data.demo.canvas import hump, smooth_step
 from diagxnet.data.demo.chance import Chance
-from diagxnet.data.demo.frontal import Frontal
+from diagxnet.data.demo.frontal import Frontal, square_distance
 
 
 def add_clutter(chest: Frontal, anatomy: Anatomy, worn: Chance, dressed: Chance) -> None:
@@ -47,9 +47,6 @@ def _spot(chest: Frontal, x: float, y: float, wide: float, tall: float, strength
     box = chest.frame.box(x - wide, y - tall, x + wide, y + tall)
     if box.empty:
         return
-    at = box.slices
-    dx = (chest.frame.x[at] - np.float32(x)) / np.float32(wide)
-    dy = (chest.frame.y[at] - np.float32(y)) / np.float32(tall)
-    square = dx * dx + dy * dy
+    square = square_distance(chest, box, x, y, wide, tall)
     solid = smooth_step((1 - square) * 2) * (1 - np.float32(hollow) * hump(square * 2))
-    chest.dense[at] += solid * np.float32(strength)
+    chest.dense[box.slices] += solid * np.float32(strength)

@@ -353,3 +353,11 @@ class Frontal:
         air = self.air * (np.float32(self.pose.lung) + self.grain * np.float32(0.05))
         vessels = self.vessels.render() * lung * (1 - 0.6 * np.clip(self.opacity, 0, 1)) * self.vessel_share
         return self.body - air + tissue + self.dense + vessels + self.lines.render()
+
+
+def square_distance(chest: Frontal, box: Box, x: float, y: float, wide: float, tall: float) -> np.ndarray:
+    """Squared distance from (x, y) at the pixels of `box`, in units of the half axes: 1 on an ellipse's edge."""
+    at = box.slices
+    dx = (chest.frame.x[at] - np.float32(x)) / np.float32(wide)
+    dy = (chest.frame.y[at] - np.float32(y)) / np.float32(tall)
+    return dx * dx + dy * dy

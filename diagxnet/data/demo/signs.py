@@ -12,7 +12,7 @@ import numpy as np
 from diagxnet.data.demo.anatomy import SIDES, Anatomy, Pose
 from diagxnet.data.demo.canvas import Box, Curve, ellipse_root, hump, smooth_step, texture
 from diagxnet.data.demo.chance import Chance
-from diagxnet.data.demo.frontal import CAVITY, Frontal
+from diagxnet.data.demo.frontal import CAVITY, Frontal, square_distance
 from diagxnet.data.demo.paths import smooth_path
 
 VISIBLE = 0.06
@@ -73,14 +73,6 @@ def _place(chest: Frontal, side: int, across: float, down: float) -> tuple[float
     border = (chest.right_border if side < 0 else chest.left_border)(y)
     medial = float(border) + side * chest.mediastinum_shift
     return side * (medial + across * (float(chest.inner(y)) - medial)), y
-
-
-def _square_distance(chest: Frontal, box: Box, x: float, y: float, wide: float, tall: float) -> np.ndarray:
-    """Squared distance from (x, y) at the pixels of `box`, in units of the half axes: 1 on an ellipse's edge."""
-    at = box.slices
-    dx = (chest.frame.x[at] - np.float32(x)) / np.float32(wide)
-    dy = (chest.frame.y[at] - np.float32(y)) / np.float32(tall)
-    return dx * dx + dy * dy
 
 
 def _fill(chest: Frontal, box: Box, share: np.ndarray) -> list[Box]:
@@ -531,7 +523,7 @@ def _port(chest: Frontal, chance: Chance) -> list[Box]:
     box = chest.frame.box(x - radius, y - radius, x + radius, y + radius)
     if box.empty:
         return []
-    distance = np.sqrt(_square_distance(chest, box, x, y, radius, radius))
+    distance = np.sqrt(square_distance(chest, box, x, y, radius, radius))
     rim = smooth_step((1 - distance) / 0.2) * (0.18 + 0.32 * smooth_step((distance - 0.35) / 0.2))
     chest.dense[box.slices] += rim
     tip = (-0.035 + chest.mediastinum_shift, chance.uniform(0.36, 0.44))
@@ -570,7 +562,7 @@ def _pads(chest: Frontal, chance: Chance) -> list[Box]:
         box = chest.frame.box(x - wide, y - tall, x + wide, y + tall)
         if box.empty:
             continue
-        square = _square_distance(chest, box, x, y, wide, tall)
+        square = square_distance(chest, box, x, y, wide, tall)
         chest.dense[box.slices] += smooth_step((1 - square) * 6) * 0.06 + hump((np.sqrt(square) - 0.85) / 0.12) * 0.12
         boxes.append(box)
         away = (0.62 if x > 0 else -0.62, y + chance.uniform(-0.05, 0.2))
@@ -591,7 +583,7 @@ def _electrodes(chest: Frontal, chance: Chance, count: int) -> list[Box]:
         ]
         boxes.append(_line(chest, chest.lines, points, 0.0028, 0.4))
         box = chest.frame.box(x - 0.016, y - 0.016, x + 0.016, y + 0.016)
-        square = _square_distance(chest, box, x, y, 0.016, 0.016)
+        square = square_distance(chest, box, x, y, 0.016, 0.016)
         chest.dense[box.slices] += smooth_step((1 - square) * 3) * 0.1 + hump(square * 3) * 0.6
     return boxes
 
