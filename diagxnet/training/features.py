@@ -1,5 +1,6 @@
 """The base models' logits, once per image: what the meta-learner learns from and the evaluation scores."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,16 @@ def batch_statistics(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def stack_features(
-    models: Path, packed: Path, prepared: Path, folder: Path, *, precision: str, batch_size: int
+    models: Path,
+    packed: Path,
+    prepared: Path,
+    folder: Path,
+    *,
+    precision: str,
+    batch_size: int,
+    splits: Sequence[str] = STACKED_SPLITS,
 ) -> dict[str, float]:
-    """Runs each base model once over each image of stack, val and test and writes logits_SPLIT.npz into `folder`.
+    """Runs each base model once over each image of `splits` and writes logits_SPLIT.npz into `folder`.
 
     Reads no labels. The models are in evaluation mode, and their BatchNorm statistics are checked to be the same
     afterwards (the scripts before put them back into training mode here). Returns counts for the timing.
@@ -33,8 +41,8 @@ def stack_features(
     accelerator = create_accelerator(precision)
     images = open_packed(packed)
     manifest = read_manifest(prepared)
-    rows = {split: manifest.loc[manifest["split"] == split, "row"].to_numpy(np.int64) for split in STACKED_SPLITS}
-    logits: dict[str, dict[str, np.ndarray]] = {split: {} for split in STACKED_SPLITS}
+    rows = {split: manifest.loc[manifest["split"] == split, "row"].to_numpy(np.int64) for split in splits}
+    logits: dict[str, dict[str, np.ndarray]] = {split: {} for split in splits}
     passes = len(BASE_MODELS) * sum(map(len, rows.values()))
     with Progress(passes, "stack_features") as progress:
         for name in BASE_MODELS:
@@ -44,7 +52,7 @@ def stack_features(
                 model = model.to(memory_format=torch.channels_last)
             model = model.to(accelerator.device)
             before = batch_statistics(model)
-            for split in STACKED_SPLITS:
+            for split in splits:
                 source = ImageSource(images, rows[split], channels_last=channels_last)
                 logits[split][name] = predict_logits(
                     model, source, len(rows[split]), batch_size=batch_size, accelerator=accelerator, progress=progress
@@ -52,6 +60,6 @@ def stack_features(
             changed = [key for key, value in batch_statistics(model).items() if not torch.equal(value, before[key])]
             if changed:
                 raise AssertionError(f"{name}: evaluation changed the buffers {changed}")
-    for split in STACKED_SPLITS:
+    for split in splits:
         write_stacked(folder, split, rows[split], logits[split])
     return {"images": passes / len(BASE_MODELS)}
