@@ -58,7 +58,9 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
     recipe, arch, options = train_meta.options(params)
     pace = rehearse_meta(create_meta(arch, **options), recipe, models=len(BASE_MODELS))
     line, seconds = training_line("train_meta", arch, pace, recipe, sizes["stack"], sizes["val"])
-    print(f"stack_features: {hours(features)}\n{line}")
+    seeds = params.meta.ensemble_seeds
+    seconds *= seeds
+    print(f"stack_features: {hours(features)}\n{line}" + (f", each of {seeds} seeds" if seeds > 1 else ""))
     print(f"training: {hours(total + features + seconds)} at most in one process; early stopping may end it sooner")
 
 

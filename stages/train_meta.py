@@ -15,7 +15,7 @@ from diagxnet.training.meta import train_meta
 from stages.live import live
 from stages.running import run
 
-OPTIONS = ("hidden_dim", "dropout", "init")
+OPTIONS = ("hidden_dim", "dropout", "init", "inputs")
 SHARED = ("optimizer", "weight_decay", "loss", "label_smoothing", "class_weights", "max_class_weight")
 SHARED += ("max_grad_norm", "min_delta")
 
@@ -24,6 +24,7 @@ def options(params: SimpleNamespace) -> tuple[Recipe, str, dict[str, Any]]:
     """How params.yaml has the meta-learner trained: the recipe, its architecture, the architecture's options."""
     own, shared = params.meta.model_dump(), params.train.model_dump(include=set(SHARED))
     arch, network = own.pop("arch"), {key: own.pop(key) for key in OPTIONS}
+    del own["ensemble_seeds"]
     return Recipe(**shared, **own, accumulation_steps=1, num_workers=0, seed=params.seed), arch, network
 
 
@@ -31,7 +32,8 @@ def main() -> dict[str, float]:
     params = read_params(seed=Seed, train=TrainParams, meta=MetaParams)
     recipe, arch, network = options(params)
     folders = {"stacked": Path("data/stacked"), "prepared": Path("data/prepared"), "folder": Path("models/meta")}
-    training = train_meta(recipe, arch=arch, options=network, resume=Path(".resume/meta"), **folders)
+    folders["resume"] = Path(".resume/meta")
+    training = train_meta(recipe, arch=arch, options=network, seeds=params.meta.ensemble_seeds, **folders)
     epochs = list(live("meta", training))
     history = read_json("models/meta/training_history.json")
     return timing(epochs, history["train_images"])

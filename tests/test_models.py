@@ -5,13 +5,15 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
 from diagxnet.errors import InputError
 from diagxnet.findings import FINDINGS
 from diagxnet.models.base import base_config, create_base, from_config
 from diagxnet.models.checkpoint import load_model, save_model
-from diagxnet.models.meta import MetaMLP, apply_meta, create_meta, load_meta
+from diagxnet.models.meta import MetaEnsemble, MetaMLP, apply_meta, create_meta, load_meta
 
+CONFIG = {"arch": "mlp", "options": {"hidden_dim": 8}, "members": 1}
 TINY = {"arch": "vit_tiny_patch16_224", "image_size": 32, "patch_size": 16}
 
 
@@ -132,22 +134,75 @@ def test_equal_weights_are_saved_as_equal_bytes(tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "config", "other"])
 def test_a_damaged_model_folder_is_refused_with_what_to_do(tmp_path, damage):
     model = MetaMLP(8)
-    save_model(tmp_path, model, {"arch": "mlp", "options": {"hidden_dim": 8}}, {})
+    save_model(tmp_path, model, CONFIG, {})
     weights = tmp_path / "model.safetensors"
     if damage == "cut":
         weights.write_bytes(weights.read_bytes()[:-10])
     if damage == "config":
         (tmp_path / "config.json").write_text("{", encoding="utf-8")
     if damage == "other":
-        save_model(tmp_path, MetaMLP(16), {"arch": "mlp", "options": {"hidden_dim": 8}}, {})
+        save_model(tmp_path, MetaMLP(16), CONFIG, {})
     with pytest.raises(InputError, match=r"this is no model of ours.*run dvc repro"):
         load_meta(tmp_path)
 
 
-def test_the_meta_learner_starts_exactly_at_the_mean_of_the_base_logits():
+@pytest.mark.parametrize("inputs", ["logits", "probabilities"])
+@pytest.mark.parametrize("arch", ["mlp", "linear", "attention"])
+def test_a_meta_learner_starts_exactly_at_the_mean_of_the_base_logits(arch, inputs):
     logits = torch.randn(5, 2, len(FINDINGS))
-    assert torch.equal(apply_meta(create_meta("mlp", init="average"), logits), logits.mean(1))
-    assert not torch.allclose(apply_meta(create_meta("mlp", init="random"), logits), logits.mean(1), atol=0.1)
+    options = {"hidden_dim": 16, "inputs": inputs}
+    assert torch.equal(apply_meta(create_meta(arch, init="average", **options), logits), logits.mean(1))
+    assert not torch.allclose(apply_meta(create_meta(arch, init="random", **options), logits), logits.mean(1), atol=0.1)
+
+
+@pytest.mark.parametrize("arch", ["mlp", "linear", "attention"])
+def test_a_meta_learner_that_starts_at_the_average_can_leave_it(arch):
+    model = create_meta(arch, hidden_dim=16, dropout=0.0, init="average")
+    optimizer = torch.optim.Adam(model.parameters(), 0.1)
+    logits, targets = torch.randn(64, 2, len(FINDINGS)), torch.zeros(64, len(FINDINGS))
+    start = F.binary_cross_entropy_with_logits(model(logits), targets).item()
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(model(logits), targets)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5 * start
+
+
+def test_the_linear_meta_learner_weighs_each_findings_own_logits():
+    model = create_meta("linear", init="random")
+    logits = torch.randn(3, 2, len(FINDINGS))
+    expected = [
+        sum(float(model.weight[base, 4]) * float(row[base, 4]) for base in range(2)) + float(model.bias[4])
+        for row in logits
+    ]
+    torch.testing.assert_close(apply_meta(model, logits)[:, 4], torch.tensor(expected))
+
+
+def test_attention_sees_the_other_findings_and_tells_the_models_apart():
+    torch.manual_seed(0)
+    model = create_meta("attention", hidden_dim=16, init="random")
+    logits = torch.randn(4, 2, len(FINDINGS))
+    other, swapped = logits.clone(), logits.flip(1)
+    other[:, :, 3] += 2
+    assert not torch.allclose(apply_meta(model, other)[:, 9], apply_meta(model, logits)[:, 9], atol=1e-4)
+    assert not torch.allclose(apply_meta(model, swapped), apply_meta(model, logits), atol=1e-4)
+
+
+def test_probabilities_go_in_where_they_are_asked_for():
+    model = create_meta("linear", init="random", inputs="probabilities")
+    logits = torch.randn(3, 2, len(FINDINGS))
+    torch.testing.assert_close(apply_meta(model, logits), (logits.sigmoid() * model.weight).sum(1) + model.bias)
+
+
+def test_members_are_loaded_as_the_mean_of_their_logits(tmp_path):
+    members = [create_meta("mlp", hidden_dim=8, init="random") for _ in range(3)]
+    save_model(
+        tmp_path, MetaEnsemble(members), CONFIG | {"members": 3, "options": {"hidden_dim": 8, "init": "random"}}, {}
+    )
+    logits = torch.randn(5, 2, len(FINDINGS))
+    expected = torch.stack([apply_meta(member, logits) for member in members]).mean(0)
+    torch.testing.assert_close(apply_meta(load_meta(tmp_path), logits), expected)
 
 
 def test_the_meta_learner_has_the_guides_layers_and_can_leave_the_average():

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from diagxnet.errors import InputError
+from diagxnet.models.meta import MetaAttention
 from diagxnet.params.checked import parse, read_params
-from diagxnet.params.meta import MetaParams
+from diagxnet.params.meta import HEADS, MetaParams
 from diagxnet.params.whole import SECTIONS, read_all
 from tests.conftest import ROOT
 
@@ -18,6 +19,7 @@ MISTAKES = [
     ("  hidden_dim: 256", "  hidden_dim: 0", r"meta\.hidden_dim = 0: must be greater than or equal to 2"),
     ("  hidden_dim: 256", "  hidden_dim: wide", r"meta\.hidden_dim = 'wide': must be a valid integer"),
     ("  hidden_dim: 256", "  hidden_dim: 25.5", r"meta\.hidden_dim = 25\.5: must be a valid integer"),
+    ("  arch: mlp", "  arch: tree", r"meta\.arch = 'tree': must be 'mlp', 'linear' or 'attention'"),
     ("  hidden_dim: 256", "  hiden_dim: 256", r"meta\.hiden_dim: unknown key; did you mean hidden_dim\?"),
     ("  init: average", "  init: zero", r"meta\.init = 'zero': must be 'average' or 'random'"),
     ("    edema: ones", "    edema: one", r"data\.uncertain\.edema = 'one': must be 'ignore', 'zeros', 'ones'"),
@@ -58,6 +60,14 @@ def test_all_mistakes_are_reported_in_one_pass(tmp_path):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"(?s)2 problems.*meta\.hidden_dim.*evaluate\.unit"):
         read_all(path)
+
+
+def test_attention_wants_a_width_that_its_heads_can_share(tmp_path):
+    assert HEADS == MetaAttention.HEADS
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace("arch: mlp", "arch: attention").replace("dim: 256", "dim: 66"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"hidden_dim = 66: attention has 4 heads \(choose a multiple of 4\)"):
+        read_params(path, meta=MetaParams)
 
 
 def test_a_stage_checks_only_the_sections_it_reads(tmp_path):

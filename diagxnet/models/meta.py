@@ -1,5 +1,6 @@
 """The meta-learner: from the base models' logits to the ensemble's (stacked generalisation, Wolpert 1992)."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,37 @@ from diagxnet.findings import FINDINGS
 from diagxnet.models.checkpoint import load_model
 
 
-class MetaMLP(nn.Module):
-    """The guide's multi-layer perceptron: logits [images, models, findings] to logits [images, findings].
+class MetaLearner(nn.Module):
+    """What every meta-learner shares: stacked logits [images, models, findings] to logits [images, findings].
 
-    Two hidden layers, `hidden_dim` and half of it, each with ReLU and dropout. With `init="average"` the network is a
-    correction to the mean of the base logits and its last layer starts at zero, so that the ensemble starts exactly at
-    the plain average and departs from it only where the stack split gives a reason; with `init="random"` the network
-    is all there is, as in the scripts before.
+    inputs: `logits`, or `probabilities` (their sigmoids). With `init="average"` a meta-learner is a correction to the
+    mean of the base logits that starts at zero, so that the ensemble starts exactly at the plain average and departs
+    from it only where the stack split gives a reason; weight decay then draws it towards the average. With
+    `init="random"` the network is all there is, as in the scripts before.
     """
 
-    def __init__(self, hidden_dim: int = 256, dropout: float = 0.2, init: str = "average") -> None:
+    def __init__(self, init: str, inputs: str) -> None:
         super().__init__()
-        self.init = init
+        self.init, self.inputs = init, inputs
+
+    def forward(self, logits: Tensor) -> Tensor:
+        corrected = self.correct(logits.sigmoid() if self.inputs == "probabilities" else logits)
+        return corrected + logits.mean(1) if self.init == "average" else corrected
+
+    def correct(self, inputs: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class MetaMLP(MetaLearner):
+    """The guide's multi-layer perceptron: every finding of every model to every finding.
+
+    Two hidden layers, `hidden_dim` and half of it, each with ReLU and dropout.
+    """
+
+    def __init__(
+        self, hidden_dim: int = 256, dropout: float = 0.2, init: str = "average", inputs: str = "logits"
+    ) -> None:
+        super().__init__(init, inputs)
         outputs = len(FINDINGS)
         self.layers = nn.Sequential(
             nn.Flatten(),
@@ -38,22 +58,86 @@ class MetaMLP(nn.Module):
             nn.init.zeros_(self.layers[-1].weight)
             nn.init.zeros_(self.layers[-1].bias)
 
+    def correct(self, inputs: Tensor) -> Tensor:
+        return self.layers(inputs)
+
+
+class MetaLinear(MetaLearner):
+    """A logistic regression per finding, on what each base model says of that finding (Wolpert 1992, Ting and Witten
+    1999): a weight for each model, and a bias."""
+
+    def __init__(self, init: str = "average", inputs: str = "logits") -> None:
+        super().__init__(init, inputs)
+        shape = len(BASE_MODELS), len(FINDINGS)
+        self.weight = nn.Parameter(torch.zeros(shape) if init == "average" else torch.randn(shape) / shape[0])
+        self.bias = nn.Parameter(torch.zeros(len(FINDINGS)))
+
+    def correct(self, inputs: Tensor) -> Tensor:
+        return (inputs * self.weight).sum(1) + self.bias
+
+
+class MetaAttention(MetaLearner):
+    """For each finding, attention over what the base models say of it and of the other findings.
+
+    Each model's logit of each finding is a token of `hidden_dim` channels: the logit times one learned vector, plus
+    another, which tells whose it is. A learned query for each finding attends over all tokens with four heads
+    (Vaswani et al. 2017), and a linear layer of its own makes a logit of the result.
+    """
+
+    HEADS = 4
+
+    def __init__(
+        self, hidden_dim: int = 256, dropout: float = 0.2, init: str = "average", inputs: str = "logits"
+    ) -> None:
+        super().__init__(init, inputs)
+        tokens, outputs = len(BASE_MODELS) * len(FINDINGS), len(FINDINGS)
+        deviation = hidden_dim**-0.5
+        self.values = nn.Parameter(torch.randn(tokens, hidden_dim) * deviation)
+        self.names = nn.Parameter(torch.randn(tokens, hidden_dim) * deviation)
+        self.queries = nn.Parameter(torch.randn(outputs, hidden_dim) * deviation)
+        self.attention = nn.MultiheadAttention(hidden_dim, self.HEADS, batch_first=True)
+        self.normalise = nn.LayerNorm(hidden_dim)
+        self.dropout = nn.Dropout(dropout)
+        start = torch.zeros(outputs, hidden_dim) if init == "average" else torch.randn(outputs, hidden_dim) * deviation
+        self.weight, self.bias = nn.Parameter(start), nn.Parameter(torch.zeros(outputs))
+
+    def correct(self, inputs: Tensor) -> Tensor:
+        tokens = inputs.flatten(1).unsqueeze(2) * self.values + self.names
+        queries = self.queries.expand(len(inputs), -1, -1)
+        attended, _ = self.attention(queries, tokens, tokens, need_weights=False)
+        return (self.dropout(self.normalise(attended)) * self.weight).sum(2) + self.bias
+
+
+class MetaEnsemble(nn.Module):
+    """The mean of the logits of meta-learners that differ by their seed alone."""
+
+    def __init__(self, members: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
     def forward(self, logits: Tensor) -> Tensor:
-        correction = self.layers(logits)
-        return correction + logits.mean(1) if self.init == "average" else correction
+        return torch.stack([member(logits) for member in self.members]).mean(0)
 
 
-META_LEARNERS = {"mlp": MetaMLP}
+def create_meta(arch: str, *, hidden_dim: int = 256, dropout: float = 0.2, **options: Any) -> nn.Module:
+    """A meta-learner of `arch` (mlp, linear or attention) with random weights.
+
+    hidden_dim, dropout: of mlp and attention; a linear one has neither. options: init and inputs (see MetaLearner).
+    """
+    if arch == "linear":
+        return MetaLinear(**options)
+    return {"mlp": MetaMLP, "attention": MetaAttention}[arch](hidden_dim, dropout, **options)
 
 
-def create_meta(arch: str, **options: Any) -> nn.Module:
-    """A meta-learner of `arch` (a key of META_LEARNERS) with random weights."""
-    return META_LEARNERS[arch](**options)
+def create_members(arch: str, members: int, **options: Any) -> nn.Module:
+    """So many meta-learners as one model; of one, the meta-learner itself."""
+    created = [create_meta(arch, **options) for _ in range(members)]
+    return created[0] if members == 1 else MetaEnsemble(created)
 
 
 def load_meta(folder: Path) -> nn.Module:
     """The trained meta-learner in `folder` (models/meta), in evaluation mode, in float32."""
-    return load_model(folder, lambda config: create_meta(config["arch"], **config["options"]))
+    return load_model(folder, lambda config: create_members(config["arch"], config["members"], **config["options"]))
 
 
 def apply_meta(model: nn.Module, logits: Tensor) -> Tensor:

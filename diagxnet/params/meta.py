@@ -2,18 +2,25 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from diagxnet.params.checked import Section
+
+HEADS = 4
+"""Of attention (models.meta.MetaAttention.HEADS, a test compares them); `params` imports no torch."""
 
 
 class MetaParams(Section):
     """What `train_meta` reads."""
 
-    arch: Literal["mlp"] = Field(description="mlp: logits of both models, two hidden layers, logits")
+    arch: Literal["mlp", "linear", "attention"] = Field(description="see diagxnet.models.meta")
     init: Literal["average", "random"] = Field(description="average: starts at the mean of the base logits")
-    hidden_dim: int = Field(ge=2, le=65536, description="width of the first hidden layer; the second has half")
-    dropout: float = Field(ge=0, lt=1, description="after each hidden layer")
+    inputs: Literal["logits", "probabilities"] = Field(description="what the meta-learner is given of the base models")
+    ensemble_seeds: int = Field(ge=1, le=1000, description="meta-learners whose logits are averaged")
+    hidden_dim: int = Field(
+        ge=2, le=65536, description="mlp: first hidden layer, the second has half; attention: width"
+    )
+    dropout: float = Field(ge=0, lt=1, description="mlp: after each hidden layer; attention: after the attention")
     epochs: int = Field(ge=1, le=10_000, description="passes over stack at the most")
     lr: float = Field(gt=0, le=10, description="learning rate")
     batch_size: int = Field(ge=1, le=65536, description="images per update")
@@ -22,3 +29,11 @@ class MetaParams(Section):
     plateau_patience: int = Field(ge=0, le=10_000, description="epochs without improvement that plateau waits for")
     warmup: float = Field(ge=0, lt=1, description="share of all updates in which onecycle rises")
     patience: int | None = Field(ge=1, description="epochs without improvement until early stopping; null: never")
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "MetaParams":
+        if self.arch == "attention" and self.hidden_dim % HEADS:
+            raise ValueError(
+                f"hidden_dim = {self.hidden_dim}: attention has {HEADS} heads (choose a multiple of {HEADS})"
+            )
+        return self

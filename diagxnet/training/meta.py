@@ -1,10 +1,12 @@
 """Training of the meta-learner on stacked logits (stacked generalisation, Wolpert 1992)."""
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from diagxnet.data.prepared import read_labels
@@ -12,7 +14,7 @@ from diagxnet.data.stacked import BASE_MODELS, read_stacked, same_rows
 from diagxnet.files import content_hash
 from diagxnet.findings import FINDINGS
 from diagxnet.models.checkpoint import save_model
-from diagxnet.models.meta import create_meta
+from diagxnet.models.meta import MetaEnsemble, create_meta
 from diagxnet.progress import Progress
 from diagxnet.training.announce import announce
 from diagxnet.training.history import history
@@ -27,6 +29,7 @@ def train_meta(
     *,
     arch: str,
     options: dict[str, Any],
+    seeds: int = 1,
     stacked: Path,
     prepared: Path,
     folder: Path,
@@ -34,6 +37,8 @@ def train_meta(
 ) -> Iterator[Epoch]:
     """Trains the meta-learner on the stack split, stops on val, and writes `folder`; yields an Epoch for each.
 
+    seeds: so many are trained, one after the other, each from a seed of its own, and `folder` holds them as one model,
+    the mean of their logits. The history is that of the first, with the best epoch and loss of each under `members`.
     It is small: it computes in float32, on the CPU's or GPU's one process, without accumulation.
     """
     accelerator = create_accelerator("fp32")
@@ -43,18 +48,43 @@ def train_meta(
         labels = read_labels(prepared, split)
         same_rows(rows, labels.rows, split)
         splits[name] = Examples(ArraySource(torch.from_numpy(logits)), labels.targets, labels.mask)
-    torch.manual_seed(recipe.seed)
-    model = create_meta(arch, **options)
     config = {"arch": arch, "options": options, "models": list(BASE_MODELS), "findings": list(FINDINGS)}
     files = [stacked / f"logits_{split}.npz" for split in ("stack", "val")]
     files += [prepared / f"labels_{split}.npz" for split in ("stack", "val")]
-    mark = fingerprint(recipe=asdict(recipe), model=config, data=[content_hash(file) for file in files])
-    state = ResumeState(resume, mark)
-    announce("train_meta", accelerator, recipe, arch, model)
-    epochs = []
-    with locked(resume), Progress(recipe.epochs * len(splits["train"]), "train_meta", unit="row") as progress:
-        for epoch in fit(model, **splits, recipe=recipe, accelerator=accelerator, state=state, progress=progress):
-            epochs.append(epoch)
-            yield epoch
-        save_model(folder, model, config, history(epochs, recipe.epochs, len(splits["train"])))
-        state.remove()
+    data = [content_hash(file) for file in files]
+    members, histories = [], []
+    images = len(splits["train"])
+    with locked(resume), Progress(seeds * recipe.epochs * images, "train_meta", unit="row") as progress:
+        for member in range(seeds):
+            own = replace(recipe, seed=member_seed(recipe.seed, member))
+            torch.manual_seed(own.seed)
+            model = create_meta(arch, **options)
+            if member == 0:
+                announce("train_meta", accelerator, recipe, arch, model)
+            mark = fingerprint(recipe=asdict(own), model=config, data=data)
+            state = ResumeState(resume / str(member + 1), mark)
+            epochs = []
+            for epoch in fit(model, **splits, recipe=own, accelerator=accelerator, state=state, progress=progress):
+                epochs.append(epoch)
+                yield epoch
+            members.append(model.cpu())
+            histories.append(history(epochs, recipe.epochs, images))
+        whole = members[0] if seeds == 1 else MetaEnsemble(members)
+        save_model(folder, whole, config | {"members": seeds}, _joint_history(histories))
+        shutil.rmtree(resume, ignore_errors=True)
+
+
+def member_seed(seed: int, member: int) -> int:
+    """The seed of a member: the first has `seed` itself, and members of neighbouring seeds share none."""
+    return seed if member == 0 else int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
+
+
+def _joint_history(histories: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first member's history, and of each member which epoch was best and its losses."""
+    if len(histories) == 1:
+        return histories[0]
+    members = []
+    for each in histories:
+        best = each["epochs"][each["best_epoch"] - 1]
+        members.append({key: each[key] for key in ("best_epoch", "epochs_run")} | {"best_val_loss": best["val_loss"]})
+    return histories[0] | {"members": members}
