@@ -110,8 +110,11 @@ def run_killed(clone: Path, folder: Path, kills: int, chance: random.Random) -> 
             break
         elif BUSY in log.read_bytes()[before:].decode():
             busy += 1
-            print("the stage that DVC left behind still runs: refused, as it should be", flush=True)
-            psutil.wait_procs(left_behind(clone))
+            print("the stage that DVC left behind still runs: refused, as it should be; killed now", flush=True)
+            orphans = left_behind(clone)
+            for orphan in orphans:
+                orphan.kill()
+            psutil.wait_procs(orphans)
         else:
             raise SystemExit(f"dvc repro failed after {len(done)} kills, see {log}")
     return {"kills": done, "refused while a stage went on": busy, "largest states": most, "left": states(clone)}
