@@ -5,7 +5,7 @@
 Two copies of this repository run the demo: one undisturbed, one that is killed (SIGKILL) so many times, in turn the
 whole process group (as a power cut or a scheduler would) and DVC alone (whose stage then goes on without it). DVC's run
 cache is emptied before each restart, so that nothing is taken from a run that ended well. Where the stage that DVC left
-behind still holds the lock of its training, the restart must say so in one line; it is repeated once that stage ended.
+behind still holds the lock of its training, the restart must say so in one line; that stage is then killed as well.
 While it runs, the files of unfinished trainings are counted. About fifteen minutes on two cores; Linux and macOS.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.data import copy_repository
+from benchmarks.data import copy_repository, dvc_environment
 from diagxnet.files import write_json
 
 COMPARED = ("data/packed", "data/prepared", "data/stacked", "models", "plots")
@@ -37,17 +37,11 @@ BUSY = "another process is training this"
 
 
 def start(clone: Path, folder: Path, log: Path) -> subprocess.Popen:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "DIAGXNET_CACHE": str(folder / "cache"),
-        "DVC_NO_ANALYTICS": "1",
-    }
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro"],
             cwd=clone,
-            env=environment,
+            env=dvc_environment(folder),
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -112,6 +112,15 @@ def write_tables(root: Path, rows: int) -> None:
                 writer.writerow([f"{RELEASE}/{path}", "Female", "60", view, "AP" if view == "Frontal" else "", *labels])
 
 
+def pack_into(root: Path, folder: Path, size: int) -> Path:
+    """Takes the inventory of `root` and packs its images into `folder`; returns the folder of the packed images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    inventory = folder / "inventory.json"
+    write_inventory(inventory, take_inventory(root, cache=folder / "cache"))
+    pack(root, inventory, folder / "packed", size=size, bad_images="stop", work=folder / "work")
+    return folder / "packed"
+
+
 def cpu_seconds() -> float:
     """CPU time of this process and of those that it started and that ended."""
     return sum(os.times()[:4])
@@ -428,25 +437,27 @@ def set_params(path: Path, settings: dict[str, object]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
+def dvc_environment(folder: Path) -> dict[str, str]:
+    """This process's environment, with this Python for the stages and the cache of hashes in `folder`."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "DIAGXNET_CACHE": str(folder / "cache"), "DVC_NO_ANALYTICS": "1"}
+
+
 def dvc_repro(clone: Path, folder: Path) -> float:
     """Seconds of one `dvc repro` in `clone`."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "DIAGXNET_CACHE": str(folder / "cache"), "DVC_NO_ANALYTICS": "1"}
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=clone, env=environment, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=clone, env=dvc_environment(folder), check=True)
     return round(time.perf_counter() - started, 2)
 
 
 def label_rules(root: Path, folder: Path) -> list[dict]:
     """For each rule and finding of `root`: how many labels of train are known, and the sum of their targets."""
     here = folder / "rules"
-    here.mkdir(parents=True, exist_ok=True)
-    write_inventory(here / "inventory.json", take_inventory(root, cache=here / "cache"))
-    pack(root, here / "inventory.json", here / "packed", size=64, bad_images="stop", work=here / "work")
+    packed = pack_into(root, here, 64)
     results = []
     for blank, rule in itertools.product(("negative", "ignore"), RULES):
         options = PREPARING | {"blank": blank, "uncertain": dict.fromkeys(KEYS, rule)}
-        summary = prepare(root, here / "packed", here / "prepared", **options)
+        summary = prepare(root, packed, here / "prepared", **options)
         if not results:
             print(audit_table(summary))
         train = read_labels(here / "prepared", "train")

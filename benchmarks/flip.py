@@ -1,6 +1,6 @@
 """Whether mirrored hearts cost AUROC: DenseNet-121 trained with and without `augment.flip`, on the same splits.
 
-    python -m benchmarks.flip --root ../shared/data/nih-cxr-1k --folder /somewhere --seeds 8
+    python -m benchmarks.flip --root /your/nih-cxr-1k --folder /somewhere --seeds 8
 
 Each seed draws other splits and other initial weights, and trains twice, as params.yaml says but for `augment.flip` (0
 and 0.5). The epoch is chosen on val (20% of train.csv's patients); the AUROC is of the stack and the test split, which
@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from diagxnet.data.inventory import take_inventory, write_inventory
-from diagxnet.data.pack import pack
+from benchmarks.data import pack_into
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepare import prepare
 from diagxnet.data.prepared import read_labels
@@ -38,20 +37,6 @@ from stages.base_model import options
 FLIPS = (0.0, 0.5)
 SCORED = ("stack", "test")
 MIN_POSITIVES = 10
-
-
-def read_params_for(root: Path) -> tuple:
-    params = read_params(seed=Seed, data=DataParams, augment=AugmentParams, train=TrainParams, densenet=DensenetParams)
-    return params, params.data.model_copy(update={"root": str(root)})
-
-
-def pack_once(root: Path, folder: Path, size: int) -> Path:
-    """The packed images of `root`, kept in `folder` from an earlier call."""
-    inventory = folder / "inventory.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_inventory(inventory, take_inventory(root, cache=folder / "cache"))
-    pack(root, inventory, folder / "packed", size=size, bad_images="stop", work=folder / "work")
-    return folder / "packed"
 
 
 def split(root: Path, packed: Path, folder: Path, data: DataParams, seed: int) -> Path:
@@ -124,11 +109,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="scratch")
     parser.add_argument("--seeds", type=int, default=8)
     arguments = parser.parse_args()
-    params, data = read_params_for(arguments.root)
-    packed = pack_once(arguments.root, arguments.folder, data.image_size)
+    params = read_params(seed=Seed, data=DataParams, augment=AugmentParams, train=TrainParams, densenet=DensenetParams)
+    packed = pack_into(arguments.root, arguments.folder, params.data.image_size)
     results = []
     for seed in range(1, arguments.seeds + 1):
-        prepared = split(arguments.root, packed, arguments.folder / "prepared", data, seed)
+        prepared = split(arguments.root, packed, arguments.folder / "prepared", params.data, seed)
         scores = {str(flip): train_and_score(params, flip, seed, packed, prepared, arguments.folder) for flip in FLIPS}
         results.append({"seed": seed, **scores})
         write_json(arguments.folder / "flip.json", results)

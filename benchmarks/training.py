@@ -32,10 +32,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.data import AUGMENTATION, PREPARING, Items
+from benchmarks.data import AUGMENTATION, PREPARING, Items, pack_into
 from diagxnet.cores import cores
-from diagxnet.data.inventory import take_inventory, write_inventory
-from diagxnet.data.pack import pack
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepare import prepare
 from diagxnet.data.prepared import Labels, read_labels, read_manifest
@@ -97,13 +95,10 @@ class Data:
 def prepare_data(root: Path, folder: Path, size: int = SIZE) -> tuple[Data, float]:
     """Inventory, pack and prepare of `root` into `folder`, and the seconds that they took."""
     started = time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_inventory(folder / "inventory.json", take_inventory(root, cache=folder / "cache"))
-    packing = {"size": size, "bad_images": "stop", "work": folder / "work"}
-    pack(root, folder / "inventory.json", folder / "packed", **packing)
-    prepare(root, folder / "packed", folder / "prepared", **PREPARING)
+    packed = pack_into(root, folder, size)
+    prepare(root, packed, folder / "prepared", **PREPARING)
     seconds = time.perf_counter() - started
-    images = open_packed(folder / "packed")
+    images = open_packed(packed)
     manifest = read_manifest(folder / "prepared")
     files = [""] * len(images)
     for row, path in zip(manifest["row"], manifest["path"], strict=True):
