@@ -14,11 +14,11 @@ all processes and threads for an image), which other programs hardly disturb.
 """
 
 import argparse
+import contextlib
 import csv
 import io
 import itertools
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -32,15 +32,15 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from benchmarks.data_steps import PREPARING, cpu_seconds
 from diagxnet.cores import cores
-from diagxnet.data.images import decode
 from diagxnet.data.inventory import take_inventory, write_inventory
 from diagxnet.data.labels import RULES
 from diagxnet.data.pack import pack, release
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepare import audit_table, prepare
 from diagxnet.data.prepared import read_labels
-from diagxnet.files import read_json, write_json
+from diagxnet.files import write_json
 from diagxnet.findings import FINDINGS, KEYS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,14 +50,6 @@ RELEASE = "CheXpert-v1.0"
 HEADER = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS]
 AUGMENTATION = {"rotation": 7.0, "translation": 0.05, "scale": 0.05, "flip": 0.0, "contrast": 0.1}
 BATCH = 16
-PREPARING = {
-    "views": "frontal",
-    "uncertain": dict.fromkeys(KEYS, "lsr_ones"),
-    "blank": "negative",
-    "split_seed": 1,
-    "max_patients": None,
-    "shares": {"val": 0.2, "stack": 0.2, "test": 0.2},
-}
 
 
 def paths(rows: int) -> Iterator[tuple[str, str]]:
@@ -121,77 +113,21 @@ def pack_into(root: Path, folder: Path, size: int) -> Path:
     return folder / "packed"
 
 
-def cpu_seconds() -> float:
-    """CPU time of this process and of those that it started and that ended."""
-    return sum(os.times()[:4])
-
-
-def step_inventory(folder: Path, size: int) -> dict:
-    write_inventory(folder / "inventory.json", take_inventory(folder / "tree", cache=folder / "cache"))
-    return {}
-
-
-def step_pack(folder: Path, size: int) -> dict:
-    before = cpu_seconds()
-    stats = pack(
-        folder / "tree",
-        folder / "inventory.json",
-        folder / "packed",
-        size=size,
-        bad_images="stop",
-        work=folder / "work",
-    )
-    return stats | {"cpu_us": 1e6 * (cpu_seconds() - before) / stats["images"]}
-
-
-def step_prepare(folder: Path, size: int) -> dict:
-    prepare(
-        folder / "tree",
-        folder / "packed",
-        folder / "prepared",
-        **PREPARING,
-    )
-    return {}
-
-
-def step_bare(folder: Path, size: int) -> dict:
-    """Decodes the same files in a loop for up to 20 seconds: one core, nothing else."""
-    files = [str(folder / "tree" / path) for path in read_json(folder / "inventory.json")["images"]]
-    done, started, cpu = 0, time.perf_counter(), time.process_time()
-    for file in files:
-        decode(file, size)
-        done += 1
-        if time.process_time() - cpu > 20:
-            break
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    return {"images_per_second": done / seconds, "cpu_us": 1e6 * cpu / done}
-
-
-STEPS = {"inventory": step_inventory, "pack": step_pack, "prepare": step_prepare, "bare": step_bare}
-
-
-def run_step(name: str, folder: Path, size: int, results: multiprocessing.Queue) -> None:
-    results.put(STEPS[name](folder, size))
-
-
 def measure(name: str, folder: Path, size: int) -> dict:
     """Runs a step in a process of its own: its seconds (imports included), and peak memory with its own processes."""
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    process = context.Process(target=run_step, args=(name, folder, size, results))
+    command = [sys.executable, "-m", "benchmarks.data_steps", name, str(folder), str(size)]
     started = time.perf_counter()
-    process.start()
-    peak, returned = 0, None
-    while process.is_alive():
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    peak = 0
+    while process.poll() is None:
         looked = time.perf_counter()
         peak = max(peak, memory(process.pid))
-        if returned is None and not results.empty():
-            returned = results.get()
-        process.join(max(0.05, 50 * (time.perf_counter() - looked)))  # looking takes 2% of a core at the most
+        with contextlib.suppress(subprocess.TimeoutExpired):  # looking takes 2% of a core at the most
+            process.wait(max(0.05, 50 * (time.perf_counter() - looked)))
     seconds = time.perf_counter() - started
-    if process.exitcode:
+    if process.returncode:
         raise SystemExit(f"{name} failed")
-    returned = returned if returned is not None else results.get()
+    returned = json.loads(process.stdout.read().splitlines()[-1])
     return {"seconds": round(seconds, 2), "peak_memory_mib": round(peak / 2**20), **returned}
 
 

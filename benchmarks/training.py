@@ -32,7 +32,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.data import AUGMENTATION, PREPARING, Items, pack_into
+from benchmarks.data import AUGMENTATION, Items, pack_into
+from benchmarks.data_steps import PREPARING
 from diagxnet.cores import cores
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepare import prepare

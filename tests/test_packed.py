@@ -12,8 +12,9 @@ import pytest
 import torchvision.transforms.v2 as T
 from PIL import Image
 
+from diagxnet.data import decoding
 from diagxnet.data import pack as module
-from diagxnet.data.images import ImageError, decode
+from diagxnet.data.images import ImageError, decode, preprocess
 from diagxnet.data.pack import pack, packed_bytes, release
 from diagxnet.data.packed import open_packed, read_dropped, read_index
 from diagxnet.errors import InputError
@@ -73,7 +74,7 @@ def test_an_interrupted_pack_goes_on_where_it_was(tmp_path: Path, monkeypatch: p
         return decode(path, size, root)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "decode", interrupted)
+        patch.setattr(decoding, "decode", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pack_of(tmp_path)
     shutil.rmtree(tmp_path / ".packed")  # as DVC does before it runs the stage again
@@ -84,7 +85,7 @@ def test_an_interrupted_pack_goes_on_where_it_was(tmp_path: Path, monkeypatch: p
 def pack_slowly(root: Path) -> None:
     """Packs, saving what is done after each image; runs in a process that the test kills."""
     module.IMAGES_A_TASK, module.SECONDS_BETWEEN_SAVES = 1, 0.0
-    module.decode = lambda path, size, folder: (time.sleep(0.01), decode(path, size, folder))[1]
+    decoding.decode = lambda path, size, folder: (time.sleep(0.01), decode(path, size, folder))[1]
     pack_of(root)
 
 
@@ -113,7 +114,7 @@ def done_in(state: Path) -> int:
 def pack_in_processes(root: Path) -> None:
     """Packs in two processes and slowly; runs in a process that the test kills."""
     module.SECONDS_ALONE, module.SECONDS_TO_START = 0.2, 0.0
-    module.decode = lambda path, size, folder: (time.sleep(0.02), decode(path, size, folder))[1]
+    decoding.decode = lambda path, size, folder: (time.sleep(0.02), decode(path, size, folder))[1]
     pack_of(root, workers=2)
 
 
@@ -123,7 +124,7 @@ def test_decoding_processes_end_when_the_run_is_killed(tmp_path: Path) -> None:
     process.start()
     run = psutil.Process(process.pid)
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(workers := decoding(run)) < 2:
+    while time.monotonic() < deadline and len(workers := decoders(run)) < 2:
         time.sleep(0.02)
     assert len(workers) == 2
     time.sleep(0.5)  # past their start, in which the parent's end would break them anyway
@@ -135,7 +136,7 @@ def test_decoding_processes_end_when_the_run_is_killed(tmp_path: Path) -> None:
     assert left == []
 
 
-def decoding(run: psutil.Process) -> list[psutil.Process]:
+def decoders(run: psutil.Process) -> list[psutil.Process]:
     """The processes that decode for `run`, without multiprocessing's own helper."""
     return [child for child in run.children() if "resource_tracker" not in " ".join(child.cmdline())]
 
@@ -283,7 +284,7 @@ def test_a_full_size_jpeg_scaled_while_decoding_differs_by_little(tmp_path: Path
 def test_a_full_size_jpeg_is_scaled_by_libjpeg(tmp_path: Path) -> None:
     Image.fromarray(gradient(2320, 2828)).save(tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:
-        module.decode.__globals__["preprocess"](image, 224)
+        preprocess(image, 224)
         assert image.size == (580, 707)
 
 

@@ -8,19 +8,15 @@ that nothing is decoded again if the run is killed between this stage's end and 
 import csv
 import errno
 import io
-import multiprocessing
 import os
 import shutil
-import signal
 import sys
-import threading
 import time
 import zipfile
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,7 +24,7 @@ import numpy as np
 from PIL import __version__ as pillow_version
 
 from diagxnet.cores import cores
-from diagxnet.data.images import ImageError, decode
+from diagxnet.data.decoding import Results, Target, decode_here, decode_in_processes
 from diagxnet.data.inventory import read_hashes
 from diagxnet.data.tables import read_tables
 from diagxnet.errors import InputError, problems_error
@@ -39,18 +35,14 @@ DECODING = 1
 """Raise it when decoding changes: a pack that an older version began is then not gone on with."""
 
 IMAGES_A_TASK = 32
-TASKS_A_WORKER = 4
 SECONDS_BETWEEN_SAVES = 5.0
-SECONDS_ALONE = 1.0
+SECONDS_ALONE = 0.3
 """Decoding starts in this process; others are started after this time, when they save more than they cost."""
 
-SECONDS_TO_START = 3.0
-"""What starting the decoding processes costs, each of which imports the libraries."""
+SECONDS_TO_START = 1.0
+"""What starting the decoding processes costs, each of which imports NumPy and Pillow."""
 
 ROWS_A_COPY = 256
-
-MAX_PROCESSES = 61
-"""Windows waits for no more."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +69,9 @@ class _Work:
     @property
     def file(self) -> Path:
         return self.folder / "images.npy"
+
+    def copy(self) -> "_Work":
+        return replace(self, done=self.done.copy(), bad=dict(self.bad))
 
     def save(self) -> None:
         """Notes what is done, after the images themselves are safely on disk."""
@@ -215,23 +210,44 @@ def _check_space(state: _Work) -> None:
         )
 
 
+class _Saver:
+    """Saves the work now and then, in a thread: decoding processes get no tasks from one that waits for the disk."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._saving: Future | None = None
+        self._began = time.monotonic()
+
+    def save_now_and_then(self, state: _Work) -> None:
+        """Begins to save a copy of `state` where the last save has ended and is old enough; raises what that raised."""
+        if time.monotonic() - self._began <= SECONDS_BETWEEN_SAVES or (self._saving and not self._saving.done()):
+            return
+        if self._saving:
+            self._saving.result()
+        self._began = time.monotonic()
+        self._saving = self._thread.submit(state.copy().save)
+
+    def close(self) -> None:
+        """Waits for the save under way; what it raises, the last save raises again."""
+        self._thread.shutdown()
+
+
 def _decode_pending(root: Path, plan: _Plan, state: _Work, workers: int) -> int:
     """Decodes the rows that are not done; bad ones go to `state.bad`. Returns how many were decoded."""
     pending = np.flatnonzero(~state.done)
     if not len(pending):
         return 0
     tasks = [pending[i : i + IMAGES_A_TASK].tolist() for i in range(0, len(pending), IMAGES_A_TASK)]
-    results = _decode(root, plan, state, tasks, workers)
-    saved = time.monotonic()
+    target = Target(str(root), str(state.file), packed_bytes(0, state.size), state.size)
+    results = _decode(target, tasks, plan.paths, workers)
+    saver = _Saver()
     try:
         with Progress(len(pending), "pack") as progress:
             for rows, bad in results:
                 state.bad.update(bad)
                 state.done[[row for row in rows if row not in bad]] = True
                 progress.update(len(rows))
-                if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
-                    state.save()
-                    saved = time.monotonic()
+                saver.save_now_and_then(state)
     except BrokenProcessPool:
         raise InputError(
             "a decoding process was killed, most likely for want of memory (free some and run again: it goes on)"
@@ -242,95 +258,21 @@ def _decode_pending(root: Path, plan: _Plan, state: _Work, workers: int) -> int:
         raise InputError(f"{state.folder}: the disk is full (make room and run again: it goes on)") from None
     finally:
         results.close()
+        saver.close()
         state.save()
     return len(pending)
 
 
-Results = Generator[tuple[list[int], dict[int, str]], None, None]
-"""For each task its rows, and the reason for each row that is bad."""
-
-
-def _decode(root: Path, plan: _Plan, state: _Work, tasks: list[list[int]], workers: int) -> Results:
+def _decode(target: Target, tasks: list[list[int]], paths: list[str], workers: int) -> Results:
     """Results of `tasks` in their order: decoded in this process, and in `workers` others where much is left."""
     started = time.monotonic()
-    for done, result in enumerate(_decode_here(root, plan, state, tasks), start=1):
+    for done, result in enumerate(decode_here(target, tasks, paths), start=1):
         yield result
         seconds = time.monotonic() - started
         left = seconds / done * (len(tasks) - done)
         if workers > 1 and seconds >= SECONDS_ALONE and left > SECONDS_TO_START:
-            yield from _decode_in_processes(root, plan, state, tasks[done:], workers)
+            yield from decode_in_processes(target, tasks[done:], paths, workers)
             return
-
-
-def _decode_here(root: Path, plan: _Plan, state: _Work, tasks: list[list[int]]) -> Results:
-    with state.file.open("rb+", buffering=0) as file:
-        start = packed_bytes(0, state.size)
-        for rows in tasks:
-            yield rows, _decode_rows(str(root), file, start, state.size, rows, [plan.paths[row] for row in rows])
-
-
-def _decode_in_processes(root: Path, plan: _Plan, state: _Work, tasks: list[list[int]], workers: int) -> Results:
-    """Results of `tasks` in their order; few tasks are under way at a time, so that memory stays flat."""
-    pool = ProcessPoolExecutor(
-        min(workers, len(tasks), MAX_PROCESSES),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(str(root), str(state.file), state.size),
-    )
-    under_way: deque = deque()
-    try:
-        for rows in tasks:
-            under_way.append((rows, pool.submit(_worker_decodes, rows, [plan.paths[row] for row in rows])))
-            if len(under_way) >= workers * TASKS_A_WORKER:
-                rows, future = under_way.popleft()
-                yield rows, future.result()
-        while under_way:
-            rows, future = under_way.popleft()
-            yield rows, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_worker: Callable[[list[int], list[str]], dict[int, str]]
-"""Set in each decoding process by `_start_worker`."""
-
-
-def _start_worker(root: str, path: str, size: int) -> None:
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends its workers in order
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    file = Path(path).open("rb+", buffering=0)  # noqa: SIM115 - open as long as the process
-    start = packed_bytes(0, size)
-
-    def decode_rows(rows: list[int], paths: list[str]) -> dict[int, str]:
-        return _decode_rows(root, file, start, size, rows, paths)
-
-    _worker = decode_rows
-
-
-def _end_with_parent() -> None:
-    """Ends this process when its parent is gone, be it killed: nothing may write while the next run does."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _worker_decodes(rows: list[int], paths: list[str]) -> dict[int, str]:
-    return _worker(rows, paths)
-
-
-def _decode_rows(root: str, file: BinaryIO, start: int, size: int, rows: list[int], paths: list[str]) -> dict[int, str]:
-    """Writes the images of `rows` to their places in `file`; returns the reason for each that cannot be used."""
-    bad = {}
-    for row, path in zip(rows, paths, strict=True):
-        try:
-            image = decode(os.path.join(root, path), size, root)
-        except ImageError as error:
-            bad[row] = str(error)
-            continue
-        file.seek(start + row * image.nbytes)
-        if file.write(image.data) != image.nbytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return bad
 
 
 def _judge(root: Path, plan: _Plan, state: _Work, bad_images: str) -> None:
