@@ -59,6 +59,15 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
+def array_hash(*arrays: np.ndarray) -> str:
+    """MD5 in hex of the arrays' types, shapes and values, in C order."""
+    whole = hashlib.md5(usedforsecurity=False)
+    for array in arrays:
+        whole.update(f"{array.dtype.str}{array.shape}".encode())
+        whole.update(np.ascontiguousarray(array).data)
+    return whole.hexdigest()
+
+
 def content_hash(path: str | Path) -> str:
     """MD5 of the file's content in hex, as DVC takes it: it identifies content, it guards against no attacker."""
     with open(path, "rb") as file:

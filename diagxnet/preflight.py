@@ -13,9 +13,9 @@ from diagxnet.cores import cores
 from diagxnet.data.images import ImageError, decode
 from diagxnet.data.labels import apply_rules
 from diagxnet.data.pack import packed_bytes
-from diagxnet.data.prepare import LEARNED, assign_rows, check_splits, one_class_warnings
+from diagxnet.data.prepare import assign_rows, check_splits, one_class_warnings
 from diagxnet.data.prepared import Labels
-from diagxnet.data.splits import SPLITS
+from diagxnet.data.splits import LEARNED, SPLITS
 from diagxnet.data.tables import Table, read_tables
 from diagxnet.errors import InputError
 from diagxnet.training.loop import Recipe

@@ -9,6 +9,7 @@ from diagxnet.params.augment import AugmentParams
 from diagxnet.params.base import BaseModelParams
 from diagxnet.params.checked import read_params
 from diagxnet.params.seed import Seed
+from diagxnet.params.stack import StackParams
 from diagxnet.params.train import TrainParams
 from diagxnet.training.base import train_base
 from diagxnet.training.history import timing
@@ -27,9 +28,14 @@ def options(params: SimpleNamespace, name: str) -> tuple[Recipe, dict[str, Any],
     return Recipe(**(shared | own), seed=params.seed), network, precision
 
 
+def folds(params: SimpleNamespace) -> int | None:
+    """How many models of each kind crossfit trains; None under holdout."""
+    return params.stack.folds if params.stack.method == "crossfit" else None
+
+
 def train(name: str, section: type[BaseModelParams]) -> dict[str, float]:
     """Trains the base model `name`, whose section of params.yaml is `section`; returns its timing."""
-    params = read_params(seed=Seed, augment=AugmentParams, train=TrainParams, **{name: section})
+    params = read_params(seed=Seed, augment=AugmentParams, train=TrainParams, stack=StackParams, **{name: section})
     recipe, network, precision = options(params, name)
     epochs = []
     for epoch in live(
@@ -44,9 +50,10 @@ def train(name: str, section: type[BaseModelParams]) -> dict[str, float]:
             prepared=Path("data/prepared"),
             folder=Path("models") / name,
             resume=Path(".resume") / name,
+            folds=folds(params),
         ),
         monitor=params.train.monitor,
     ):
         epochs.append(epoch)
     history = read_json(Path("models") / name / "training_history.json")
-    return timing(epochs, history["train_images"])
+    return timing(epochs, history)

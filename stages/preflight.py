@@ -51,13 +51,17 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
         pace = rehearse_base(
             model, recipe, image_size=params.data.image_size, augmentation=augmentation, precision=precision
         )
-        line, seconds = training_line(f"train_{name}", network["arch"], pace, recipe, sizes["train"], sizes["val"])
-        print(line)
+        folds = base_model.folds(params)
+        images = sizes["train"] if folds is None else (sizes["train"] + sizes["stack"]) * (folds - 1) // folds
+        line, seconds = training_line(f"train_{name}", network["arch"], pace, recipe, images, sizes["val"])
+        print(line + (f", each of {folds} folds" if folds else ""))
+        seconds *= folds or 1
         total += seconds
-        features += pace.running * (sizes["stack"] + sizes["val"] + sizes["test"])
+        stacked = sizes["stack"] if folds is None else sizes["train"] + sizes["stack"]
+        features += pace.running * (stacked + (folds or 1) * (sizes["val"] + sizes["test"]))
     recipe, arch, options = train_meta.options(params)
     pace = rehearse_meta(create_meta(arch, **options), recipe, models=len(BASE_MODELS))
-    line, seconds = training_line("train_meta", arch, pace, recipe, sizes["stack"], sizes["val"])
+    line, seconds = training_line("train_meta", arch, pace, recipe, stacked, sizes["val"])
     seeds = params.meta.ensemble_seeds
     seconds *= seeds
     print(f"stack_features: {hours(features)}\n{line}" + (f", each of {seeds} seeds" if seeds > 1 else ""))

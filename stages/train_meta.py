@@ -8,6 +8,7 @@ from diagxnet.files import read_json
 from diagxnet.params.checked import read_params
 from diagxnet.params.meta import MetaParams
 from diagxnet.params.seed import Seed
+from diagxnet.params.stack import StackParams
 from diagxnet.params.train import TrainParams
 from diagxnet.training.history import timing
 from diagxnet.training.loop import Recipe
@@ -29,14 +30,16 @@ def options(params: SimpleNamespace) -> tuple[Recipe, str, dict[str, Any]]:
 
 
 def main() -> dict[str, float]:
-    params = read_params(seed=Seed, train=TrainParams, meta=MetaParams)
+    params = read_params(seed=Seed, train=TrainParams, stack=StackParams, meta=MetaParams)
     recipe, arch, network = options(params)
     folders = {"stacked": Path("data/stacked"), "prepared": Path("data/prepared"), "folder": Path("models/meta")}
     folders["resume"] = Path(".resume/meta")
-    training = train_meta(recipe, arch=arch, options=network, seeds=params.meta.ensemble_seeds, **folders)
+    crossfit = params.stack.method == "crossfit"
+    seeds = params.meta.ensemble_seeds
+    training = train_meta(recipe, arch=arch, options=network, seeds=seeds, crossfit=crossfit, **folders)
     epochs = list(live("meta", training))
     history = read_json("models/meta/training_history.json")
-    return timing(epochs, history["train_images"])
+    return timing(epochs, history)
 
 
 if __name__ == "__main__":

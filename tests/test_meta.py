@@ -9,7 +9,8 @@ import torch
 from diagxnet.data.stacked import write_stacked
 from diagxnet.files import read_json, write_arrays
 from diagxnet.findings import FINDINGS
-from diagxnet.models.meta import MetaEnsemble, apply_meta, load_meta
+from diagxnet.models.mean import MeanLogits
+from diagxnet.models.meta import apply_meta, load_meta
 from diagxnet.training.meta import member_seed, train_meta
 from tests.gradients import RECIPE as GRADIENT_RECIPE
 
@@ -62,7 +63,7 @@ def test_the_first_of_several_seeds_is_the_one_of_a_single_seed(data):
     alone, joint = list(_train(data, "alone")), list(_train(data, "joint", seeds=3))
     assert len(joint) == 3 * len(alone)
     model, single = load_meta(data / "joint"), load_meta(data / "alone")
-    assert isinstance(model, MetaEnsemble)
+    assert isinstance(model, MeanLogits)
     first, second, third = (member.layers[1].weight for member in model.members)
     assert torch.equal(first, single.layers[1].weight)
     assert not torch.equal(first, second)

@@ -11,7 +11,8 @@ from diagxnet.errors import InputError
 from diagxnet.findings import FINDINGS
 from diagxnet.models.base import base_config, create_base, from_config
 from diagxnet.models.checkpoint import load_model, save_model
-from diagxnet.models.meta import MetaEnsemble, MetaMLP, apply_meta, create_meta, load_meta
+from diagxnet.models.mean import MeanLogits
+from diagxnet.models.meta import MetaMLP, apply_meta, create_meta, load_meta
 
 CONFIG = {"arch": "mlp", "options": {"hidden_dim": 8}, "members": 1}
 TINY = {"arch": "vit_tiny_patch16_224", "image_size": 32, "patch_size": 16}
@@ -198,7 +199,7 @@ def test_probabilities_go_in_where_they_are_asked_for():
 def test_members_are_loaded_as_the_mean_of_their_logits(tmp_path):
     members = [create_meta("mlp", hidden_dim=8, init="random") for _ in range(3)]
     save_model(
-        tmp_path, MetaEnsemble(members), CONFIG | {"members": 3, "options": {"hidden_dim": 8, "init": "random"}}, {}
+        tmp_path, MeanLogits(members), CONFIG | {"members": 3, "options": {"hidden_dim": 8, "init": "random"}}, {}
     )
     logits = torch.randn(5, 2, len(FINDINGS))
     expected = torch.stack([apply_meta(member, logits) for member in members]).mean(0)

@@ -29,7 +29,7 @@ def gradient(width: int, height: int) -> np.ndarray:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_rows_are_those_of_train_csv_then_valid_csv(tmp_path: Path) -> None:

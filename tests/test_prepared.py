@@ -201,6 +201,7 @@ def test_equal_inputs_give_equal_bytes(root: Path) -> None:
     prepare_of(root, uncertain=dict.fromkeys(KEYS, "lsr_ones"))
     assert {path.name: path.read_bytes() for path in (root / ".prepared").iterdir()} == first
     assert sorted(first) == [
+        "folds.npz",
         "labels_stack.npz",
         "labels_test.npz",
         "labels_train.npz",

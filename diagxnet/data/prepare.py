@@ -6,17 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diagxnet.data.folds import write_draws
 from diagxnet.data.labels import apply_rules, score_labels
 from diagxnet.data.packed import read_dropped, read_index
 from diagxnet.data.prepared import COLUMNS, Labels
-from diagxnet.data.splits import SPLITS, assert_disjoint, assign, subset
+from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, subset
 from diagxnet.data.tables import Table, read_tables
 from diagxnet.errors import InputError
 from diagxnet.files import replacing, write_arrays, write_json
 from diagxnet.findings import FINDINGS, KEYS, PATHOLOGIES
-
-LEARNED = ("train", "stack")
-"""Splits whose targets follow the rules for -1; in the others a -1 is masked for every metric."""
 
 COUNTS = ("positive", "negative", "uncertain", "blank")
 POSITIVE_FROM = 0.5
@@ -35,7 +33,7 @@ def prepare(
     max_patients: int | None,
     shares: Mapping[str, float],
 ) -> dict:
-    """Writes manifest.csv, labels_{train,val,stack,test}.npz and summary.json to `folder`; returns the summary.
+    """Writes manifest.csv, labels_{train,val,stack,test}.npz, folds.npz and summary.json to `folder`; returns the last.
 
     root: folder of the tables. packed: what `pack` wrote; dropped images are in no split. views: `frontal`, `lateral`
     or `all`. uncertain, blank: the label rules (see `apply_rules`). split_seed: assigns patients to splits, chooses the
@@ -71,6 +69,9 @@ def prepare(
             targets, mask = score_labels(labels[chosen], blank=blank)
         prepared[split] = Labels(manifest["row"][chosen].to_numpy(np.int64), targets, mask)
         write_arrays(folder / f"labels_{split}.npz", rows=prepared[split].rows, targets=targets, mask=mask)
+    development = manifest["split"].isin(LEARNED).to_numpy()
+    rows = manifest["row"][development].to_numpy(np.int64)
+    write_draws(folder, rows, manifest["patient"][development].to_numpy(object), split_seed)
     dropped = read_dropped(packed)
     summary = {
         "rules": {"uncertain": dict(uncertain), "blank": blank, "views": views},

@@ -39,6 +39,9 @@ def read_manifest(folder: str | Path) -> pd.DataFrame:
     return manifest
 
 
-def read_labels(folder: str | Path, split: str) -> Labels:
-    """The labels of `split` (train, val, stack or test), ordered by row."""
-    return Labels(**read_arrays(Path(folder) / f"labels_{split}.npz"))
+def read_labels(folder: str | Path, *splits: str) -> Labels:
+    """The labels of `splits` (train, val, stack or test) together, ordered by row."""
+    parts = [read_arrays(Path(folder) / f"labels_{split}.npz") for split in splits]
+    whole = {key: np.concatenate([part[key] for part in parts]) for key in ("rows", "targets", "mask")}
+    order = np.argsort(whole["rows"], kind="stable")
+    return Labels(**{key: values[order] for key, values in whole.items()})

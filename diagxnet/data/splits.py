@@ -9,6 +9,10 @@ from diagxnet.data.draws import hash_texts, uniform
 
 SPLITS = ("train", "val", "stack", "test")
 
+LEARNED = ("train", "stack")
+"""Splits that models are fitted to, and whose targets follow the rules for -1; in the others a -1 is masked for every
+metric. Crossfit puts them together."""
+
 
 def assign(patients: Sequence[str], *, seed: int, shares: Mapping[str, float], purpose: str = "split") -> np.ndarray:
     """The split of each row: array of names [rows].

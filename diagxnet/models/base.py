@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diagxnet.errors import InputError
+from diagxnet.files import read_json
 from diagxnet.findings import FINDINGS
+from diagxnet.models.checkpoint import CONFIG, load_model
+from diagxnet.models.mean import MeanLogits
 
 
 class BaseModel(nn.Module):
@@ -115,6 +118,32 @@ def from_config(config: dict[str, Any]) -> BaseModel:
     """The network that `base_config` describes, with random weights."""
     options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "batch_norm")}
     return create_base(config["arch"], **options)
+
+
+def fold_folder(folder: Path, fold: int) -> Path:
+    """Where the model of a fold is, below the base model's folder; folds count from 1."""
+    return folder / f"fold{fold}"
+
+
+def model_folders(folder: Path) -> list[Path]:
+    """The folders of a trained base model: `folder` itself, or one for each fold of crossfit, in order.
+
+    Raises InputError where there is none.
+    """
+    try:
+        folds = read_json(folder / CONFIG).get("folds")
+    except FileNotFoundError:
+        raise InputError(f"{folder / CONFIG}: no trained model here (run dvc repro)") from None
+    return [folder] if folds is None else [fold_folder(folder, fold) for fold in range(1, folds + 1)]
+
+
+def load_base(folder: Path) -> nn.Module:
+    """The trained base model in `folder` (models/densenet), in evaluation mode; the mean of its folds under crossfit.
+
+    Reads images [images, 1, side, side] in 0..1, gives logits [images, findings].
+    """
+    models = [load_model(each, from_config) for each in model_folders(folder)]
+    return models[0] if len(models) == 1 else MeanLogits(models).eval()
 
 
 def _is_transformer(arch: str) -> bool:

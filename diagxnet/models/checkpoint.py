@@ -23,6 +23,11 @@ def save_model(folder: Path, model: nn.Module, config: dict[str, Any], history: 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replacing(folder / WEIGHTS) as temporary:
         save_file(state, temporary)
+    save_joint(folder, config, history)
+
+
+def save_joint(folder: Path, config: dict[str, Any], history: dict[str, Any]) -> None:
+    """Writes config and history alone: those of the models in the folders below."""
     write_json(folder / CONFIG, config)
     write_json(folder / HISTORY, history)
 

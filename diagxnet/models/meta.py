@@ -1,6 +1,5 @@
 """The meta-learner: from the base models' logits to the ensemble's (stacked generalisation, Wolpert 1992)."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from diagxnet.data.stacked import BASE_MODELS
 from diagxnet.findings import FINDINGS
 from diagxnet.models.checkpoint import load_model
+from diagxnet.models.mean import MeanLogits
 
 
 class MetaLearner(nn.Module):
@@ -108,17 +108,6 @@ class MetaAttention(MetaLearner):
         return (self.dropout(self.normalise(attended)) * self.weight).sum(2) + self.bias
 
 
-class MetaEnsemble(nn.Module):
-    """The mean of the logits of meta-learners that differ by their seed alone."""
-
-    def __init__(self, members: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(self, logits: Tensor) -> Tensor:
-        return torch.stack([member(logits) for member in self.members]).mean(0)
-
-
 def create_meta(arch: str, *, hidden_dim: int = 256, dropout: float = 0.2, **options: Any) -> nn.Module:
     """A meta-learner of `arch` (mlp, linear or attention) with random weights.
 
@@ -132,7 +121,7 @@ def create_meta(arch: str, *, hidden_dim: int = 256, dropout: float = 0.2, **opt
 def create_members(arch: str, members: int, **options: Any) -> nn.Module:
     """So many meta-learners as one model; of one, the meta-learner itself."""
     created = [create_meta(arch, **options) for _ in range(members)]
-    return created[0] if members == 1 else MetaEnsemble(created)
+    return created[0] if members == 1 else MeanLogits(created)
 
 
 def load_meta(folder: Path) -> nn.Module:

@@ -18,7 +18,24 @@ def history(epochs: list[Epoch], epochs_allowed: int, train_images: int) -> dict
     }
 
 
-def timing(epochs: list[Epoch], images: int) -> dict[str, float]:
-    """Seconds of all epochs, those before an interruption too, and training images per second."""
+def joint_history(histories: list[dict[str, Any]]) -> dict[str, Any]:
+    """The history of models trained alike, on other folds or from other seeds: the first's, and under `members` of each
+    its best epoch with its val loss, the epochs run and the images learned from. Of one model, its own history."""
+    if len(histories) == 1:
+        return histories[0]
+    members = []
+    for each in histories:
+        best = each["epochs"][each["best_epoch"] - 1]
+        own = {key: each[key] for key in ("best_epoch", "epochs_run", "train_images")}
+        members.append(own | {"best_val_loss": best["val_loss"]})
+    return histories[0] | {"members": members}
+
+
+def timing(epochs: list[Epoch], history: dict[str, Any]) -> dict[str, float]:
+    """Seconds of all epochs, those before an interruption too, and training images per second.
+
+    epochs: of all members. history: see `history` and `joint_history`.
+    """
     seconds = sum(epoch.seconds for epoch in epochs)
-    return {"seconds": round(seconds, 2), "images_per_second": round(len(epochs) * images / max(seconds, 1e-9), 1)}
+    images = sum(each["epochs_run"] * each["train_images"] for each in history.get("members", [history]))
+    return {"seconds": round(seconds, 2), "images_per_second": round(images / max(seconds, 1e-9), 1)}

@@ -202,6 +202,13 @@ def fit(
 
     saved = state.load()
     if saved is not None:
+        epochs = [Epoch(record, seconds) for record, seconds in saved["epochs"]]
+        stopped = saved["finished"]
+        where = "is finished" if stopped else f"goes on after epoch {len(epochs)}"
+        progress.write(f"{where}, from the state in {state.folder}")
+        progress.skip(len(epochs) * len(train))
+        yield from epochs
+    if saved is not None and not stopped:
         plain.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         scheduler.load_state_dict(saved["scheduler"])
@@ -209,10 +216,6 @@ def fit(
             accelerator.scaler.load_state_dict(saved["scaler"])
         stopping.best, stopping.waited = saved["stopping"]
         best_loss, stopped = saved["best_loss"], saved["stopped"]
-        epochs = [Epoch(record, seconds) for record, seconds in saved["epochs"]]
-        progress.write(f"goes on after epoch {len(epochs)}, from the state in {state.folder}")
-        progress.skip(len(epochs) * len(train))
-        yield from epochs
 
     while len(epochs) < recipe.epochs and not stopped:
         number = len(epochs) + 1
@@ -265,6 +268,7 @@ def fit(
                 "stopping": (stopping.best, stopping.waited),
                 "best_loss": best_loss,
                 "stopped": stopped,
+                "finished": False,
                 "epochs": [(epoch.record, epoch.seconds) for epoch in epochs],
             }
             state.save(now, best=plain.state_dict() if is_best else None)
@@ -273,6 +277,8 @@ def fit(
         yield epochs[-1]
 
     plain.load_state_dict(state.load_best())
+    if accelerator.is_main_process:
+        state.finish()
 
 
 def _train_epoch(

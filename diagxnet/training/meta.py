@@ -10,14 +10,16 @@ import numpy as np
 import torch
 
 from diagxnet.data.prepared import read_labels
+from diagxnet.data.splits import LEARNED
 from diagxnet.data.stacked import BASE_MODELS, read_stacked, same_rows
 from diagxnet.files import content_hash
 from diagxnet.findings import FINDINGS
 from diagxnet.models.checkpoint import save_model
-from diagxnet.models.meta import MetaEnsemble, create_meta
+from diagxnet.models.mean import MeanLogits
+from diagxnet.models.meta import create_meta
 from diagxnet.progress import Progress
 from diagxnet.training.announce import announce
-from diagxnet.training.history import history
+from diagxnet.training.history import history, joint_history
 from diagxnet.training.loop import Epoch, Examples, Recipe, fit
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState, fingerprint, locked
@@ -30,6 +32,7 @@ def train_meta(
     arch: str,
     options: dict[str, Any],
     seeds: int = 1,
+    crossfit: bool = False,
     stacked: Path,
     prepared: Path,
     folder: Path,
@@ -37,20 +40,22 @@ def train_meta(
 ) -> Iterator[Epoch]:
     """Trains the meta-learner on the stack split, stops on val, and writes `folder`; yields an Epoch for each.
 
+    crossfit: the stacked logits are out of fold, of the images of train and stack, whose labels are learned from.
     seeds: so many are trained, one after the other, each from a seed of its own, and `folder` holds them as one model,
     the mean of their logits. The history is that of the first, with the best epoch and loss of each under `members`.
     It is small: it computes in float32, on the CPU's or GPU's one process, without accumulation.
     """
     accelerator = create_accelerator("fp32")
+    labelled = LEARNED if crossfit else ("stack",)
     splits = {}
-    for name, split in (("train", "stack"), ("val", "val")):
+    for name, split, of in (("train", "stack", labelled), ("val", "val", ("val",))):
         rows, logits = read_stacked(stacked, split)
-        labels = read_labels(prepared, split)
+        labels = read_labels(prepared, *of)
         same_rows(rows, labels.rows, split)
         splits[name] = Examples(ArraySource(torch.from_numpy(logits)), labels.targets, labels.mask)
     config = {"arch": arch, "options": options, "models": list(BASE_MODELS), "findings": list(FINDINGS)}
     files = [stacked / f"logits_{split}.npz" for split in ("stack", "val")]
-    files += [prepared / f"labels_{split}.npz" for split in ("stack", "val")]
+    files += [prepared / f"labels_{split}.npz" for split in (*labelled, "val")]
     data = [content_hash(file) for file in files]
     members, histories = [], []
     images = len(splits["train"])
@@ -69,22 +74,11 @@ def train_meta(
                 yield epoch
             members.append(model.cpu())
             histories.append(history(epochs, recipe.epochs, images))
-        whole = members[0] if seeds == 1 else MetaEnsemble(members)
-        save_model(folder, whole, config | {"members": seeds}, _joint_history(histories))
+        whole = members[0] if seeds == 1 else MeanLogits(members)
+        save_model(folder, whole, config | {"members": seeds}, joint_history(histories))
         shutil.rmtree(resume, ignore_errors=True)
 
 
 def member_seed(seed: int, member: int) -> int:
     """The seed of a member: the first has `seed` itself, and members of neighbouring seeds share none."""
     return seed if member == 0 else int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
-
-
-def _joint_history(histories: list[dict[str, Any]]) -> dict[str, Any]:
-    """The first member's history, and of each member which epoch was best and its losses."""
-    if len(histories) == 1:
-        return histories[0]
-    members = []
-    for each in histories:
-        best = each["epochs"][each["best_epoch"] - 1]
-        members.append({key: each[key] for key in ("best_epoch", "epochs_run")} | {"best_val_loss": best["val_loss"]})
-    return histories[0] | {"members": members}

@@ -70,6 +70,14 @@ class ResumeState:
         with replacing(self.folder / LAST) as temporary:
             torch.save({**state, "fingerprint": self.mark}, temporary)
 
+    def finish(self) -> None:
+        """Keeps of a training that has ended its epochs and its best weights, while others go on beside it."""
+        last = torch.load(self.folder / LAST, map_location="cpu", weights_only=True)
+        if not last["finished"]:
+            kept = {"fingerprint": self.mark, "epochs": last["epochs"], "finished": True}
+            with replacing(self.folder / LAST) as temporary:
+                torch.save(kept, temporary)
+
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -1,0 +1,330 @@
+"""Is stacking worth it, and which kind? Whole trainings over several seeds, on one data set.
+
+    python -m benchmarks.stacking seeds --root data/demo --folder /somewhere --seeds 5
+    python -m benchmarks.stacking seeds --root data/demo --folder /somewhere --seeds 5 --recipe baseline
+    python -m benchmarks.stacking table --root /your/nih-cxr-1k --folder /somewhere --size 64
+    python -m benchmarks.stacking speed --folder /somewhere
+
+`seeds` trains everything as params.yaml says (or a recipe, on top of it) from one `seed` after the other, on the same
+splits, and prints each model's figures on test, the ensemble's differences from the best base model (chosen on val) and
+from the plain average with the bootstrap's standard error, and their mean and spread over the seeds. It also trains the
+meta-learner as the predecessor did, on base models that are frozen but left in training mode: the same base models, the
+same recipe, but their BatchNorm normalises by the batch and goes on moving while the meta-learner learns.
+
+`table` trains the base models under holdout and under crossfit, and each meta-learner on top of both. A choice between
+them is made by val; test is printed beside it. `speed` times `train_meta` on made-up logits of CheXpert's size.
+"""
+
+import argparse
+import json
+import multiprocessing
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from benchmarks.data import pack_into
+from diagxnet.data.packed import open_packed
+from diagxnet.data.prepare import prepare
+from diagxnet.data.prepared import Labels, read_labels
+from diagxnet.data.stacked import BASE_MODELS, STACKED_SPLITS, write_stacked
+from diagxnet.evaluation.comparison import best_base, val_auroc
+from diagxnet.evaluation.scored import MODELS, read_scored
+from diagxnet.evaluation.uncertainty import Estimates, compare, estimate, mean_resamples
+from diagxnet.files import write_arrays, write_json
+from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.models.base import load_base
+from diagxnet.models.checkpoint import save_model
+from diagxnet.models.meta import create_meta
+from diagxnet.params.checked import read_yaml
+from diagxnet.params.whole import read_all
+from diagxnet.progress import Progress
+from diagxnet.recipe import read_recipe
+from diagxnet.training.base import train_base
+from diagxnet.training.features import stack_features
+from diagxnet.training.image_source import ImageSource
+from diagxnet.training.logits import predict_logits
+from diagxnet.training.loop import Examples, fit
+from diagxnet.training.meta import train_meta
+from diagxnet.training.precision import create_accelerator
+from diagxnet.training.resume import ResumeState
+from stages import base_model
+from stages import train_meta as meta_stage
+from stages.running import peak_memory
+
+ARCHS = ("mlp", "linear", "attention")
+METHODS = ("holdout", "crossfit")
+METRICS = ("auroc", "auprc")
+OTHERS = ("best base", "average")
+"""What the ensemble is compared with."""
+
+RESAMPLES = 1000
+CHEXPERT_STACK_ROWS = 38_000
+
+
+def params_with(folder: Path, settings: dict[str, Any]) -> SimpleNamespace:
+    """params.yaml with other values by dotted key, checked as a whole."""
+    content = read_yaml(Path("params.yaml"))
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        section = content
+        for part in path:
+            section = section[part]
+        section[last] = value
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return SimpleNamespace(**read_all(folder / "params.yaml"))
+
+
+def prepare_data(params: SimpleNamespace, folder: Path) -> None:
+    """Packs and prepares `data.root` into `folder`/data, once for all trainings."""
+    data = params.data.model_dump()
+    pack_into(Path(data.pop("root")), folder / "data", data.pop("image_size"))
+    del data["bad_images"]
+    prepare(params.data.root, folder / "data/packed", folder / "data/prepared", **data)
+
+
+def run_out(epochs: Iterable) -> None:
+    for _ in epochs:
+        pass
+
+
+def train_bases(params: SimpleNamespace, folder: Path) -> float:
+    """Both base models into `folder`/models and their logits into `folder`/data/stacked; the seconds it took."""
+    started = time.perf_counter()
+    folders = {"packed": folder / "data/packed", "prepared": folder / "data/prepared"}
+    for name in BASE_MODELS:
+        recipe, network, precision = base_model.options(params, name)
+        outputs = {"folder": folder / "models" / name, "resume": folder / "resume" / name}
+        augmentation = params.augment.model_dump()
+        own = {"augmentation": augmentation, "precision": precision, "folds": base_model.folds(params)}
+        run_out(train_base(name, recipe, **network, **own, **folders, **outputs))
+    stack_features(
+        folder / "models",
+        *folders.values(),
+        folder / "data/stacked",
+        precision=params.train.precision,
+        batch_size=params.stack.batch_size,
+    )
+    return time.perf_counter() - started
+
+
+def train_on_top(params: SimpleNamespace, folder: Path) -> None:
+    """The meta-learner of `params` into `folder`/models/meta."""
+    recipe, arch, options = meta_stage.options(params)
+    folders = {"stacked": folder / "data/stacked", "prepared": folder / "data/prepared"}
+    folders |= {"folder": folder / "models/meta", "resume": folder / "resume/meta"}
+    members = {"seeds": params.meta.ensemble_seeds, "crossfit": params.stack.method == "crossfit"}
+    run_out(train_meta(recipe, arch=arch, options=options, **members, **folders))
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """Macro AUROC and AUPRC of every model on val and test, and the ensemble's paired differences on test."""
+    val, test = (read_scored(folder / "data", folder / "models", split, "image") for split in ("val", "test"))
+    best = best_base(val_auroc(val))
+    estimates = {"val": estimate(val, resamples=1, seed=0), "test": estimate(test, resamples=RESAMPLES, seed=0)}
+    result: dict[str, Any] = {"best_base": best}
+    for split, own in estimates.items():
+        result[split] = {
+            model: {metric: float(np.mean(list(own[model][metric].values.values()))) for metric in METRICS}
+            for model in MODELS
+        }
+    for name, other in (("best base", best), ("average", "average")):
+        result[f"minus {name}"] = {metric: difference(estimates["test"], other, metric) for metric in METRICS}
+    return result
+
+
+def difference(estimates: Estimates, other: str, metric: str) -> dict[str, float]:
+    """Ensemble minus `other`, macro, with the standard error of the paired bootstrap."""
+    ours, theirs = estimates["ensemble"][metric], estimates[other][metric]
+    keys = list(ours.values)
+    resamples = mean_resamples(ours, keys) - mean_resamples(theirs, keys)
+    return {"difference": compare(ours, theirs)["macro"]["difference"], "error": float(np.std(resamples, ddof=1))}
+
+
+class LiveFeatures:
+    """What the meta-learner reads where each epoch runs the frozen base models again, and leaves them in training mode.
+
+    In training, `train` puts BatchNorm and dropout of the base models into training mode, as a whole ensemble's
+    `train()` does; in evaluation they are in evaluation mode, with the statistics as they have become by then.
+    """
+
+    def __init__(self, models: list[nn.Module], source: ImageSource) -> None:
+        self.models, self.source = models, source
+
+    def read(self, examples: np.ndarray) -> Tensor:
+        return self.source.read(examples)
+
+    def finish(self, raw: Tensor, examples: np.ndarray, epoch: int | None) -> Tensor:
+        images = self.source.finish(raw, examples, None)
+        with torch.no_grad():
+            return torch.stack([model.train(epoch is not None)(images).float() for model in self.models], dim=1)
+
+
+def train_on_unfrozen(params: SimpleNamespace, folder: Path, fault: Path) -> None:
+    """A meta-learner on base models in training mode into `fault`/models, with the logits of what these have become."""
+    recipe, arch, options = meta_stage.options(params)
+    images = open_packed(folder / "data/packed")
+    models = [load_base(folder / "models" / name) for name in BASE_MODELS]
+    labels = {split: read_labels(folder / "data/prepared", split) for split in STACKED_SPLITS}
+
+    def examples(own: Labels) -> Examples:
+        return Examples(LiveFeatures(models, ImageSource(images, own.rows)), own.targets, own.mask)
+
+    accelerator = create_accelerator("fp32")
+    torch.manual_seed(recipe.seed)
+    meta = create_meta(arch, **options)
+    state = ResumeState(fault / "resume", "benchmark")
+    total = recipe.epochs * len(labels["stack"].rows)
+    with Progress(total, "in training mode") as progress:
+        splits = examples(labels["stack"]), examples(labels["val"])
+        run_out(fit(meta, *splits, recipe, accelerator=accelerator, state=state, progress=progress))
+    state.remove()
+    config = {"arch": arch, "options": options, "models": list(BASE_MODELS), "findings": list(FINDINGS), "members": 1}
+    save_model(fault / "models/meta", meta, config, {})
+    for split in ("val", "test"):
+        rows = labels[split].rows
+        source = ImageSource(images, rows)
+        logits = [predict_logits(model, source, len(rows), batch_size=64, accelerator=accelerator) for model in models]
+        write_stacked(fault / "data/stacked", split, rows, dict(zip(BASE_MODELS, logits, strict=True)))
+    if not (fault / "data/prepared").exists():
+        (fault / "data/prepared").symlink_to((folder / "data/prepared").resolve())
+
+
+def seeds(arguments: argparse.Namespace) -> list[dict]:
+    results = []
+    for number in range(arguments.seeds):
+        settings = read_recipe(arguments.recipe) if arguments.recipe else {}
+        settings |= {"data.root": str(arguments.root), "seed": params_seed() + number}
+        if arguments.size:
+            settings["data.image_size"] = arguments.size
+        params = params_with(arguments.folder, settings)
+        if not results:
+            prepare_data(params, arguments.folder)
+        train_bases(params, arguments.folder)
+        train_on_top(params, arguments.folder)
+        result = {"seed": params.seed} | figures(arguments.folder)
+        train_on_unfrozen(params, arguments.folder, arguments.folder / "fault")
+        result["in training mode"] = figures(arguments.folder / "fault")["test"]
+        results.append(result)
+        write_json(arguments.folder / "seeds.json", results)
+        print(json.dumps(result), flush=True)
+    print_seeds(results)
+    return results
+
+
+def params_seed() -> int:
+    return read_yaml(Path("params.yaml"))["seed"]
+
+
+def print_seeds(results: list[dict]) -> None:
+    for metric in METRICS:
+        print(f"\n| test, macro {metric.upper()} | {' | '.join(MODELS)} | - {' | - '.join(OTHERS)} |")
+        print("|---" + "| ---: " * (len(MODELS) + len(OTHERS)) + "|")
+        for result in results:
+            cells = [f"{result['test'][model][metric]:.3f}" for model in MODELS]
+            cells += [with_error(result[f"minus {name}"][metric]) for name in OTHERS]
+            print_row(f"seed {result['seed']}", cells)
+        columns = [[result["test"][model][metric] for result in results] for model in MODELS]
+        columns += [[result[f"minus {name}"][metric]["difference"] for result in results] for name in OTHERS]
+        print_row("mean", [f"{np.mean(column):.4f}" for column in columns])
+        if len(results) > 1:
+            print_row("standard deviation", [f"{np.std(column, ddof=1):.4f}" for column in columns])
+        faulty = [[result["in training mode"][model][metric] for result in results] for model in MODELS]
+        print_row("mean, base models in training mode", [f"{np.mean(column):.4f}" for column in faulty])
+
+
+def print_row(name: str, cells: list[str]) -> None:
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def with_error(own: dict[str, float]) -> str:
+    return f"{own['difference']:+.4f} ± {own['error']:.4f}"
+
+
+def table(arguments: argparse.Namespace) -> list[dict]:
+    results = []
+    base = {"data.root": str(arguments.root)} | ({"data.image_size": arguments.size} if arguments.size else {})
+    prepare_data(params_with(arguments.folder, base), arguments.folder)
+    print("| seed | method | meta-learner | val AUROC | val AUPRC | test AUROC | test AUPRC | test AUROC - average |")
+    print("|---" * 3 + "| ---: " * 5 + "|", flush=True)
+    for number in range(arguments.seeds):
+        for method in METHODS:
+            own = base | {"stack.method": method, "seed": params_seed() + number}
+            seconds = train_bases(params_with(arguments.folder, own), arguments.folder)
+            for arch in ARCHS:
+                train_on_top(params_with(arguments.folder, own | {"meta.arch": arch}), arguments.folder)
+                result = figures(arguments.folder)
+                known = {"seed": own["seed"], "method": method, "seconds of the base models": seconds}
+                results.append(known | {"arch": arch, **result})
+                print(table_line(own["seed"], method, arch, result, "ensemble"), flush=True)
+            for model in ("densenet", "vit", "average"):
+                print(table_line(own["seed"], method, model, result, model), flush=True)
+            print(f"{method}: base models and features in {seconds:.0f} s", flush=True)
+            write_json(arguments.folder / "table.json", results)
+    return results
+
+
+def table_line(seed: int, method: str, name: str, result: dict, model: str) -> str:
+    cells = [f"{result[split][model][metric]:.3f}" for split in ("val", "test") for metric in METRICS]
+    last = with_error(result["minus average"]["auroc"]) if model == "ensemble" else ""
+    return f"| {seed} | {method} | {name} | {' | '.join(cells)} | {last} |"
+
+
+def speed(arguments: argparse.Namespace) -> list[dict]:
+    """Seconds and peak memory of `train_meta`, 20 epochs without early stopping, in a process of its own each."""
+    make_logits(arguments.folder)
+    results = []
+    for batch_size in (16, 512):
+        context = multiprocessing.get_context("spawn")
+        queue = context.Queue()
+        process = context.Process(target=time_meta, args=(arguments.folder, batch_size, queue))
+        process.start()
+        results.append(queue.get())
+        process.join()
+        print(json.dumps(results[-1]), flush=True)
+    return results
+
+
+def make_logits(folder: Path) -> None:
+    """Stacked logits and labels of as many images as CheXpert's stack split has at 20%, and a val split as large."""
+    chance = np.random.default_rng(0)
+    (folder / "data/prepared").mkdir(parents=True, exist_ok=True)
+    for split in ("stack", "val"):
+        rows = np.arange(CHEXPERT_STACK_ROWS)
+        targets = (chance.random((len(rows), len(KEYS))) < 0.2).astype(np.float32)
+        logits = {name: (chance.normal(size=targets.shape) + targets).astype(np.float32) for name in BASE_MODELS}
+        write_stacked(folder / "data/stacked", split, rows, logits)
+        mask = chance.random(targets.shape) < 0.9
+        write_arrays(folder / "data/prepared" / f"labels_{split}.npz", rows=rows, targets=targets, mask=mask)
+
+
+def time_meta(folder: Path, batch_size: int, results: multiprocessing.Queue) -> None:
+    settings = {"meta.batch_size": batch_size, "meta.epochs": 20, "meta.patience": None}
+    params = params_with(folder / str(batch_size), settings)
+    started = time.perf_counter()
+    train_on_top(params, folder)
+    seconds = round(time.perf_counter() - started, 1)
+    results.put({"batch size": batch_size, "seconds": seconds, **peak_memory()})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=["seeds", "table", "speed"])
+    parser.add_argument("--root", type=Path, default=Path("data/demo"), help="a data set in CheXpert's layout")
+    parser.add_argument("--folder", type=Path, required=True, help="scratch")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--size", type=int, help="data.image_size; params.yaml's own if not given")
+    parser.add_argument("--recipe", help="of recipes/, for `seeds`")
+    arguments = parser.parse_args()
+    {"seeds": seeds, "table": table, "speed": speed}[arguments.part](arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Crossfit: folds by patient, models that never saw what they stack, and each fold's training by itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from diagxnet.data.folds import Draws, read_draws, read_folds, write_draws
+from diagxnet.data.packed import open_packed
+from diagxnet.data.prepared import read_labels, read_manifest
+from diagxnet.data.stacked import BASE_MODELS, read_stacked
+from diagxnet.errors import InputError
+from diagxnet.files import read_json, write_json
+from diagxnet.models.base import from_config, load_base
+from diagxnet.models.checkpoint import load_model
+from diagxnet.training import loop
+from diagxnet.training.base import train_base
+from diagxnet.training.features import stack_features
+from diagxnet.training.history import timing
+from diagxnet.training.meta import train_meta
+from tests.bad_input import prepare_of
+from tests.gradients import RECIPE as GRADIENT_RECIPE
+from tests.radiographs import make_data
+from tests.test_packed import files
+
+RECIPE = replace(GRADIENT_RECIPE, batch_size=8, accumulation_steps=1, epochs=2, lr=1e-2, patience=None)
+NETWORK = {"arch": "test_resnet", "pretrained": False, "dropout": 0.0, "patch_size": None, "batch_norm": False}
+AUGMENTATION = {"rotation": 7.0, "translation": 0.05, "scale": 0.05, "flip": 0.0, "contrast": 0.1}
+FOLDS = 3
+
+
+@pytest.fixture
+def data(tmp_path):
+    make_data(tmp_path, train=60)
+    prepare_of(tmp_path)
+    return tmp_path
+
+
+def _train(data, name="densenet", folds=FOLDS, out="models"):
+    return train_base(
+        name,
+        RECIPE,
+        **NETWORK,
+        augmentation=AUGMENTATION,
+        precision="fp32",
+        packed=data / ".packed",
+        prepared=data / ".prepared",
+        folder=data / out / name,
+        resume=data / "resume" / name,
+        folds=folds,
+    )
+
+
+def test_a_patient_is_in_one_fold_whoever_else_is_there(tmp_path):
+    patients = np.array([f"patient{number // 3}" for number in range(300)], object)
+    write_draws(tmp_path, np.arange(300), patients, 1)
+    folds = read_draws(tmp_path).folds(5)
+    assert all(len(set(folds[patients == patient])) == 1 for patient in set(patients))
+    assert np.bincount(folds).min() > 300 / 5 / 2
+    write_draws(tmp_path, np.arange(150), patients[150:], 1)
+    np.testing.assert_array_equal(read_draws(tmp_path).folds(5), folds[150:])
+    write_draws(tmp_path, np.arange(300), patients, 2)
+    assert (read_draws(tmp_path).folds(5) != folds).any()
+
+
+def test_folds_of_few_patients_are_refused_where_one_would_be_empty():
+    with pytest.raises(InputError, match=r"stack.folds = 3: no patient of train and stack is in fold 2"):
+        Draws(np.arange(2), np.array([0.1, 0.9])).folds(3)
+
+
+def test_each_fold_learns_from_all_others_and_from_no_patient_of_its_own(data):
+    manifest = read_manifest(data / ".prepared").set_index("row")
+    whole = read_labels(data / ".prepared", "train", "stack")
+    assert set(manifest.loc[whole.rows, "split"]) == {"train", "stack"}
+    learned = read_folds(data / ".prepared", FOLDS)
+    left_out = [np.setdiff1d(whole.rows, labels.rows) for labels in learned]
+    np.testing.assert_array_equal(np.sort(np.concatenate(left_out)), whole.rows)
+    for labels, others in zip(learned, left_out, strict=True):
+        assert not set(manifest.loc[labels.rows, "patient"]) & set(manifest.loc[others, "patient"])
+        places = np.searchsorted(whole.rows, labels.rows)
+        np.testing.assert_array_equal(labels.targets, whole.targets[places])
+        np.testing.assert_array_equal(labels.mask, whole.mask[places])
+
+
+def test_stacked_logits_are_out_of_fold_and_others_the_mean_of_the_folds(data):
+    for name in BASE_MODELS:
+        assert len(list(_train(data, name))) == FOLDS * RECIPE.epochs
+    folders = (data / "models", data / ".packed", data / ".prepared", data / "stacked")
+    stack_features(*folders, precision="fp32", batch_size=8)
+    images = torch.from_numpy(np.array(open_packed(data / ".packed")))[:, None].float() / 255
+    models = [load_model(data / "models/vit" / f"fold{fold}", from_config) for fold in range(1, FOLDS + 1)]
+    with torch.inference_mode():
+        expected = np.stack([model(images).numpy() for model in models])
+        together = load_base(data / "models/vit")(images).numpy()
+    np.testing.assert_allclose(together, expected.mean(0), atol=1e-5)
+
+    rows, logits = read_stacked(data / "stacked", "stack")
+    np.testing.assert_array_equal(rows, read_labels(data / ".prepared", "train", "stack").rows)
+    folds = read_draws(data / ".prepared").folds(FOLDS)
+    np.testing.assert_allclose(logits[:, 1], expected[folds, rows], atol=1e-4)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-2
+    rows, logits = read_stacked(data / "stacked", "val")
+    np.testing.assert_allclose(logits[:, 1], expected[:, rows].mean(0), atol=1e-4)
+
+    meta = {"arch": "linear", "options": {"init": "average", "inputs": "logits"}, "stacked": data / "stacked"}
+    meta |= {"prepared": data / ".prepared", "folder": data / "models/meta", "resume": data / "resume/meta"}
+    list(train_meta(RECIPE, crossfit=True, **meta))
+    history = read_json(data / "models/meta/training_history.json")
+    assert history["train_images"] == len(read_draws(data / ".prepared").rows)
+    with pytest.raises(InputError, match="are of different images"):
+        list(train_meta(RECIPE, **meta))
+
+
+def test_a_finished_fold_is_not_trained_again_after_an_interruption(data, monkeypatch):
+    whole = list(_train(data, out="undisturbed"))
+    training = _train(data)
+    for _ in range(RECIPE.epochs + 1):  # into the second fold
+        next(training)
+    training.close()
+    kept = torch.load(data / "resume/densenet/fold1/last.pt", weights_only=True)
+    assert "optimizer" not in kept
+    assert len(kept["epochs"]) == RECIPE.epochs
+    assert "optimizer" in torch.load(data / "resume/densenet/fold2/last.pt", weights_only=True)
+
+    trained, train_epoch = [], loop._train_epoch
+    monkeypatch.setattr(
+        loop, "_train_epoch", lambda *rest, **options: (trained.append(1), train_epoch(*rest, **options))[1]
+    )
+    again = list(_train(data))
+    assert len(trained) == FOLDS * RECIPE.epochs - RECIPE.epochs - 1
+    assert [epoch.record for epoch in again] == [epoch.record for epoch in whole]
+    assert files(data / "models/densenet") == files(data / "undisturbed/densenet")
+    assert not (data / "resume/densenet").exists()
+
+    history = read_json(data / "models/densenet/training_history.json")
+    own = [read_json(data / f"models/densenet/fold{fold}/training_history.json") for fold in range(1, FOLDS + 1)]
+    assert history["epochs"] == own[0]["epochs"]
+    assert [member["train_images"] for member in history["members"]] == [each["train_images"] for each in own]
+    images = sum(len(labels.rows) for labels in read_folds(data / ".prepared", FOLDS)) * RECIPE.epochs
+    seconds = sum(epoch.seconds for epoch in whole)
+    assert timing(whole, history)["images_per_second"] == pytest.approx(images / seconds, rel=0.01, abs=0.1)
+
+
+def test_base_models_of_different_folds_are_refused(data):
+    for name, config in (("densenet", {"folds": 3}), ("vit", {})):
+        write_json(data / "models" / name / "config.json", config)
+    folders = (data / "models", data / ".packed", data / ".prepared", data / "stacked")
+    with pytest.raises(InputError, match="different numbers of folds"):
+        stack_features(*folders, precision="fp32", batch_size=8)
