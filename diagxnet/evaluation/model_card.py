@@ -112,14 +112,25 @@ def _data(results: Results, audit: dict, params: dict) -> list[str]:
         f"Source: {source}. The test split is `valid.csv` where the data set has one, else a share of patients. It was "
         "used once, after training, thresholds and calibration were fixed. " + " ".join(notes),
         "## Training data",
-        "Split by patient: no patient is in two splits. Base models learn on train and stop on val; the meta-learner "
-        "learns on stack and stops on val; thresholds and calibration are fitted on val.",
+        f"Split by patient: no patient is in two splits. {_learning(flat(params))}; thresholds and calibration are "
+        "fitted on val.",
         sizes,
         f"Label rules: blank is {audit['rules']['blank']}; uncertain in train and stack by finding ({rules}); "
         f"uncertain in val and test is masked. Views: {audit['rules']['views']}. Images left out because they could "
         f"not be read: {audit['dropped']['images']:,}.",
         labels,
     ]
+
+
+def _learning(values: dict[str, object]) -> str:
+    """Which model learns from what; values: params by dotted key."""
+    if values["stack.method"] == "holdout":
+        return "Base models learn on train and stop on val; the meta-learner learns on stack and stops on val"
+    return (
+        f"Crossfit over {values['stack.folds']} folds of the patients of train and stack (Wolpert 1992): so many base "
+        "models of each kind, each trained without a fold and stopped on val; the meta-learner learns from the logits "
+        "that each gives its own fold and stops on val; predictions are the mean over the folds"
+    )
 
 
 def _positive_of_known(counts: dict[str, int], blank: str) -> str:
