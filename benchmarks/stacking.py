@@ -3,6 +3,7 @@
     python -m benchmarks.stacking seeds --root data/demo --folder /somewhere --seeds 5
     python -m benchmarks.stacking seeds --root data/demo --folder /somewhere --seeds 5 --recipe baseline
     python -m benchmarks.stacking table --root /your/nih-cxr-1k --folder /somewhere --size 64
+    python -m benchmarks.stacking settings --folder /somewhere
     python -m benchmarks.stacking speed --folder /somewhere
 
 `seeds` trains everything as params.yaml says (or a recipe, on top of it) from one `seed` after the other, on the same
@@ -12,12 +13,18 @@ meta-learner as the predecessor did, on base models that are frozen but left in 
 same recipe, but their BatchNorm normalises by the batch and goes on moving while the meta-learner learns.
 
 `table` trains the base models under holdout and under crossfit, and each meta-learner on top of both. A choice between
-them is made by val; test is printed beside it. `speed` times `train_meta` on made-up logits of CheXpert's size.
+them is made by val; test is printed beside it. `settings` trains meta-learners of many settings on the logits that the
+parts before kept in the same folder, and prints figures on val alone, to choose by. `speed` times `train_meta` on
+made-up logits of CheXpert's size.
 """
 
 import argparse
+import contextlib
+import io
+import itertools
 import json
 import multiprocessing
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -65,13 +72,14 @@ OTHERS = ("best base", "average")
 """What the ensemble is compared with."""
 
 RESAMPLES = 1000
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 CHEXPERT_STACK_ROWS = 38_000
 
 
-def params_with(folder: Path, settings: dict[str, Any]) -> SimpleNamespace:
+def params_with(folder: Path, values: dict[str, Any]) -> SimpleNamespace:
     """params.yaml with other values by dotted key, checked as a whole."""
     content = read_yaml(Path("params.yaml"))
-    for key, value in settings.items():
+    for key, value in values.items():
         *path, last = key.split(".")
         section = content
         for part in path:
@@ -131,13 +139,18 @@ def figures(folder: Path) -> dict[str, Any]:
     estimates = {"val": estimate(val, resamples=1, seed=0), "test": estimate(test, resamples=RESAMPLES, seed=0)}
     result: dict[str, Any] = {"best_base": best}
     for split, own in estimates.items():
-        result[split] = {
-            model: {metric: float(np.mean(list(own[model][metric].values.values()))) for metric in METRICS}
-            for model in MODELS
-        }
+        result[split] = macros(own)
     for name, other in (("best base", best), ("average", "average")):
         result[f"minus {name}"] = {metric: difference(estimates["test"], other, metric) for metric in METRICS}
     return result
+
+
+def macros(estimates: Estimates) -> dict[str, dict[str, float]]:
+    """{model: {metric: mean over the findings}}."""
+    return {
+        model: {metric: float(np.mean(list(own[metric].values.values()))) for metric in METRICS}
+        for model, own in estimates.items()
+    }
 
 
 def difference(estimates: Estimates, other: str, metric: str) -> dict[str, float]:
@@ -193,21 +206,33 @@ def train_on_unfrozen(params: SimpleNamespace, folder: Path, fault: Path) -> Non
         source = ImageSource(images, rows)
         logits = [predict_logits(model, source, len(rows), batch_size=64, accelerator=accelerator) for model in models]
         write_stacked(fault / "data/stacked", split, rows, dict(zip(BASE_MODELS, logits, strict=True)))
-    if not (fault / "data/prepared").exists():
-        (fault / "data/prepared").symlink_to((folder / "data/prepared").resolve())
+    link_labels(folder, fault)
+
+
+def link_labels(folder: Path, other: Path) -> None:
+    if not (other / "data/prepared").exists():
+        (other / "data/prepared").symlink_to((folder / "data/prepared").resolve())
+
+
+def keep_logits(folder: Path, name: str) -> None:
+    """Copies the stacked logits to `folder`/kept/NAME, for `settings`."""
+    kept = folder / "kept" / name
+    shutil.copytree(folder / "data/stacked", kept / "data/stacked", dirs_exist_ok=True)
+    link_labels(folder, kept)
 
 
 def seeds(arguments: argparse.Namespace) -> list[dict]:
     results = []
     for number in range(arguments.seeds):
-        settings = read_recipe(arguments.recipe) if arguments.recipe else {}
-        settings |= {"data.root": str(arguments.root), "seed": params_seed() + number}
+        own = read_recipe(arguments.recipe) if arguments.recipe else {}
+        own |= {"data.root": str(arguments.root), "seed": params_seed() + number}
         if arguments.size:
-            settings["data.image_size"] = arguments.size
-        params = params_with(arguments.folder, settings)
+            own["data.image_size"] = arguments.size
+        params = params_with(arguments.folder, own)
         if not results:
             prepare_data(params, arguments.folder)
         train_bases(params, arguments.folder)
+        keep_logits(arguments.folder, f"holdout {params.seed}")
         train_on_top(params, arguments.folder)
         result = {"seed": params.seed} | figures(arguments.folder)
         train_on_unfrozen(params, arguments.folder, arguments.folder / "fault")
@@ -258,6 +283,7 @@ def table(arguments: argparse.Namespace) -> list[dict]:
         for method in METHODS:
             own = base | {"stack.method": method, "seed": params_seed() + number}
             seconds = train_bases(params_with(arguments.folder, own), arguments.folder)
+            keep_logits(arguments.folder, f"{method} {own['seed']}")
             for arch in ARCHS:
                 train_on_top(params_with(arguments.folder, own | {"meta.arch": arch}), arguments.folder)
                 result = figures(arguments.folder)
@@ -275,6 +301,43 @@ def table_line(seed: int, method: str, name: str, result: dict, model: str) -> s
     cells = [f"{result[split][model][metric]:.3f}" for split in ("val", "test") for metric in METRICS]
     last = with_error(result["minus average"]["auroc"]) if model == "ensemble" else ""
     return f"| {seed} | {method} | {name} | {' | '.join(cells)} | {last} |"
+
+
+def settings(arguments: argparse.Namespace) -> list[dict]:
+    """Each setting on each kept set of logits: mean macro figures on val, and the mean difference from the average."""
+    kept = sorted((arguments.folder / "kept").iterdir())
+    results = []
+    header = ["meta-learner", "inputs", "rate", "batch", *(f"val {metric.upper()}" for metric in METRICS)]
+    header += [f"{metric.upper()} - {other}" for other in OTHERS for metric in METRICS]
+    print_row(header[0], header[1:])
+    print_row("---", ["---:"] * (len(header) - 1))
+    for arch, inputs, rate, batch_size in itertools.product(ARCHS, ("logits", "probabilities"), RATES, (16, 64)):
+        own = {"meta.arch": arch, "meta.inputs": inputs, "meta.lr": rate, "meta.batch_size": batch_size}
+        own |= {"meta.epochs": 40}
+        scores = []
+        for folder in kept:
+            method, seed = folder.name.split()
+            params = params_with(arguments.folder, own | {"stack.method": method, "seed": int(seed)})
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                train_on_top(params, folder)
+            scores.append(val_figures(folder))
+        result = {key: float(np.mean([each[key] for each in scores])) for key in scores[0]}
+        results.append(own | result | {"kept": len(kept)})
+        print_row(arch, [inputs, f"{rate:g}", str(batch_size), *(f"{value:+.4f}" for value in result.values())])
+        write_json(arguments.folder / "settings.json", results)
+    return results
+
+
+def val_figures(folder: Path) -> dict[str, float]:
+    """Macro figures of the ensemble on val, and what it is ahead of the best base model and of the average by."""
+    val = read_scored(folder / "data", folder / "models", "val", "image")
+    best = best_base(val_auroc(val))
+    estimates = estimate(val, resamples=1, seed=0)
+    macro = macros(estimates)
+    result = dict(macro["ensemble"])
+    for name, other in zip(OTHERS, (best, "average"), strict=True):
+        result |= {f"{metric} - {name}": macro["ensemble"][metric] - macro[other][metric] for metric in METRICS}
+    return result
 
 
 def speed(arguments: argparse.Namespace) -> list[dict]:
@@ -306,8 +369,8 @@ def make_logits(folder: Path) -> None:
 
 
 def time_meta(folder: Path, batch_size: int, results: multiprocessing.Queue) -> None:
-    settings = {"meta.batch_size": batch_size, "meta.epochs": 20, "meta.patience": None}
-    params = params_with(folder / str(batch_size), settings)
+    own = {"meta.batch_size": batch_size, "meta.epochs": 20, "meta.patience": None}
+    params = params_with(folder / str(batch_size), own)
     started = time.perf_counter()
     train_on_top(params, folder)
     seconds = round(time.perf_counter() - started, 1)
@@ -316,14 +379,14 @@ def time_meta(folder: Path, batch_size: int, results: multiprocessing.Queue) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["seeds", "table", "speed"])
+    parser.add_argument("part", choices=["seeds", "table", "settings", "speed"])
     parser.add_argument("--root", type=Path, default=Path("data/demo"), help="a data set in CheXpert's layout")
     parser.add_argument("--folder", type=Path, required=True, help="scratch")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--size", type=int, help="data.image_size; params.yaml's own if not given")
     parser.add_argument("--recipe", help="of recipes/, for `seeds`")
     arguments = parser.parse_args()
-    {"seeds": seeds, "table": table, "speed": speed}[arguments.part](arguments)
+    {"seeds": seeds, "table": table, "settings": settings, "speed": speed}[arguments.part](arguments)
 
 
 if __name__ == "__main__":
