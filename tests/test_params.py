@@ -8,7 +8,8 @@ import pytest
 
 from diagxnet.errors import InputError
 from diagxnet.models.meta import MetaAttention
-from diagxnet.params.checked import parse, read_params
+from diagxnet.params.checked import parse, read_params, read_yaml
+from diagxnet.params.document import document
 from diagxnet.params.meta import HEADS, MetaParams
 from diagxnet.params.whole import SECTIONS, read_all
 from tests.conftest import ROOT
@@ -105,3 +106,15 @@ def test_a_stage_prints_a_mistake_as_one_line_without_a_traceback_and_fails(tmp_
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("inventory: params.yaml: meta.hidden_dim = 0")
     assert not Path(tmp_path / "data").exists()
+
+
+def test_the_page_of_all_params_is_what_the_models_make_of_params_yaml():
+    """To renew it: python -m diagxnet.params.document > docs/params.md"""
+    made = document(read_yaml(ROOT / "params.yaml"))
+    assert (ROOT / "docs/params.md").read_text(encoding="utf-8") == made
+    assert all(f"| `{key}` |" in made for key in _leaves(read_yaml(ROOT / "params.yaml")))
+
+
+def _leaves(content, prefix=""):
+    for key, value in content.items():
+        yield from _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]

@@ -42,7 +42,7 @@ def _set(folder: Path, values: dict) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
-def _clone(folder: Path, values: dict) -> Path:
+def clone(folder: Path, values: dict) -> Path:
     """A git repository in `folder` with the files of this one, as they are in the working tree."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -93,7 +93,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory) -> Path:
-    folder = _clone(tmp_path_factory.mktemp("pipeline") / "clone", SMALL)
+    folder = clone(tmp_path_factory.mktemp("pipeline") / "clone", SMALL)
     done = _dvc(folder, "repro")
     assert _ran(done)[0] == "make_demo"
     subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
@@ -129,6 +129,21 @@ def test_git_keeps_metrics_and_the_lock_and_dvc_the_rest(pipeline):
 
 def test_a_second_repro_runs_only_inventory(pipeline):
     assert _ran(_dvc(pipeline, "repro")) == ["inventory"]
+
+
+def test_a_colleague_gets_every_model_and_metric_and_trains_nothing(pipeline, tmp_path):
+    _dvc(pipeline, "remote", "add", "--local", "-d", "store", str(tmp_path / "store"))
+    _dvc(pipeline, "push")
+    colleague = tmp_path / "colleague"
+    subprocess.run(["git", "clone", "-q", str(pipeline), str(colleague)], check=True)
+    _dvc(colleague, "remote", "add", "--local", "-d", "store", str(tmp_path / "store"))
+    _dvc(colleague, "pull")
+    for name in ("models/densenet/model.safetensors", "models/calibration.json", "metrics/evaluation.json"):
+        assert (colleague / name).read_bytes() == (pipeline / name).read_bytes()
+    assert _ran(_dvc(colleague, "repro")) == ["inventory"]
+    _dvc(colleague, "artifacts", "get", ".", "ensemble", "-o", str(tmp_path / "ensemble"))
+    assert (tmp_path / "ensemble/meta/model.safetensors").is_file()
+    _dvc(pipeline, "remote", "remove", "--local", "store")
 
 
 def test_another_hidden_dim_runs_inventory_train_meta_and_evaluate_only(pipeline):
@@ -182,7 +197,27 @@ def test_going_back_to_earlier_values_trains_nothing_again(pipeline):
     assert json.loads((pipeline / "models/meta/config.json").read_text())["options"]["hidden_dim"] == 256
 
 
+def test_crossfit_leaves_a_model_a_fold_and_the_same_metrics(pipeline):
+    keys = _leaves(json.loads((pipeline / "metrics/summary.json").read_text()))
+    done = _dvc(pipeline, "exp", "run", "-S", "stack.method=crossfit", "-S", "stack.folds=2", "-S", "vit.epochs=1")
+    assert _ran(done) == ["inventory", "train_densenet", "train_vit", "stack_features", "train_meta", "evaluate"]
+    assert _leaves(json.loads((pipeline / "metrics/summary.json").read_text())) == keys
+    for name in ("densenet", "vit"):
+        folds = [(pipeline / f"models/{name}/fold{fold}/model.safetensors").read_bytes() for fold in (1, 2)]
+        assert folds[0] != folds[1]
+        assert not (pipeline / f"models/{name}/model.safetensors").exists()
+    assert "Crossfit over 2 folds" in (pipeline / "models/MODEL_CARD.md").read_text(encoding="utf-8")
+    _set(pipeline, {"stack.method": "holdout", "stack.folds": 5})
+    assert _ran(_dvc(pipeline, "repro")) == ["inventory", "evaluate"]
+
+
+def _leaves(content, prefix=""):
+    if not isinstance(content, dict):
+        return {prefix}
+    return {leaf for key, value in content.items() for leaf in _leaves(value, f"{prefix}.{key}")}
+
+
 def test_two_clones_run_from_scratch_leave_the_same_hashes(pipeline, tmp_path):
-    twin = _clone(tmp_path / "twin", SMALL)
+    twin = clone(tmp_path / "twin", SMALL)
     _dvc(twin, "repro")
     assert _hashes(twin) == _hashes(pipeline)

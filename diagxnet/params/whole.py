@@ -19,7 +19,9 @@ from diagxnet.params.train import TrainParams
 
 SECTIONS: dict[str, Any] = {
     "seed": Seed,
-    "launch": Annotated[str, Field(min_length=1)],
+    "launch": Annotated[
+        str, Field(min_length=1, description="command that starts a training stage: python, or accelerate launch")
+    ],
     "demo": DemoParams,
     "data": DataParams,
     "augment": AugmentParams,

@@ -1,0 +1,106 @@
+"""The commands in README.md and docs/ are run as they are written, in a clone whose demo and trainings are small.
+
+A fenced block of `bash` or `sh` is run, in the order of its page, unless a comment above it says what it needs that a
+test lacks: `<!-- needs: a GPU -->`. `<!-- ci: NAME -->` marks the README's two, which .ci/run runs.
+`<!-- timeout: 300 -->` is a limit in seconds.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.test_pipeline import SMALL, clone
+
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+SECONDS = 180
+QUEUE_SECONDS = 300
+pytestmark = [pytest.mark.docs, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block. notes: content of the comment right above it, by key."""
+
+    commands: str
+    notes: dict[str, str]
+
+
+def blocks(page: str) -> list[Block]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.finditer(r"(?:<!-- (\w+): (.*?) -->\n)?^```(?:bash|sh)\n(.*?)^```$", text, re.M | re.S)
+    return [Block(match[3], {match[1]: match[2]} if match[1] else {}) for match in found]
+
+
+def runnable(page: str) -> list[Block]:
+    return [block for block in blocks(page) if not {"ci", "needs"} & set(block.notes)]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "DIAGXNET_CACHE": str(folder.parent / "cache"), "DVC_NO_ANALYTICS": "1"}
+
+
+def shell(folder: Path, commands: str, seconds: float) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        timeout=seconds,
+    )
+    assert done.returncode == 0, f"{commands}\n{done.stdout[-4000:]}"
+    return done.stdout
+
+
+def wait_for_queue(folder: Path) -> None:
+    """Until no task of DVC's queue waits or runs; the workers are ended whatever happens."""
+    deadline = time.monotonic() + QUEUE_SECONDS
+    try:
+        while time.monotonic() < deadline:
+            status = shell(folder, "dvc queue status", 60)
+            assert "Failed" not in status, status
+            if not re.search(r"\b(Queued|Running)\b", status):
+                return
+            time.sleep(3)
+        pytest.fail(f"the queue did not end in {QUEUE_SECONDS} s:\n{status}")
+    finally:
+        shell(folder, "dvc queue stop --kill || true", 60)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A small clone after its first `dvc repro`, committed; its recipes train for one epoch."""
+    folder = clone(tmp_path / "clone", SMALL)
+    for recipe in (folder / "recipes").glob("*.yaml"):
+        recipe.write_text(re.sub(r"(?m)^  epochs: .*$", "  epochs: 1", recipe.read_text(encoding="utf-8")))
+    identity = "git config user.name test && git config user.email test@localhost && git config commit.gpgsign false"
+    shell(folder, f"{identity} && dvc repro && git add -A && git commit -qm run", 500)
+    return folder
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the blocks are of bash")
+@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)])
+def test_the_commands_of_a_page_run_as_they_are_written(page: str, workspace: Path) -> None:
+    for block in runnable(page):
+        shell(workspace, block.commands, float(block.notes.get("timeout", SECONDS)))
+        if "dvc queue start" in block.commands:
+            wait_for_queue(workspace)
+
+
+def test_every_block_that_is_not_run_says_what_it_needs() -> None:
+    for page in PAGES:
+        for block in blocks(page):
+            assert set(block.notes) <= {"ci", "needs", "timeout"}, (page, block)
+            assert all(block.notes.values()), (page, block)
