@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from diagxnet.errors import InputError
@@ -260,3 +261,12 @@ def test_macro_auroc_leaves_out_findings_with_one_class_and_unknown_labels():
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_reading_ahead_keeps_order_and_loses_nothing(workers):
     assert list(read_ahead(lambda item: item * 2, range(10), workers)) == [(item, item * 2) for item in range(10)]
+
+
+def test_macro_auroc_is_scikit_learns_with_ties_and_unknown_labels():
+    chance = np.random.default_rng(0)
+    targets = (chance.random((200, 3)) < 0.3).astype(np.float32)
+    logits = (chance.normal(size=targets.shape) + targets).round(1).astype(np.float32)
+    mask = chance.random(targets.shape) < 0.8
+    expected = [roc_auc_score(targets[mask[:, f], f], logits[mask[:, f], f]) for f in range(3)]
+    assert macro_auroc(logits, targets, mask) == pytest.approx(np.mean(expected), abs=1e-12)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ def train_meta(
     crossfit: the stacked logits are out of fold, of the images of train and stack, whose labels are learned from.
     seeds: so many are trained, one after the other, each from a seed of its own, and `folder` holds them as one model,
     the mean of their logits. The history is that of the first, with the best epoch and loss of each under `members`.
-    It is small: it computes in float32, on the CPU's or GPU's one process, without accumulation.
+    It is small: it computes in float32, on the CPU's one thread (more would wait for each other) or one GPU, without
+    accumulation.
     """
     accelerator = create_accelerator("fp32")
     labelled = LEARNED if crossfit else ("stack",)
@@ -59,7 +61,7 @@ def train_meta(
     data = [content_hash(file) for file in files]
     members, histories = [], []
     images = len(splits["train"])
-    with locked(resume), Progress(seeds * recipe.epochs * images, "train_meta", unit="row") as progress:
+    with one_thread(), locked(resume), Progress(seeds * recipe.epochs * images, "train_meta", unit="row") as progress:
         for member in range(seeds):
             own = replace(recipe, seed=member_seed(recipe.seed, member))
             torch.manual_seed(own.seed)
@@ -77,6 +79,17 @@ def train_meta(
         whole = members[0] if seeds == 1 else MeanLogits(members)
         save_model(folder, whole, config | {"members": seeds}, joint_history(histories))
         shutil.rmtree(resume, ignore_errors=True)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One CPU thread for torch, and as many as before afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def member_seed(seed: int, member: int) -> int:

@@ -5,9 +5,13 @@ from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 
-def create_optimizer(name: str, model: nn.Module, *, lr: float, weight_decay: float) -> Optimizer:
-    """`adamw` decouples the weight decay (Loshchilov and Hutter, ICLR 2019); `adam` adds it to the gradient."""
-    return {"adamw": AdamW, "adam": Adam}[name](model.parameters(), lr=lr, weight_decay=weight_decay)
+def create_optimizer(name: str, model: nn.Module, *, lr: float, weight_decay: float, fused: bool = False) -> Optimizer:
+    """`adamw` decouples the weight decay (Loshchilov and Hutter, ICLR 2019); `adam` adds it to the gradient.
+
+    fused: one kernel for all of an update, in place of torch's choice for the device.
+    """
+    kind = {"adamw": AdamW, "adam": Adam}[name]
+    return kind(model.parameters(), lr=lr, weight_decay=weight_decay, fused=fused or None)
 
 
 def create_scheduler(
