@@ -22,7 +22,7 @@ from tests.test_pipeline import SMALL, clone
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 SECONDS = 180
 QUEUE_SECONDS = 300
-pytestmark = [pytest.mark.docs, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @dataclass(frozen=True)

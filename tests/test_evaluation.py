@@ -24,6 +24,7 @@ PARAMS = {
     "data": {"root": "data/demo", "image_size": 32},
     "densenet": {"pretrained": False},
     "vit": {"pretrained": False},
+    "stack": {"method": "holdout", "folds": 5},
     "meta": {"arch": "mlp", "hidden_dim": 8, "init": "average"},
 }
 SIZES = {"unit": "image", "studies": 75, "dropped": 1, "bootstrap": 60, "min_positives": 10, "seed": 0}

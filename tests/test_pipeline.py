@@ -141,6 +141,19 @@ def test_a_colleague_gets_every_model_and_metric_and_trains_nothing(pipeline, tm
     for name in ("models/densenet/model.safetensors", "models/calibration.json", "metrics/evaluation.json"):
         assert (colleague / name).read_bytes() == (pipeline / name).read_bytes()
     assert _ran(_dvc(colleague, "repro")) == ["inventory"]
+    tag = [
+        "git",
+        "-c",
+        "user.name=test",
+        "-c",
+        "user.email=test@localhost",
+        "tag",
+        "-a",
+        "ensemble@v1.0.0",
+        "-m",
+        "first",
+    ]
+    subprocess.run(tag, cwd=colleague, check=True)
     _dvc(colleague, "artifacts", "get", ".", "ensemble", "-o", str(tmp_path / "ensemble"))
     assert (tmp_path / "ensemble/meta/model.safetensors").is_file()
     _dvc(pipeline, "remote", "remove", "--local", "store")
@@ -197,6 +210,7 @@ def test_going_back_to_earlier_values_trains_nothing_again(pipeline):
     assert json.loads((pipeline / "models/meta/config.json").read_text())["options"]["hidden_dim"] == 256
 
 
+@pytest.mark.long
 def test_crossfit_leaves_a_model_a_fold_and_the_same_metrics(pipeline):
     keys = _leaves(json.loads((pipeline / "metrics/summary.json").read_text()))
     done = _dvc(pipeline, "exp", "run", "-S", "stack.method=crossfit", "-S", "stack.folds=2", "-S", "vit.epochs=1")
