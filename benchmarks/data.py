@@ -204,9 +204,8 @@ def decoding(folder: Path, size: int) -> list[dict]:
             ceiling = sum(each["images_per_second"] for each in every) / bare["images_per_second"] / cores()
             wall = packed["images_per_second"] / bare["images_per_second"] / cores()
             rounds.append((wall, bare["cpu_us"] / packed["cpu_us"], ceiling, packed, bare))
-        wall, cpu, ceiling, packed, bare = sorted(rounds, key=lambda each: each[0])[
-            len(rounds) // 2
-        ]  # the median round
+        median = sorted(rounds, key=lambda each: each[0])[len(rounds) // 2]
+        wall, cpu, ceiling, packed, bare = median
         result = {"originals": name, "per core, wall": round(wall, 3), "per core, cpu": round(cpu, 3)}
         result["ceiling"] = round(ceiling, 3)
         for way, stats in (("pack", packed), ("bare loop", bare)):

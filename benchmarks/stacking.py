@@ -33,7 +33,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
 from benchmarks.data import pack_into
@@ -50,9 +49,8 @@ from diagxnet.models.base import load_base
 from diagxnet.models.checkpoint import save_model
 from diagxnet.models.meta import create_meta
 from diagxnet.params.checked import read_yaml
-from diagxnet.params.whole import read_all
 from diagxnet.progress import Progress
-from diagxnet.recipe import read_recipe
+from diagxnet.recipe import check_recipe, read_recipe
 from diagxnet.training.base import train_base
 from diagxnet.training.features import stack_features
 from diagxnet.training.image_source import ImageSource
@@ -76,18 +74,9 @@ RATES = (1e-4, 1e-3, 3e-3, 1e-2)
 CHEXPERT_STACK_ROWS = 38_000
 
 
-def params_with(folder: Path, values: dict[str, Any]) -> SimpleNamespace:
+def params_with(values: dict[str, Any]) -> SimpleNamespace:
     """params.yaml with other values by dotted key, checked as a whole."""
-    content = read_yaml(Path("params.yaml"))
-    for key, value in values.items():
-        *path, last = key.split(".")
-        section = content
-        for part in path:
-            section = section[part]
-        section[last] = value
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    return SimpleNamespace(**read_all(folder / "params.yaml"))
+    return SimpleNamespace(**check_recipe(values, read_yaml(Path("params.yaml")), "benchmark"))
 
 
 def prepare_data(params: SimpleNamespace, folder: Path) -> None:
@@ -228,7 +217,7 @@ def seeds(arguments: argparse.Namespace) -> list[dict]:
         own |= {"data.root": str(arguments.root), "seed": params_seed() + number}
         if arguments.size:
             own["data.image_size"] = arguments.size
-        params = params_with(arguments.folder, own)
+        params = params_with(own)
         if not results:
             prepare_data(params, arguments.folder)
         train_bases(params, arguments.folder)
@@ -276,16 +265,16 @@ def with_error(own: dict[str, float]) -> str:
 def table(arguments: argparse.Namespace) -> list[dict]:
     results = []
     base = {"data.root": str(arguments.root)} | ({"data.image_size": arguments.size} if arguments.size else {})
-    prepare_data(params_with(arguments.folder, base), arguments.folder)
+    prepare_data(params_with(base), arguments.folder)
     print("| seed | method | meta-learner | val AUROC | val AUPRC | test AUROC | test AUPRC | test AUROC - average |")
     print("|---" * 3 + "| ---: " * 5 + "|", flush=True)
     for number in range(arguments.seeds):
         for method in METHODS:
             own = base | {"stack.method": method, "seed": params_seed() + number}
-            seconds = train_bases(params_with(arguments.folder, own), arguments.folder)
+            seconds = train_bases(params_with(own), arguments.folder)
             keep_logits(arguments.folder, f"{method} {own['seed']}")
             for arch in ARCHS:
-                train_on_top(params_with(arguments.folder, own | {"meta.arch": arch}), arguments.folder)
+                train_on_top(params_with(own | {"meta.arch": arch}), arguments.folder)
                 result = figures(arguments.folder)
                 known = {"seed": own["seed"], "method": method, "seconds of the base models": seconds}
                 results.append(known | {"arch": arch, **result})
@@ -316,7 +305,7 @@ def settings(arguments: argparse.Namespace) -> list[dict]:
         scores = []
         for folder in kept:
             method, seed = folder.name.split()
-            params = params_with(arguments.folder, own | {"stack.method": method, "seed": int(seed)})
+            params = params_with(own | {"stack.method": method, "seed": int(seed)})
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 train_on_top(params, folder)
             scores.append(val_figures(folder))
@@ -369,7 +358,7 @@ def make_logits(folder: Path) -> None:
 
 def time_meta(folder: Path, batch_size: int, results: multiprocessing.Queue) -> None:
     own = {"meta.batch_size": batch_size, "meta.epochs": 20, "meta.patience": None}
-    params = params_with(folder / str(batch_size), own)
+    params = params_with(own)
     started = time.perf_counter()
     train_on_top(params, folder)
     seconds = round(time.perf_counter() - started, 1)

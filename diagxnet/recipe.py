@@ -26,8 +26,11 @@ def read_recipe(name: str, folder: Path = RECIPES) -> dict[str, Any]:
     return dict(_leaves(read_yaml(folder / f"{name}.yaml")))
 
 
-def check_recipe(values: dict[str, Any], params: dict[str, Any], name: str) -> None:
-    """Raises InputError where a key is not in `params` (content of params.yaml) or a value is out of its range."""
+def check_recipe(values: dict[str, Any], params: dict[str, Any], name: str) -> dict[str, Any]:
+    """The checked sections of `params` (content of params.yaml) with `values` by dotted key in their places.
+
+    Raises InputError where a key is not in `params` or a value is out of its range.
+    """
     whole = json.loads(json.dumps(params))
     for key, value in values.items():
         *path, last = key.split(".")
@@ -37,7 +40,7 @@ def check_recipe(values: dict[str, Any], params: dict[str, Any], name: str) -> N
         if not isinstance(section, dict) or last not in section:
             raise InputError(f"recipes/{name}.yaml: {key}: params.yaml has no such key")
         section[last] = value
-    check(whole, SECTIONS, f"recipes/{name}.yaml")
+    return check(whole, SECTIONS, f"recipes/{name}.yaml")
 
 
 def flags(values: dict[str, Any]) -> list[str]:

@@ -44,6 +44,11 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
     """Prints what each training costs; `sizes`: images by split, None where they are not known."""
     sizes = sizes or {"train": 0, "val": 0, "stack": 0, "test": 0}
     total, features = 0.0, 0.0
+    folds = base_model.folds(params)
+    learned, stacked, models = sizes["train"], sizes["stack"], 1
+    if folds is not None:
+        stacked, models = sizes["train"] + sizes["stack"], folds
+        learned = stacked * (folds - 1) // folds
     for name in BASE_MODELS:
         recipe, network, precision = base_model.options(params, name)
         model = create_base(**network, image_size=params.data.image_size)
@@ -51,14 +56,10 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
         pace = rehearse_base(
             model, recipe, image_size=params.data.image_size, augmentation=augmentation, precision=precision
         )
-        folds = base_model.folds(params)
-        images = sizes["train"] if folds is None else (sizes["train"] + sizes["stack"]) * (folds - 1) // folds
-        line, seconds = training_line(f"train_{name}", network["arch"], pace, recipe, images, sizes["val"])
+        line, seconds = training_line(f"train_{name}", network["arch"], pace, recipe, learned, sizes["val"])
         print(line + (f", each of {folds} folds" if folds else ""))
-        seconds *= folds or 1
-        total += seconds
-        stacked = sizes["stack"] if folds is None else sizes["train"] + sizes["stack"]
-        features += pace.running * (stacked + (folds or 1) * (sizes["val"] + sizes["test"]))
+        total += models * seconds
+        features += pace.running * (stacked + models * (sizes["val"] + sizes["test"]))
     recipe, arch, options = train_meta.options(params)
     pace = rehearse_meta(create_meta(arch, **options), recipe, models=len(BASE_MODELS))
     line, seconds = training_line("train_meta", arch, pace, recipe, stacked, sizes["val"])

@@ -20,3 +20,10 @@ def nih() -> Path:
 @pytest.fixture(autouse=True)
 def _same_start() -> None:
     torch.manual_seed(0)
+
+
+def leaves(value: object, prefix: str = "") -> set[str]:
+    """The dotted keys of a nested mapping's leaves."""
+    if not isinstance(value, dict):
+        return {prefix}
+    return {leaf for key, child in value.items() for leaf in leaves(child, f"{prefix}.{key}" if prefix else key)}

@@ -5,11 +5,9 @@ test lacks: `<!-- needs: a GPU -->`. `<!-- ci: NAME -->` marks the README's two,
 `<!-- timeout: 300 -->` is a limit in seconds.
 """
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.test_pipeline import SMALL, clone
+from tests.test_pipeline import SMALL, clone, environment
 
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 SECONDS = 180
 QUEUE_SECONDS = 300
-pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @dataclass(frozen=True)
@@ -41,11 +38,6 @@ def blocks(page: str) -> list[Block]:
 
 def runnable(page: str) -> list[Block]:
     return [block for block in blocks(page) if not {"ci", "needs"} & set(block.notes)]
-
-
-def environment(folder: Path) -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "DIAGXNET_CACHE": str(folder.parent / "cache"), "DVC_NO_ANALYTICS": "1"}
 
 
 def shell(folder: Path, commands: str, seconds: float) -> str:
@@ -90,6 +82,9 @@ def workspace(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the blocks are of bash")
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)])
 def test_the_commands_of_a_page_run_as_they_are_written(page: str, workspace: Path) -> None:

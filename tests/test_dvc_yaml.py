@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, leaves
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
@@ -38,27 +38,21 @@ def modules_of(file: str) -> set[str]:
     return found
 
 
-def _leaves(value, prefix=""):
-    if not isinstance(value, dict):
-        return {prefix}
-    return {leaf for key, child in value.items() for leaf in _leaves(child, f"{prefix}.{key}" if prefix else key)}
-
-
 def params_read(name: str) -> set[str]:
     """Leaves of params.yaml that a stage reads, from its sources: sections given to read_params, attributes taken."""
     files = [file for file in modules_of(f"stages/{name}.py") if file.startswith("stages/")]
     text = "\n".join((ROOT / file).read_text(encoding="utf-8") for file in sorted(files))
     if "read_yaml(" in text or "read_all(" in text:
-        return _leaves(PARAMS)
+        return leaves(PARAMS)
     sections = set(re.findall(r"\b(\w+)=\w*(?:Params|Seed)\b", text))
     sections |= {name.removeprefix("train_")} & {"densenet", "vit"}
     read = set()
     for section in sections:
-        leaves = _leaves(PARAMS[section], section)
+        own = leaves(PARAMS[section], section)
         taken = set(re.findall(rf"\b{section}\.(\w+)", text)) - {"model_dump"}
         whole = re.search(rf"\b{section}\.model_dump\(\)|\b{section}\b, params\.{section}\b", text)
         whole = whole or section == "seed" or not taken
-        read |= {leaf for leaf in leaves if whole or leaf.split(".")[1] in taken}
+        read |= {leaf for leaf in own if whole or leaf.split(".")[1] in taken}
     if "train" in sections and (names := re.findall(r'"(\w+)"', "".join(re.findall(r"SHARED \+?= \((.*)\)", text)))):
         read = {leaf for leaf in read if not leaf.startswith("train.")} | {f"train.{leaf}" for leaf in names}
     return read - IDENTIFIED_BY_CONTENT
@@ -68,11 +62,11 @@ def params_listed(name: str) -> set[str]:
     listed = set()
     for entry in STAGES[name].get("params", []):
         if entry == {"params.yaml": None}:
-            return _leaves(PARAMS)
+            return leaves(PARAMS)
         value = PARAMS
         for part in entry.split("."):
             value = value[part]
-        listed |= _leaves(value, entry)
+        listed |= leaves(value, entry)
     return listed
 
 
@@ -88,7 +82,7 @@ def test_the_params_of_a_stage_are_exactly_those_it_reads(name):
 
 
 def test_inventory_checks_all_of_params_yaml_on_every_run():
-    assert params_read("inventory") == _leaves(PARAMS)
+    assert params_read("inventory") == leaves(PARAMS)
     assert STAGES["inventory"]["always_changed"] is True
 
 

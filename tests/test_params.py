@@ -12,7 +12,7 @@ from diagxnet.params.checked import parse, read_params, read_yaml
 from diagxnet.params.document import document
 from diagxnet.params.meta import HEADS, MetaParams
 from diagxnet.params.whole import SECTIONS, read_all
-from tests.conftest import ROOT
+from tests.conftest import ROOT, leaves
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
@@ -112,9 +112,4 @@ def test_the_page_of_all_params_is_what_the_models_make_of_params_yaml():
     """To renew it: python -m diagxnet.params.document > docs/params.md"""
     made = document(read_yaml(ROOT / "params.yaml"))
     assert (ROOT / "docs/params.md").read_text(encoding="utf-8") == made
-    assert all(f"| `{key}` |" in made for key in _leaves(read_yaml(ROOT / "params.yaml")))
-
-
-def _leaves(content, prefix=""):
-    for key, value in content.items():
-        yield from _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+    assert all(f"| `{key}` |" in made for key in leaves(read_yaml(ROOT / "params.yaml")))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from diagxnet.findings import KEYS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, leaves
 
 SMALL = {
     "demo.images": 160,
@@ -56,19 +56,27 @@ def clone(folder: Path, values: dict) -> Path:
             shutil.copy(ROOT / name, folder / name)
     _set(folder, values)
     for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
-        git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", *command]
-        subprocess.run(git, cwd=folder, check=True)
+        _git(folder, *command)
     return folder
+
+
+def _git(folder: Path, *command: str) -> None:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", *identity, *command], cwd=folder, check=True)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What commands in `folder` run with: this Python first on the path, a cache of hashes beside the folder."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "DIAGXNET_CACHE": str(folder.parent / "cache"), "DVC_NO_ANALYTICS": "1"}
 
 
 def _dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
     """Runs dvc in `folder` with this Python first on the path; all that it printed is in `.stdout`."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "DIAGXNET_CACHE": str(folder.parent / "cache"), "DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=folder,
-        env=environment,
+        env=environment(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -96,9 +104,8 @@ def pipeline(tmp_path_factory) -> Path:
     folder = clone(tmp_path_factory.mktemp("pipeline") / "clone", SMALL)
     done = _dvc(folder, "repro")
     assert _ran(done)[0] == "make_demo"
-    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
-    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "run"]
-    subprocess.run(git, cwd=folder, check=True)
+    _git(folder, "add", "-A")
+    _git(folder, "commit", "-q", "-m", "run")
     return folder
 
 
@@ -141,19 +148,7 @@ def test_a_colleague_gets_every_model_and_metric_and_trains_nothing(pipeline, tm
     for name in ("models/densenet/model.safetensors", "models/calibration.json", "metrics/evaluation.json"):
         assert (colleague / name).read_bytes() == (pipeline / name).read_bytes()
     assert _ran(_dvc(colleague, "repro")) == ["inventory"]
-    tag = [
-        "git",
-        "-c",
-        "user.name=test",
-        "-c",
-        "user.email=test@localhost",
-        "tag",
-        "-a",
-        "ensemble@v1.0.0",
-        "-m",
-        "first",
-    ]
-    subprocess.run(tag, cwd=colleague, check=True)
+    _git(colleague, "tag", "-a", "ensemble@v1.0.0", "-m", "first")
     _dvc(colleague, "artifacts", "get", ".", "ensemble", "-o", str(tmp_path / "ensemble"))
     assert (tmp_path / "ensemble/meta/model.safetensors").is_file()
     _dvc(pipeline, "remote", "remove", "--local", "store")
@@ -212,10 +207,10 @@ def test_going_back_to_earlier_values_trains_nothing_again(pipeline):
 
 @pytest.mark.long
 def test_crossfit_leaves_a_model_a_fold_and_the_same_metrics(pipeline):
-    keys = _leaves(json.loads((pipeline / "metrics/summary.json").read_text()))
+    keys = leaves(json.loads((pipeline / "metrics/summary.json").read_text()))
     done = _dvc(pipeline, "exp", "run", "-S", "stack.method=crossfit", "-S", "stack.folds=2", "-S", "vit.epochs=1")
     assert _ran(done) == ["inventory", "train_densenet", "train_vit", "stack_features", "train_meta", "evaluate"]
-    assert _leaves(json.loads((pipeline / "metrics/summary.json").read_text())) == keys
+    assert leaves(json.loads((pipeline / "metrics/summary.json").read_text())) == keys
     for name in ("densenet", "vit"):
         folds = [(pipeline / f"models/{name}/fold{fold}/model.safetensors").read_bytes() for fold in (1, 2)]
         assert folds[0] != folds[1]
@@ -223,12 +218,6 @@ def test_crossfit_leaves_a_model_a_fold_and_the_same_metrics(pipeline):
     assert "Crossfit over 2 folds" in (pipeline / "models/MODEL_CARD.md").read_text(encoding="utf-8")
     _set(pipeline, {"stack.method": "holdout", "stack.folds": 5})
     assert _ran(_dvc(pipeline, "repro")) == ["inventory", "evaluate"]
-
-
-def _leaves(content, prefix=""):
-    if not isinstance(content, dict):
-        return {prefix}
-    return {leaf for key, value in content.items() for leaf in _leaves(value, f"{prefix}.{key}")}
 
 
 def test_two_clones_run_from_scratch_leave_the_same_hashes(pipeline, tmp_path):

@@ -4,7 +4,7 @@ prints it; a test compares it with the file."""
 import types
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
@@ -74,8 +74,6 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def _kind(kind: Any, field: FieldInfo) -> str:
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
         return ", ".join(get_args(kind))
     if kind is bool:
