@@ -37,7 +37,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     here = read_run("workspace", root / "here", PARAMS, "image")
     changed = PARAMS | {"meta": PARAMS["meta"] | {"hidden_dim": 64}}
     there = read_run("<b>other</b>", root / "there", changed, "image")
-    write_comparison(root / "comparison.html", here, there, resamples=30, seed=0)
+    write_comparison(root / "comparison.html", here, there, resamples=30, min_positives=10, seed=0)
     return {"report": root / "here/plots/report.html", "comparison": root / "comparison.html"}
 
 
@@ -119,7 +119,7 @@ def test_runs_without_a_common_test_image_are_not_compared(pages, tmp_path):
     here = read_run("workspace", root, PARAMS, "image")
     strange = replace(here, test=replace(here.test, names=here.test.names + "x"))
     with pytest.raises(InputError, match="share 0 test images"):
-        write_comparison(tmp_path / "comparison.html", here, strange, resamples=10, seed=0)
+        write_comparison(tmp_path / "comparison.html", here, strange, resamples=10, min_positives=10, seed=0)
 
 
 def opened(path: Path, folder: Path, width: int) -> tuple[str, str, list[str]]:

@@ -114,7 +114,11 @@ def roc(results: Results) -> Figure:
         return f"ensemble {_value(results, 'auroc', finding)}"
 
     return _finding_panels(
-        results, panel, "false positive rate (1 - specificity)", "true positive rate (sensitivity)", _lines()
+        results,
+        panel,
+        "false positive rate (1 - specificity)",
+        "true positive rate (sensitivity)",
+        [*_lines(), gray_line("chance")],
     )
 
 
@@ -130,7 +134,7 @@ def precision_recall(results: Results) -> Figure:
         unit_square(axes)
         return f"ensemble {_value(results, 'auprc', finding)}"
 
-    return _finding_panels(results, panel, "recall (sensitivity)", "precision", [*_lines(), _gray("prevalence")])
+    return _finding_panels(results, panel, "recall (sensitivity)", "precision", [*_lines(), gray_line("prevalence")])
 
 
 def auroc_per_finding(results: Results) -> Figure:
@@ -165,7 +169,7 @@ def auroc_per_finding(results: Results) -> Figure:
     axes.set_xlim(max(low, -0.01), min(high, 1.01))
     axes.set_xlabel("AUROC with 95% interval; the vertical line is chance (0.5)")
     axes.set_title(_population(results), loc="left")
-    figure.legend(loc="outside upper center", ncols=len(MODELS))
+    figure.legend(loc="outside upper left", ncols=len(MODELS))
     return figure
 
 
@@ -200,7 +204,7 @@ def reliability_diagrams(results: Results) -> Figure:
         ),
         handle("ensemble, calibrated on val", color="black", marker="o"),
         handle("its 95% interval", color="black", linestyle="none", marker="|", markersize=9),
-        _gray("perfect calibration"),
+        gray_line("perfect calibration"),
     ]
     return _finding_panels(
         results, panel, "predicted probability (mean of a bin)", "observed share of positives", legend
@@ -254,7 +258,7 @@ def confusion_counts(results: Results) -> Figure:
     handles = [
         Patch(label=name.replace("_", " "), edgecolor="white", **style) for name, style in OUTCOME_STYLES.items()
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(OUTCOMES))
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(OUTCOMES))
     return figure
 
 
@@ -286,7 +290,7 @@ def subgroup_intervals(results: Results) -> Figure:
         handle("the group, with 95% interval", color="black", marker="o"),
         handle("everyone, same findings", color="#D55E00", marker="D", markerfacecolor="none", linestyle="none"),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure
 
 
@@ -354,7 +358,7 @@ def panels(
         axes.set_title(f"{title}\n{note}" if note else title)
     figure.supxlabel(x_label, fontsize=10)
     figure.supylabel(y_label, fontsize=10)
-    figure.legend(handles=list(legend), loc="outside upper center", ncols=5)
+    figure.legend(handles=list(legend), loc="outside upper left", ncols=5)
     return figure
 
 
@@ -420,7 +424,8 @@ def _lines() -> list[object]:
     return [handle(LABELS[model], **_line(model)) for model in MODELS]
 
 
-def _gray(label: str) -> object:
+def gray_line(label: str) -> Line2D:
+    """An entry of a legend for the grey line of what no skill, or a perfect fit, would give."""
     return handle(label, color="0.6", linewidth=0.8)
 
 
