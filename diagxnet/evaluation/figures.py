@@ -188,7 +188,7 @@ def reliability_diagrams(results: Results) -> Figure:
             axes.scatter(
                 bins["predicted"], bins["observed"], sizes, marker=marker, facecolors=face, edgecolors=color, zorder=3
             )
-        axes.vlines(bins["predicted"], *_wilson(bins), color="black", linewidth=0.8)
+        axes.vlines(bins["predicted"], *wilson(bins), color="black", linewidth=0.8)
         error = results.evaluation["ensemble"]["ece"]
         before, after = error["uncalibrated"]["per_finding"][KEYS[finding]], error["per_finding"][KEYS[finding]]
         unit_square(axes)
@@ -404,7 +404,7 @@ def _value(results: Results, metric: str, finding: int) -> str:
     return f"{value:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})"
 
 
-def _wilson(bins: dict[str, np.ndarray]) -> np.ndarray:
+def wilson(bins: dict[str, np.ndarray]) -> np.ndarray:
     """Lower and upper ends [2, bins] of Wilson's 95% interval of each bin's observed share; bins: `reliability`'s."""
     found = np.round(bins["observed"] * bins["count"]).astype(int)
     intervals = [

@@ -227,8 +227,10 @@ def _verdict(first: Run, second: Run, estimates: list) -> str:
         "not distinguishable": f"The ensembles of {first.name} and {second.name} are not distinguishable on this test "
         "set",
     }[standing(difference)]
-    share = f"{difference['share_ahead']:.0%}"
-    return f"{words}: macro AUROC {difference_text(difference)}, ahead in {share} of resamples of patients."
+    return (
+        f"{words}: macro AUROC {difference_text(difference)}, 95% interval in brackets; ahead in "
+        f"{difference['share_ahead']:.0%} of resamples of patients."
+    )
 
 
 def _findings(first: Run, second: Run, estimates: list, scored: Scored, min_positives: int) -> list[Html]:
