@@ -98,6 +98,20 @@ def test_the_contact_sheet_names_what_each_image_shows():
     assert "n = 4 test images" in figure.get_suptitle()
 
 
+def test_the_contact_sheet_shows_each_finding_where_it_is_most_alone():
+    targets = np.zeros((4, 14), bool)
+    targets[0, :6] = True
+    targets[2, 5] = targets[3, 5] = True
+    images = np.arange(4, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)
+    figure = contact_sheet(images, np.arange(4), targets)
+    shown = {
+        axes.get_title().strip(): axes.get_images()[0].get_array().max() for axes in figure.axes if axes.get_images()
+    }
+    assert shown["Edema"] == 2
+    assert shown["Lung Lesion"] == 0
+    assert shown["no label positive"] == 1
+
+
 def _texts(axes) -> str:
     return " ".join(
         [axes.get_title(), axes.get_title(loc="left"), *(label.get_text() for label in axes.get_yticklabels())]

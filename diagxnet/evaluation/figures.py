@@ -295,11 +295,14 @@ def subgroup_intervals(results: Results) -> Figure:
 
 
 def contact_sheet(images: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> Figure:
-    """For each finding the first radiograph that has it, all of its findings below it; then the first with none.
+    """For each finding the radiograph that has it and the fewest others, named below it; then the first with none.
 
     images: [all images, size, size] uint8. rows: [images] rows of `images`. targets: [images, findings] bool.
     """
-    chosen = [(FINDINGS[f], int(np.argmax(targets[:, f]))) for f in range(len(FINDINGS)) if targets[:, f].any()]
+    others = np.where(
+        targets, targets.sum(axis=1, keepdims=True), len(FINDINGS) + 1
+    )  # where the finding is absent: more
+    chosen = [(FINDINGS[f], int(others[:, f].argmin())) for f in range(len(FINDINGS)) if targets[:, f].any()]
     if not targets.any(axis=1).all():
         chosen.append(("no label positive", int(np.argmin(targets.any(axis=1)))))
     columns = 5
@@ -312,10 +315,12 @@ def contact_sheet(images: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> 
             axes.imshow(images[rows[image]], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             own = [FINDINGS[f] for f in np.flatnonzero(targets[image])]
             axes.set_title(f"{title}\n", fontweight="bold", pad=2)
-            others = [finding for finding in own if finding != title]
-            note = axes.text(0.5, 1.015, _wrapped(others), transform=axes.transAxes, ha="center", fontsize=6.5)
+            besides = [finding for finding in own if finding != title]
+            note = axes.text(0.5, 1.015, _wrapped(besides), transform=axes.transAxes, ha="center", fontsize=6.5)
             note.set_in_layout(False)
-    figure.suptitle(f"n = {len(rows):,} test images; the first with each finding, and what else it shows", fontsize=10)
+    figure.suptitle(
+        f"n = {len(rows):,} test images; of each finding the one with the fewest others, named below", fontsize=10
+    )
     return figure
 
 
