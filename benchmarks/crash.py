@@ -7,7 +7,8 @@ stage: in turn SIGKILL to the whole process group (as a power cut would), SIGKIL
 without it) and SIGTERM to the group (as a scheduler would); and in turn at a random moment of the stage and as soon as
 it is seen writing. DVC's run cache is emptied before each restart, so that nothing is taken from a run that ended well.
 Where the stage that DVC left behind still holds the lock of its training, the restart must say so in one line; other
-stages hold none, and DVC may fail to remove a folder that one is writing. That stage is then killed as well. Then, in the copy that survived, what else happens on shared machines:
+stages hold none, and DVC may fail to remove a folder that one is writing. That stage is then killed as well. Then, in
+the copy that survived, what else happens on shared machines:
 
 - two `dvc repro` at once: the second must end in DVC's line about the lock, or do nothing, and change no byte;
 - outputs that are read-only, as DVC leaves them when it links: they must be replaced, never written through;
