@@ -155,7 +155,7 @@ def a_split_that_lost_a_patient(run: Run) -> None:
 
 
 FAULTS = [
-    (one_patient_in_two_splits, r"patients: manifest.csv has 1 in two splits, patient\d+ first, in train and test"),
+    (one_patient_in_two_splits, r"patients: manifest.csv has 1 in two splits, patient\d+ first, in test and train"),
     (labels_of_other_images, r"patients: labels_train.npz holds other images than manifest.csv has in train"),
     (one_patient_in_two_folds, r"patients: folds.npz has images of one patient in two folds"),
     (other_weights, r"logits: logits_stack.npz: those of vit differ by up to [\d.]+ from what models/vit gives"),
@@ -181,7 +181,7 @@ CLAIMS = [
     (
         "evaluation",
         "ensemble.auroc.per_finding.edema",
-        "metrics: evaluation.json: 1 of .* figures .* edema first: .* in",
+        r"metrics: evaluation\.json: 1 of .* figures .*\.edema first: .* instead of",
     ),
     ("evaluation", "vit.auprc.macro", r"metrics: evaluation.json: 1 of .*, vit\.auprc\.macro first"),
     ("evaluation", "average.brier.chexpert5", r"metrics: .* average\.brier\.chexpert5 first"),

@@ -127,7 +127,7 @@ def _patients(run: _Run) -> str:
     pairs = run.manifest[["patient", "split"]].drop_duplicates()
     twice = pairs["patient"][pairs["patient"].duplicated()]
     if len(twice):
-        where = " and ".join(pairs["split"][pairs["patient"] == twice.iloc[0]])
+        where = " and ".join(sorted(pairs["split"][pairs["patient"] == twice.iloc[0]]))
         raise _AuditError(f"manifest.csv has {len(twice):,} in two splits, {twice.iloc[0]} first, in {where}")
     for split in SPLITS:
         rows = run.manifest["row"][run.manifest["split"] == split].astype(np.int64)
