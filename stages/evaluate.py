@@ -1,4 +1,5 @@
-"""Scores every model on test, calibrates on val; writes metrics, calibration, plots, the report and the model card."""
+"""Scores every model on test, calibrates on val; writes metrics, calibration, plots, the report and the model card,
+all of them only where the audit of the run (stages.audit) passes."""
 
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from diagxnet.evaluation.evaluate import evaluate
 from diagxnet.params.checked import read_params, read_yaml
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
+from stages.audit import check
 from stages.running import run
 
 
@@ -22,6 +24,7 @@ def main() -> None:
         bootstrap=params.evaluate.bootstrap,
         min_positives=params.evaluate.min_positives,
         seed=params.seed,
+        check=check,
     )
     print(model_table(results.evaluation))
     print(verdict(results.evaluation["comparison"], "best_base"))

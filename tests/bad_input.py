@@ -5,22 +5,37 @@ in `message`, {root} stands for `folder`.
 """
 
 import os
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+import torch
+from PIL import Image, PngImagePlugin
 
 from diagxnet.data.inventory import take_inventory, write_inventory
 from diagxnet.data.pack import pack
 from diagxnet.data.prepare import prepare
-from diagxnet.findings import KEYS
+from diagxnet.files import read_json, write_json
+from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.models.base import base_config, create_base, from_config, load_base
+from diagxnet.models.checkpoint import save_model
+from diagxnet.models.meta import create_meta, load_meta
+from diagxnet.params.checked import read_yaml
+from diagxnet.params.whole import SECTIONS, read_all
+from diagxnet.recipe import check_recipe, flags, read_recipe
+from tests.conftest import ROOT
 from tests.radiographs import image_path, make_data
 
 MEND_TABLE = "(mend the table, or take those rows out)"
 MEND_IMAGE = "(mend these images or take their rows out, or set data.bad_images to drop)"
 FIRST = image_path(0)
 WINDOWS_PATH = f"C:\\release\\{FIRST}"
+SHARE_PATH = f"\\\\server\\{FIRST}"
+META = {"arch": "mlp", "options": {"hidden_dim": 8}, "members": 1}
+BASE = base_config(
+    "vit_tiny_patch16_224", image_size=32, pretrained=False, dropout=0.0, patch_size=16, batch_norm=False
+)
 
 
 @dataclass(frozen=True)
@@ -213,6 +228,137 @@ def two_bad_tables(root: Path) -> Callable[[], object]:
     return lambda: inventory_of(root)
 
 
+PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
+MEND_PARAMS = "(mend params.yaml or the -S that set it)"
+
+
+def params(edit: Callable[[str], str], encoding: str = "utf-8") -> Callable:
+    """A case whose params.yaml is edited; reading all of it, as the first stage does, must refuse it."""
+
+    def make(root: Path) -> Callable[[], object]:
+        (root / "params.yaml").write_bytes(edit(PARAMS).encode(encoding))
+        return lambda: read_all(root / "params.yaml")
+
+    return make
+
+
+def param(old: str, new: str) -> Callable:
+    """A case whose params.yaml has `new` in the place of the first `old`."""
+    assert old in PARAMS
+    return params(lambda text: text.replace(old, new, 1))
+
+
+def recipe(text: str, name: str = "mine") -> Callable:
+    """A case whose recipes/mine.yaml is `text`; asking for the recipe `name` must be refused."""
+
+    def make(root: Path) -> Callable[[], object]:
+        (root / "recipes").mkdir()
+        (root / "recipes/mine.yaml").write_text(text, encoding="utf-8")
+        (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
+
+        def read() -> None:
+            values = read_recipe(name, root / "recipes")
+            check_recipe(values, read_yaml(root / "params.yaml"), name)
+            flags(values)
+
+        return read
+
+    return make
+
+
+class RunsCode:
+    """Pickled, this makes a file when it is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.marker,)
+
+
+def model(damage: Callable[[Path], None]) -> Callable:
+    """A case whose trained meta-learner's folder is damaged; loading it must refuse it."""
+
+    def make(root: Path) -> Callable[[], object]:
+        folder = root / "meta"
+        save_model(folder, create_meta(**META["options"], arch="mlp"), META, {})
+        damage(folder)
+
+        def load() -> None:
+            try:
+                load_meta(folder)
+            finally:
+                assert not (root / "ran").exists()
+
+        return load
+
+    return make
+
+
+def base(damage: Callable[[Path], None]) -> Callable:
+    """The same with a base model's folder."""
+
+    def make(root: Path) -> Callable[[], object]:
+        folder = root / "vit"
+        save_model(folder, from_config(BASE), BASE, {})
+        damage(folder)
+        return lambda: load_base(folder)
+
+    return make
+
+
+def config(**changes: object) -> Callable[[Path], None]:
+    """Damage to a model folder's config: these keys have other values, or are taken out where None."""
+
+    def damage(folder: Path) -> None:
+        content = read_json(folder / "config.json") | changes
+        write_json(folder / "config.json", {key: value for key, value in content.items() if value is not None})
+
+    return damage
+
+
+def weights(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        path.write_bytes(change(path.read_bytes()))
+
+    return damage
+
+
+def pickled_weights(folder: Path) -> None:
+    torch.save({"layers.1.weight": RunsCode(folder.parent / "ran")}, folder / "model.safetensors")
+
+
+def another_models_weights(folder: Path) -> None:
+    save_model(folder, create_meta("mlp", hidden_dim=6), META, {})
+
+
+def pretrained(write: Callable[[Path], None], name: str = "weights.safetensors") -> Callable:
+    """A case whose file of pretrained weights is bad; making a network from it must be refused."""
+
+    def make(root: Path) -> Callable[[], object]:
+        write(root / name)
+        return lambda: create_base("resnet10t", image_size=32, pretrained=f"{root}/{name}")
+
+    return make
+
+
+def link_to_itself(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+def text_bomb(path: Path) -> None:
+    """A small PNG whose compressed comment is large."""
+    comment = PngImagePlugin.PngInfo()
+    comment.add_text("comment", "x" * 5_000_000, zip=True)
+    Image.new("L", (40, 40)).save(path, format="PNG", pnginfo=comment)
+
+
+def tiff_bomb(path: Path) -> None:
+    Image.new("1", (30_000, 3_000)).save(path, format="TIFF", compression="group4")
+
+
 TABLES = [
     BadInput(
         "no data.root",
@@ -366,6 +512,64 @@ TABLES = [
         "  valid.csv, line 2: Age is 'old': must be whole years from 0 to 120, Unknown or blank",
     ),
     BadInput(
+        "a path to a share of a network",
+        path_of_first_row(SHARE_PATH),
+        f"train.csv, line 2: Path is {SHARE_PATH!r}: "
+        f"is absolute; it must be release/.../patient/study/image {MEND_TABLE}",
+    ),
+    BadInput(
+        "a path that goes to another drive",
+        path_of_first_row("release/C:/patient1/study1/a.jpg"),
+        "train.csv, line 2: Path is 'release/C:/patient1/study1/a.jpg': leaves data.root by a drive letter "
+        + MEND_TABLE,
+    ),
+    BadInput(
+        "a path with a character that cannot be printed",
+        path_of_first_row("release/patient1/study1/view1_\x07.jpg"),
+        "train.csv, line 2: Path is 'release/patient1/study1/view1_\\x07.jpg': "
+        f"holds characters that cannot be printed {MEND_TABLE}",
+    ),
+    BadInput(
+        "an age of half years",
+        first_row(",50,", ",50.5,"),
+        f"train.csv, line 2: Age is '50.5': must be whole years from 0 to 120, Unknown or blank {MEND_TABLE}",
+    ),
+    BadInput(
+        "a negative age",
+        first_row(",50,", ",-1,"),
+        f"train.csv, line 2: Age is '-1': must be whole years from 0 to 120, Unknown or blank {MEND_TABLE}",
+    ),
+    BadInput(
+        "an infinite age",
+        first_row(",50,", ",inf,"),
+        f"train.csv, line 2: Age is 'inf': must be whole years from 0 to 120, Unknown or blank {MEND_TABLE}",
+    ),
+    BadInput(
+        "a zero byte in a value",
+        first_row("Female", "Fe\0male"),
+        f"train.csv, line 2: Sex is 'Fe\\x00male': must be female, male, unknown or blank {MEND_TABLE}",
+    ),
+    BadInput(
+        "a value of 200,000 characters",
+        first_row("Female", "F" * 200_000),
+        f"train.csv, line 2: field larger than field limit (131072): mend the quotes there {MEND_TABLE}",
+    ),
+    BadInput(
+        "a row with a value too many",
+        first_row(",50,", ",50,50,"),
+        f"train.csv, line 2: has 20 values where the header has 19 columns {MEND_TABLE}",
+    ),
+    BadInput(
+        "a table with semicolons",
+        table(lambda text: text.replace(",", ";")),
+        f"tables in {{root}}: 17 problems {MEND_TABLE}\n"
+        + "".join(
+            f"  train.csv, line 1: column {name!r} is missing\n" for name in ("Path", "Frontal/Lateral", *FINDINGS)
+        )
+        + f"  train.csv, line 1: unknown column 'Path;Sex;Age;Frontal/Lateral;AP/PA;{';'.join(FINDINGS)}': "
+        "CheXpert has none of that name",
+    ),
+    BadInput(
         "a hash cache that cannot be written",
         unwritable_cache,
         f"{{root}}{os.sep}file{os.sep}cache{os.sep}hashes.sqlite: the cache of hashes cannot be opened there "
@@ -418,6 +622,27 @@ IMAGES = [
         f"train.csv, line 2: {FIRST} is a folder {MEND_IMAGE}",
     ),
     BadInput(
+        "a link to itself",
+        image(link_to_itself),
+        f"train.csv, line 2: {FIRST} cannot be read: Too many levels of symbolic links {MEND_IMAGE}",
+        needs_links=True,
+    ),
+    BadInput(
+        "a PNG whose comment is a decompression bomb",
+        image(text_bomb),
+        f"train.csv, line 2: {FIRST} is truncated or damaged {MEND_IMAGE}",
+    ),
+    BadInput(
+        "a TIFF that is a decompression bomb",
+        image(tiff_bomb),
+        f"train.csv, line 2: {FIRST} has more than 80,000,000 pixels {MEND_IMAGE}",
+    ),
+    BadInput(
+        "a GIF",
+        image(lambda path: Image.new("L", (40, 40)).save(path, format="GIF")),
+        f"train.csv, line 2: {FIRST} is no image (JPEG, PNG, BMP, TIFF) {MEND_IMAGE}",
+    ),
+    BadInput(
         "twenty-five bad images",
         twenty_five_bad_images,
         f"images in {{root}}: 25 problems {MEND_IMAGE}\n"
@@ -451,4 +676,256 @@ SPLITS = [
     ),
 ]
 
-CASES = [*TABLES, *IMAGES, *SPLITS]
+PARAMS_CASES = [
+    BadInput(
+        "no params.yaml",
+        lambda root: lambda: read_all(root / "params.yaml"),
+        "params.yaml: no such file here (run from the repository's root)",
+    ),
+    *(
+        BadInput(
+            name, params(edit), "params.yaml: holds no sections (restore the file from git: git checkout params.yaml)"
+        )
+        for name, edit in {"an empty params.yaml": lambda text: "", "a list as params.yaml": lambda text: "- 1"}.items()
+    ),
+    BadInput(
+        "a params.yaml in Latin-1",
+        params(lambda text: text.replace("seed: 42", "seed: 42  # Müller", 1), "latin-1"),
+        "params.yaml: is not UTF-8 text (save it as UTF-8)",
+    ),
+    BadInput(
+        "a bracket that is never closed",
+        param("seed: 42", "seed: [42"),
+        "params.yaml, line 7: expected ',' or ']', but got '<scalar>' (mend the YAML there)",
+    ),
+    BadInput(
+        "a tab as indentation",
+        param("  images: 1000", "\timages: 1000"),
+        "params.yaml, line 10: found character '\\t' that cannot start any token (mend the YAML there)",
+    ),
+    BadInput(
+        "a key twice",
+        param("seed: 42", "seed: 42\nseed: 43"),
+        "params.yaml, line 6: key 'seed' is given twice (mend the YAML there)",
+    ),
+    BadInput(
+        "YAML that would run code",
+        param("seed: 42", "seed: !!python/object/apply:os.system ['true']"),
+        "params.yaml, line 6: could not determine a constructor for the tag "
+        "'tag:yaml.org,2002:python/object/apply:os.system' (mend the YAML there)",
+    ),
+    BadInput(
+        "an unknown section",
+        param("launch: python", "lunch: python"),
+        "params.yaml: 2 problems (mend params.yaml)\n"
+        f"  params.yaml: lunch: unknown key; known here: {', '.join(SECTIONS)}\n"
+        "  params.yaml: launch: is missing",
+    ),
+    BadInput(
+        "a misspelt key",
+        param("  hidden_dim: 256", "  hiden_dim: 256"),
+        f"params.yaml: 2 problems {MEND_PARAMS}\n"
+        "  params.yaml: meta.hidden_dim: is missing\n"
+        "  params.yaml: meta.hiden_dim: unknown key; did you mean hidden_dim?",
+    ),
+    *(
+        BadInput(f"{what} as {line.strip()}", param(old, line), f"params.yaml: {said} {MEND_PARAMS}")
+        for what, old, line, said in (
+            ("a negative number", "seed: 42", "seed: -1", "seed = -1: must be greater than or equal to 0"),
+            ("a word", "  hidden_dim: 256", "  hidden_dim: wide", "meta.hidden_dim = 'wide': must be a valid integer"),
+            ("a fraction", "  epochs: 20", "  epochs: 2.5", "meta.epochs = 2.5: must be a valid integer"),
+            (
+                "no number",
+                "  label_smoothing: 0.1",
+                "  label_smoothing: .nan",
+                "train.label_smoothing = nan: must be a finite number",
+            ),
+            (
+                "infinity",
+                "  max_grad_norm: 1.0",
+                "  max_grad_norm: .inf",
+                "train.max_grad_norm = inf: must be a finite number",
+            ),
+            ("yes", "  image_size: 80", "  image_size: true", "data.image_size = True: must be a valid integer"),
+            (
+                "a number too large",
+                "  image_size: 80",
+                "  image_size: 80000",
+                "data.image_size = 80000: must be less than or equal to 1024",
+            ),
+            (
+                "shares above one",
+                "    val: 0.2",
+                "    val: 0.9",
+                "data.shares = {'val': 0.9, 'stack': 0.2, 'test': 0.2}: val + stack must be below 1, so that train "
+                "keeps a share; got 1.1",
+            ),
+            (
+                "a rule that is none",
+                "    edema: ones",
+                "    edema: one",
+                "data.uncertain.edema = 'one': must be 'ignore', 'zeros', 'ones', 'lsr_ones' or 'lsr_zeros'",
+            ),
+            ("nothing", "  lr: 1.0e-3", "  lr: null", "densenet.lr = None: must be a valid number"),
+            (
+                "zero",
+                "  batch_size: 16",
+                "  batch_size: 0",
+                "train.batch_size = 0: must be greater than or equal to 1",
+            ),
+        )
+    ),
+]
+
+RECIPES = [
+    BadInput("a recipe that is none", recipe("meta.lr: 1", "yours"), "no recipe 'yours'; known: mine"),
+    BadInput("a recipe's name that climbs out", recipe("seed: 1", "../params"), "no recipe '../params'; known: mine"),
+    BadInput(
+        "a recipe with an unknown key",
+        recipe("meta:\n  width: 3\n"),
+        "recipes/mine.yaml: meta.width: params.yaml has no such key",
+    ),
+    BadInput(
+        "a recipe with a value out of range",
+        recipe("meta:\n  hidden_dim: 0\n"),
+        f"recipes/mine.yaml: meta.hidden_dim = 0: must be greater than or equal to 2 {MEND_PARAMS}",
+    ),
+    BadInput(
+        "a recipe whose value holds a space",
+        recipe("launch: accelerate launch\n"),
+        "launch = 'accelerate launch': a recipe's value holds no space (dvc exp run -S takes none)",
+    ),
+    BadInput(
+        "a list as recipe",
+        recipe("- meta\n"),
+        "mine.yaml: holds no sections (restore the file from git: git checkout mine.yaml)",
+    ),
+    BadInput(
+        "a recipe that would run code",
+        recipe("meta: !!python/name:os.system\n"),
+        "mine.yaml, line 1: could not determine a constructor for the tag 'tag:yaml.org,2002:python/name:os.system' "
+        "(mend the YAML there)",
+    ),
+]
+
+HERE = f"{{root}}{os.sep}meta"
+OTHER_FILE = "(delete it and run dvc repro)"
+NO_HEADER = f"{HERE}: this is no model of ours: Error while deserializing header"
+MODELS = [
+    BadInput(
+        "a model without weights",
+        model(lambda folder: (folder / "model.safetensors").unlink()),
+        f"{HERE}: no trained model here (run dvc repro)",
+    ),
+    BadInput(
+        "a model without config",
+        model(lambda folder: (folder / "config.json").unlink()),
+        f"{HERE}{os.sep}config.json: no trained model here (run dvc repro)",
+    ),
+    BadInput(
+        "a config that is no JSON",
+        model(lambda folder: (folder / "config.json").write_text("arch: mlp", encoding="utf-8")),
+        f"{HERE}: this is no model of ours: Expecting value: line 1 column 1 (char 0) {OTHER_FILE}",
+    ),
+    BadInput(
+        "a list as config",
+        model(lambda folder: (folder / "config.json").write_text("[1]", encoding="utf-8")),
+        f"{HERE}: this is no model of ours: list indices must be integers or slices, not str {OTHER_FILE}",
+    ),
+    BadInput(
+        "a config without architecture",
+        model(config(arch=None)),
+        f"{HERE}: this is no model of ours: 'arch' {OTHER_FILE}",
+    ),
+    BadInput(
+        "a meta-learner of an unknown architecture",
+        model(config(arch="tree")),
+        f"{HERE}: this is no model of ours: 'tree' {OTHER_FILE}",
+    ),
+    BadInput(
+        "a config with an unknown option",
+        model(config(options={"hidden_dim": 8, "width": 3})),
+        f"{HERE}: this is no model of ours: MetaMLP.__init__() got an unexpected keyword argument 'width' {OTHER_FILE}",
+    ),
+    BadInput(
+        "a config with a negative width",
+        model(config(options={"hidden_dim": -8})),
+        f"{HERE}: this is no model of ours: Trying to create tensor with negative dimension -8: [-8, 28] {OTHER_FILE}",
+    ),
+    BadInput(
+        "weights of zero bytes", model(weights(lambda content: b"")), f"{NO_HEADER}: header too small {OTHER_FILE}"
+    ),
+    BadInput(
+        "truncated weights",
+        model(weights(lambda content: content[:-10])),
+        f"{NO_HEADER}: incomplete metadata, file not fully covered {OTHER_FILE}",
+    ),
+    BadInput(
+        "weights with more behind them",
+        model(weights(lambda content: content + b"more")),
+        f"{NO_HEADER}: incomplete metadata, file not fully covered {OTHER_FILE}",
+    ),
+    BadInput(
+        "weights whose header says that it is endless",
+        model(weights(lambda content: struct.pack("<Q", 2**62) + content[8:])),
+        f"{NO_HEADER}: header too large {OTHER_FILE}",
+    ),
+    BadInput(
+        "weights whose header is no JSON",
+        model(weights(lambda content: content[:8] + b"x" * 20 + content[28:])),
+        f"{NO_HEADER}: invalid JSON in header: expected value at line 1 column 1 {OTHER_FILE}",
+    ),
+    BadInput(
+        "pickled weights that would run code", model(pickled_weights), f"{NO_HEADER}: header too large {OTHER_FILE}"
+    ),
+    BadInput(
+        "weights of another model",
+        model(another_models_weights),
+        f"{HERE}: this is no model of ours: Error(s) in loading state_dict for MetaMLP: size mismatch for "
+        "layers.1.weight: copying a param with shape torch.Size([6, 28]) from checkpoint, the shape in current model "
+        f"is torch.Size([8, 28]). size m {OTHER_FILE}",
+    ),
+    BadInput(
+        "a base model of an unknown architecture",
+        base(config(arch="vit_tiny_patch99")),
+        "arch = 'vit_tiny_patch99': timm knows no such model (see timm.list_models())",
+    ),
+    BadInput(
+        "a base model whose patches do not fill its images",
+        base(config(image_size=31)),
+        "patches of 16 pixels do not fill images of 31 (data.image_size must be a multiple of vit.patch_size)",
+    ),
+    BadInput(
+        "a base model without the folds that it names",
+        base(config(folds=2)),
+        f"{{root}}{os.sep}vit{os.sep}fold1{os.sep}config.json: no trained model here (run dvc repro)",
+    ),
+]
+
+CHECKPOINTS = [
+    BadInput(
+        "a file of pretrained weights that is not there",
+        lambda root: lambda: create_base("resnet10t", image_size=32, pretrained=f"{root}/gone.safetensors"),
+        "pretrained = '{root}/gone.safetensors': no .safetensors file there (true takes timm's hub)",
+    ),
+    BadInput(
+        "pretrained weights that are pickled, and say so",
+        pretrained(lambda path: torch.save({}, path), "weights.pth"),
+        "pretrained = '{root}/weights.pth': no .safetensors file there (true takes timm's hub)",
+    ),
+    BadInput(
+        "pretrained weights that would run code",
+        pretrained(lambda path: torch.save({"weight": RunsCode(path.with_name("ran"))}, path)),
+        "pretrained = '{root}/weights.safetensors': these are no weights of resnet10t: Error while deserializing "
+        "header: header too large",
+    ),
+    BadInput(
+        "pretrained weights of zero bytes",
+        pretrained(lambda path: path.write_bytes(b"")),
+        "pretrained = '{root}/weights.safetensors': these are no weights of resnet10t: Error while deserializing "
+        "header: header too small",
+    ),
+]
+
+CASES = [*TABLES, *IMAGES, *SPLITS, *PARAMS_CASES, *RECIPES, *MODELS, *CHECKPOINTS]
+"""Here a kind of file more adds its list."""

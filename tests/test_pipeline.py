@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from diagxnet.files import read_arrays, write_arrays
 from diagxnet.findings import KEYS
 from tests.conftest import ROOT, leaves
 
@@ -135,6 +136,38 @@ def test_git_keeps_metrics_and_the_lock_and_dvc_the_rest(pipeline):
 
 
 def test_a_second_repro_runs_only_inventory(pipeline):
+    assert _ran(_dvc(pipeline, "repro")) == ["inventory"]
+
+
+def _stage(folder: Path, name: str) -> subprocess.CompletedProcess:
+    """Runs a stage by hand, without DVC."""
+    return subprocess.run(
+        [sys.executable, "-m", f"stages.{name}"],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+
+
+def test_a_run_passes_its_audit_and_one_whose_logits_were_changed_has_no_metrics(pipeline):
+    passed = _stage(pipeline, "audit")
+    assert passed.returncode == 0, passed.stderr
+    assert len(passed.stdout.splitlines()) == 8
+    logits, metrics = pipeline / "data/stacked/logits_test.npz", pipeline / "metrics/evaluation.json"
+    stored = read_arrays(logits)
+    write_arrays(logits, **stored | {"vit": stored["vit"] + 1})
+    metrics.unlink()
+    refused = _stage(pipeline, "evaluate")
+    written = metrics.exists()
+    _dvc(pipeline, "checkout", "--force", "data/stacked")
+    _git(pipeline, "checkout", "metrics")
+    assert refused.returncode == 1
+    assert "evaluate: this run fails its audit: recorded: data/stacked: not what the run recorded" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not written
     assert _ran(_dvc(pipeline, "repro")) == ["inventory"]
 
 

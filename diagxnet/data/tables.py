@@ -261,6 +261,8 @@ def resolve(path: str) -> tuple[str, str, str]:
         raise ValueError("is absolute; it must be release/.../patient/study/image")
     if ".." in parts:
         raise ValueError("leaves data.root by '..'")
+    if ":" in path and any(re.match("[A-Za-z]:", part) for part in parts):
+        raise ValueError("leaves data.root by a drive letter")  # Windows takes one in the middle of a path, too
     parts = [part for part in parts[1:] if part not in ("", ".")]
     patient_at = next((i for i, part in enumerate(parts) if re.fullmatch(r"patient\d+", part)), len(parts) - 3)
     if patient_at < 0 or patient_at + 2 >= len(parts):

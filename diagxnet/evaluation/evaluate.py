@@ -1,10 +1,12 @@
 """The evaluation: reads what the other stages left, measures, and writes metrics, calibration and plots."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_labels
 from diagxnet.errors import InputError
+from diagxnet.evaluation.audit import Claims
 from diagxnet.evaluation.calibration import write_calibration
 from diagxnet.evaluation.curves import write_curves
 from diagxnet.evaluation.figures import write_figures
@@ -29,12 +31,14 @@ def evaluate(
     bootstrap: int,
     min_positives: int,
     seed: int,
+    check: Callable[[Claims], object] | None = None,
 ) -> Results:
     """Writes evaluation.json, summary.json and a file for each training to `metrics`, calibration.json and
     MODEL_CARD.md to `models`, and `plots`.
 
     data: folder of packed, prepared and stacked. params: content of params.yaml, for the report. unit: `image` or
-    `study`. bootstrap: resamples of patients. min_positives: see `measure`. seed: of the resamples.
+    `study`. bootstrap: resamples of patients. min_positives: see `measure`. seed: of the resamples. check: is given all
+    figures before anything is written, and raises InputError where they must not be (see `evaluation.audit`).
     """
     audit = read_json(data / "prepared" / "summary.json")
     histories = {name: read_json(models / name / "training_history.json") for name in TRAININGS}
@@ -50,6 +54,9 @@ def evaluate(
         min_positives=min_positives,
         seed=seed,
     )
+    if check is not None:
+        trainings = {name: training_metrics(history) for name, history in histories.items()}
+        check(Claims(results.evaluation, summary(results.evaluation, seconds), trainings, results.calibration))
     write_curves(plots / "data", results)
     labels = read_labels(data / "prepared", "test")
     write_figures(plots, results, open_packed(data / "packed"), labels.rows, (labels.targets > 0) & labels.mask)

@@ -1,0 +1,46 @@
+"""What dvc.yaml says of the stages, and dvc.lock of the run: what each reads, and what its files held."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from diagxnet.errors import InputError
+from diagxnet.evaluation.audit import Pipeline
+from diagxnet.files import content_hash
+from diagxnet.params.checked import read_yaml
+
+MAKERS = ("train_densenet", "train_vit", "stack_features", "train_meta")
+"""Stages that make the models and the logits."""
+
+FOLDERS = ("models/", "data/stacked", "data/prepared")
+"""Of what they read and write, what is compared; data/packed/images.npy, gigabytes large, is left to DVC."""
+
+
+def pipeline() -> Pipeline:
+    """Reads dvc.yaml and dvc.lock in the current folder; InputError where one is missing or lacks a stage."""
+    stages, recorded = read_yaml(Path("dvc.yaml"))["stages"], read_yaml(Path("dvc.lock")).get("stages", {})
+    reads = {name: {_path(entry) for entry in stage.get("deps", ())} for name, stage in stages.items()}
+    changed = set()
+    for name in MAKERS:
+        if name not in recorded:
+            raise InputError(f"dvc.lock: has no record of {name} (run: dvc repro)")
+        for entry in (*recorded[name]["deps"], *recorded[name]["outs"]):
+            if entry["path"].startswith(FOLDERS) and _hash(Path(entry["path"])) != entry["md5"]:
+                changed.add(entry["path"])
+    return Pipeline(reads, changed)
+
+
+def _path(entry: str | dict[str, Any]) -> str:
+    return entry if isinstance(entry, str) else next(iter(entry))
+
+
+def _hash(path: Path) -> str | None:
+    """The hash that DVC gives a file or folder (a folder's is of its files' names and hashes); None if it is gone."""
+    if path.is_file():
+        return content_hash(path)
+    if not path.is_dir():
+        return None
+    files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+    listed = json.dumps([{"md5": content_hash(file), "relpath": name} for name, file in files], sort_keys=True)
+    return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"

@@ -1,0 +1,138 @@
+"""A finished run of drawn labels and untrained models, whose files fit one another as an audit wants them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diagxnet.data.inventory import take_inventory, write_inventory
+from diagxnet.data.pack import pack
+from diagxnet.data.prepare import prepare
+from diagxnet.evaluation.audit import Claims, Pipeline, read_claims
+from diagxnet.evaluation.calibration import write_calibration
+from diagxnet.evaluation.history import TRAININGS, training_metrics
+from diagxnet.evaluation.results import measure, summary
+from diagxnet.evaluation.scored import read_scored
+from diagxnet.files import write_json
+from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.models.base import base_config, fold_folder, from_config
+from diagxnet.models.checkpoint import save_joint, save_model
+from diagxnet.models.meta import create_meta
+from diagxnet.training.features import stack_features
+from tests.radiographs import Row, image_path, write_image, write_table
+
+SIZE = 32
+NETWORK = {"image_size": SIZE, "pretrained": False, "dropout": 0.0, "batch_norm": False}
+NETWORKS = {
+    "densenet": base_config("resnet10t", patch_size=None, **NETWORK),
+    "vit": base_config("vit_tiny_patch16_224", patch_size=16, **NETWORK),
+}
+OPTIONS = {"hidden_dim": 8, "dropout": 0.0, "init": "average"}
+HISTORY = {
+    "best_epoch": 2,
+    "epochs_run": 2,
+    "stopped_early": False,
+    "train_images": 60,
+    "epochs": [
+        {"epoch": epoch, "train_loss": 0.7 / epoch, "val_loss": 0.8 / epoch, "val_auroc": 0.5 + epoch / 10, "lr": 1e-3}
+        for epoch in (1, 2)
+    ],
+}
+MIN_POSITIVES = 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in the folder `root`, with what it claims."""
+
+    root: Path
+    claims: Claims
+    pipeline: Pipeline
+
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        return self.root / "data", self.root / "models"
+
+
+def make_run(root: Path, *, folds: int = 1, unit: str = "image") -> Run:
+    """Makes one: 130 patients with an image or two, a damaged image, models with random weights, its metrics."""
+    _draw(root / "release")
+    data, models = root / "data", root / "models"
+    write_inventory(root / "inventory.json", take_inventory(root / "release", cache=root / "cache"))
+    pack(
+        root / "release",
+        root / "inventory.json",
+        data / "packed",
+        size=SIZE,
+        bad_images="drop",
+        work=root / "work",
+        workers=1,
+    )
+    audit_table = prepare(
+        root / "release",
+        data / "packed",
+        data / "prepared",
+        views="all",
+        uncertain=dict.fromkeys(KEYS, "ignore"),
+        blank="negative",
+        split_seed=1,
+        max_patients=None,
+        shares={"val": 0.3, "stack": 0.2, "test": 0.2},
+    )
+    for seed, (name, config) in enumerate(NETWORKS.items()):
+        make_base(models / name, config, seed=seed, folds=folds)
+    torch.manual_seed(9)
+    meta = create_meta("mlp", **OPTIONS)
+    torch.nn.init.normal_(meta.layers[-1].weight, std=0.1)
+    save_model(models / "meta", meta, {"arch": "mlp", "options": OPTIONS, "members": 1}, HISTORY)
+    stack_features(models, data / "packed", data / "prepared", data / "stacked", precision="fp32", batch_size=64)
+    results = measure(
+        read_scored(data, models, "val", unit),
+        read_scored(data, models, "test", unit),
+        dict.fromkeys(TRAININGS, HISTORY),
+        unit=unit,
+        studies=audit_table["splits"]["test"]["studies"],
+        dropped=audit_table["dropped"]["images"],
+        bootstrap=20,
+        min_positives=MIN_POSITIVES,
+        seed=0,
+    )
+    write_json(root / "metrics/evaluation.json", results.evaluation)
+    write_json(root / "metrics/summary.json", summary(results.evaluation, {"densenet": 1.0}))
+    for name in TRAININGS:
+        write_json(root / f"metrics/{name}.json", training_metrics(HISTORY))
+    write_calibration(models / "calibration.json", results.calibration, unit)
+    reads = {"prepare": {"data/inventory.json"}, "evaluate": {"data/prepared/labels_test.npz", "models/vit"}}
+    return Run(root, read_claims(root / "metrics", models), Pipeline(reads, ()))
+
+
+def make_base(folder: Path, config: dict, *, seed: int, folds: int = 1) -> None:
+    """A base model with random weights whose logits spread as those of a trained one; one a fold under crossfit."""
+    for fold in range(1, folds + 1):
+        torch.manual_seed(10 * seed + fold)
+        model = from_config(config)
+        torch.nn.init.normal_(model.network.get_classifier().weight, std=0.2)
+        save_model(folder if folds == 1 else fold_folder(folder, fold), model, config, HISTORY)
+    if folds > 1:
+        save_joint(folder, config | {"folds": folds}, HISTORY)
+
+
+def _draw(release: Path) -> None:
+    generator = np.random.default_rng(5)
+    rows = []
+    for patient in range(130):
+        for view in (1, 2)[: 1 + patient % 2]:
+            drawn = generator.choice(["1.0", "0.0", "-1.0", ""], size=len(FINDINGS), p=[0.35, 0.35, 0.1, 0.2])
+            rows.append(
+                Row(
+                    image_path(patient, view=view),
+                    sex=("Female", "Male", "Unknown")[patient % 3 % 2 + (patient % 17 == 0)],
+                    age=str(20 + patient % 70),
+                    projection=("AP", "PA", "")[patient % 3],
+                    labels=dict(zip(FINDINGS[1:12], drawn.tolist(), strict=False)),
+                )
+            )
+            write_image(release / rows[-1].path, seed=len(rows))
+    write_table(release / "train.csv", rows)
+    (release / rows[3].path).write_bytes(b"")

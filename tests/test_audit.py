@@ -1,0 +1,294 @@
+"""The audit passes a run whose files fit one another, and names what does not in a run with a planted fault."""
+
+import copy
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+
+from diagxnet.errors import InputError
+from diagxnet.evaluation.audit import CHECKS, Claims, Pipeline, audit, read_claims
+from diagxnet.evaluation.calibration import FindingCalibration, fit_calibration
+from diagxnet.evaluation.evaluate import evaluate
+from diagxnet.evaluation.metrics import ece
+from diagxnet.evaluation.recomputed import average_precision, calibration_error, mann_whitney, squared_distance
+from diagxnet.evaluation.scored import read_scored
+from diagxnet.files import read_arrays, read_json, write_arrays, write_json
+from tests.audited import MIN_POSITIVES, NETWORKS, Run, make_base, make_run
+from tests.workspace import make_workspace
+
+
+def audited(run: Run, unit: str = "image") -> list[str]:
+    return audit(*run.folders, run.claims, run.pipeline, unit=unit, min_positives=MIN_POSITIVES, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def run(finished: Run, tmp_path: Path) -> Run:
+    """A copy to plant a fault in."""
+    shutil.copytree(finished.root, tmp_path / "run", ignore=shutil.ignore_patterns("release", "work"))
+    return Run(tmp_path / "run", copy.deepcopy(finished.claims), finished.pipeline)
+
+
+def test_a_run_whose_files_fit_passes_every_check_and_logits_are_equal_to_rounding(finished):
+    lines = audited(finished)
+    assert [line.split(":")[0] for line in lines] == list(CHECKS)
+    logits = next(line for line in lines if line.startswith("logits"))
+    assert float(logits.split("difference ")[1].split()[0]) < 1e-5
+
+
+def check_alone(name: str, run: Run) -> None:
+    """Runs one check, so that a fault planted for it costs no more time than that."""
+    with patch.dict(CHECKS, {name: CHECKS[name]}, clear=True):
+        audited(run)
+
+
+def test_the_first_check_that_fails_is_named_in_one_line(run):
+    one_split_of_other_logits(run)
+    run.claims.evaluation["ensemble"]["auroc"]["macro"] += 0.01
+    with pytest.raises(InputError) as raised:
+        audited(run)
+    assert str(raised.value).startswith("this run fails its audit: logits: logits_stack.npz: those of densenet differ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_run_of_crossfit_by_study_passes_and_logits_of_a_fold_that_learned_from_their_patients_do_not(tmp_path):
+    run = make_run(tmp_path, folds=2, unit="study")
+    assert len(audited(run, "study")) == len(CHECKS)
+    first, second = (run.root / f"models/densenet/fold{fold}" for fold in (1, 2))
+    first.rename(run.root / "first")
+    second.rename(first)
+    (run.root / "first").rename(second)
+    with pytest.raises(InputError, match=r"logits: logits_stack\.npz: those of densenet differ"):
+        check_alone("logits", run)
+
+
+def edit_table(path: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    edit(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False)
+
+
+def edit_arrays(path: Path, **changes: Callable[[np.ndarray], np.ndarray]) -> None:
+    arrays = read_arrays(path)
+    write_arrays(path, **arrays | {name: change(arrays[name]) for name, change in changes.items()})
+
+
+def edit_json(path: Path, *keys: str, add: int) -> None:
+    content = read_json(path)
+    place = content
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] += add
+    write_json(path, content)
+
+
+def one_patient_in_two_splits(run: Run) -> None:
+    def edit(manifest: pd.DataFrame) -> pd.DataFrame:
+        train, test = (manifest.index[manifest["split"] == split][0] for split in ("train", "test"))
+        manifest.loc[test, "patient"] = manifest.loc[train, "patient"]
+        return manifest
+
+    edit_table(run.root / "data/prepared/manifest.csv", edit)
+
+
+def labels_of_other_images(run: Run) -> None:
+    edit_arrays(run.root / "data/prepared/labels_train.npz", rows=lambda rows: rows + 1)
+
+
+def one_patient_in_two_folds(run: Run) -> None:
+    manifest = pd.read_csv(run.root / "data/prepared/manifest.csv")
+    owners = manifest.set_index("row")["patient"]
+    rows = read_arrays(run.root / "data/prepared/folds.npz")["rows"]
+    twice = np.flatnonzero(owners[rows].duplicated(keep=False))[0]
+    edit_arrays(
+        run.root / "data/prepared/folds.npz", draws=lambda draws: np.where(np.arange(len(draws)) == twice, 0.5, draws)
+    )
+
+
+def other_weights(run: Run) -> None:
+    make_base(run.root / "models/vit", NETWORKS["vit"], seed=8)
+
+
+def one_split_of_other_logits(run: Run) -> None:
+    edit_arrays(run.root / "data/stacked/logits_stack.npz", densenet=lambda logits: logits + np.float32(0.2))
+
+
+def logits_that_are_no_numbers(run: Run) -> None:
+    edit_arrays(run.root / "data/stacked/logits_val.npz", vit=lambda logits: logits * np.nan)
+
+
+def other_test_labels(run: Run) -> None:
+    edit_arrays(run.root / "data/prepared/labels_test.npz", targets=lambda targets: np.roll(targets, 1, axis=0))
+
+
+def logits_in_another_order(run: Run) -> None:
+    edit_arrays(run.root / "data/stacked/logits_test.npz", rows=lambda rows: rows[::-1])
+
+
+def an_image_that_is_not_packed(run: Run) -> None:
+    edit_table(run.root / "data/packed/index.csv", lambda index: index[:-1])
+
+
+def two_images_swapped(run: Run) -> None:
+    def edit(index: pd.DataFrame) -> pd.DataFrame:
+        index.loc[[0, 1], "path"] = index.loc[[1, 0], "path"].to_numpy()
+        return index
+
+    edit_table(run.root / "data/packed/index.csv", edit)
+
+
+def a_dropped_image_that_is_forgotten(run: Run) -> None:
+    edit_table(run.root / "data/packed/dropped.csv", lambda dropped: dropped[:0])
+
+
+def a_split_that_lost_a_patient(run: Run) -> None:
+    edit_json(run.root / "data/prepared/summary.json", "splits", "stack", "patients", add=1)
+
+
+FAULTS = [
+    (one_patient_in_two_splits, r"patients: manifest.csv has 1 in two splits, patient\d+ first, in test and train"),
+    (labels_of_other_images, r"patients: labels_train.npz holds other images than manifest.csv has in train"),
+    (one_patient_in_two_folds, r"patients: folds.npz has images of one patient in two folds"),
+    (other_weights, r"logits: logits_stack.npz: those of vit differ by up to [\d.]+ from what models/vit gives"),
+    (one_split_of_other_logits, r"logits: logits_stack.npz: those of densenet differ by up to 0\.2"),
+    (logits_that_are_no_numbers, r"logits: logits_val.npz: those of vit differ by up to nan"),
+    (other_test_labels, r"metrics: evaluation.json: [\d,]+ of [\d,]+ figures are not those of the stored logits"),
+    (logits_in_another_order, r"metrics: logits_test.npz, labels_test.npz and manifest.csv are not of the same"),
+    (an_image_that_is_not_packed, r"counts: index.csv has \d+ rows, images.npy \d+ images"),
+    (two_images_swapped, r"counts: manifest.csv and index.csv have other images in \d rows, row \d first"),
+    (a_dropped_image_that_is_forgotten, r"counts: the tables have \d+ images, \d+ are packed and 0 dropped"),
+    (a_split_that_lost_a_patient, r"counts: stack has .* in manifest.csv, .* in summary.json"),
+]
+
+
+@pytest.mark.parametrize(("plant", "message"), FAULTS, ids=[plant.__name__ for plant, _ in FAULTS])
+def test_a_fault_in_a_file_is_named(run, plant, message):
+    plant(run)
+    with pytest.raises(InputError, match=message):
+        check_alone(message.split(":")[0], run)
+
+
+CLAIMS = [
+    (
+        "evaluation",
+        "ensemble.auroc.per_finding.edema",
+        r"metrics: evaluation\.json: 1 of .* figures .*\.edema first: .* instead of",
+    ),
+    ("evaluation", "vit.auprc.macro", r"metrics: evaluation.json: 1 of .*, vit\.auprc\.macro first"),
+    ("evaluation", "average.brier.chexpert5", r"metrics: .* average\.brier\.chexpert5 first"),
+    ("evaluation", "densenet.ece.uncalibrated.macro", r"metrics: .* densenet\.ece\.uncalibrated\.macro first"),
+    ("evaluation", "ensemble.youden.sensitivity.macro", r"metrics: .* ensemble\.youden\.sensitivity\.macro first"),
+    ("evaluation", "ensemble.val.auroc.macro", r"metrics: .* ensemble\.val\.auroc\.macro first"),
+    ("evaluation", "ensemble.subgroups.sex.female.auroc.macro", r"metrics: .* ensemble\.subgroups\.sex\.female\.auroc"),
+    ("evaluation", "comparison.findings_better", r"metrics: .* comparison\.findings_better first"),
+    (
+        "evaluation",
+        "comparison.ensemble_minus_vit.auroc.macro.difference",
+        r"metrics: .* comparison\.ensemble_minus_vit",
+    ),
+    ("evaluation", "counts.positives.edema", r"metrics: .* counts\.positives\.edema first"),
+    ("evaluation", "counts.studies", r"counts: evaluation.json counts \d+ studies, test has \d+"),
+    ("evaluation", "ensemble.auroc.ci.per_finding.edema.lower", "metrics: evaluation.json: 1 intervals do not hold"),
+    ("summary", "ensemble.auroc", r"summary: summary.json: ensemble\.auroc is .*, evaluation.json has"),
+    ("summary", "counts.dropped_images", r"summary: summary.json: counts\.dropped_images is 2, evaluation.json has 1"),
+    ("trainings", "vit.val_auroc", r"summary: vit.json: not the best epoch of models/vit/training_history.json"),
+]
+
+
+@pytest.mark.parametrize(("part", "key", "message"), CLAIMS, ids=[key for _, key, _ in CLAIMS])
+def test_a_figure_that_is_not_what_the_files_give_is_named(run, part, key, message):
+    *path, last = key.split(".")
+    place = getattr(run.claims, part)
+    for each in path:
+        place = place[each]
+    place[last] += 1
+    with pytest.raises(InputError, match=message):
+        check_alone(message.split(":")[0], run)
+
+
+def test_a_figure_of_a_finding_that_cannot_be_scored_is_named(run):
+    run.claims.evaluation["vit"]["auroc"]["per_finding"]["support_devices"] = 0.9
+    with pytest.raises(
+        InputError, match=r"1 of .*vit\.auroc\.per_finding\.support_devices first: 0\.9 instead of None"
+    ):
+        check_alone("metrics", run)
+
+
+def test_calibration_and_thresholds_that_saw_the_test_labels_are_named(run):
+    on_test = fit_calibration(read_scored(*run.folders, "test", "image"), MIN_POSITIVES)
+    with pytest.raises(InputError, match=r"calibration: calibration.json: val gives others for \d+, densenet"):
+        check_alone("calibration", replace(run, claims=replace(run.claims, calibration=on_test)))
+
+
+def test_one_threshold_moved_by_a_hair_is_named(run):
+    own = run.claims.calibration["ensemble"]["edema"]
+    moved = vars(own) | {"thresholds": own.thresholds | {"youden": own.thresholds["youden"] + 1e-6}}
+    run.claims.calibration["ensemble"]["edema"] = FindingCalibration(**moved)
+    with pytest.raises(
+        InputError, match=r"calibration: calibration.json: val gives others for 1, ensemble\.edema first"
+    ):
+        check_alone("calibration", run)
+
+
+@pytest.mark.parametrize("path", ["data/prepared/labels_test.npz", "data/prepared", "data/prepared/", "data"])
+def test_a_stage_that_depends_on_the_test_labels_is_named(finished, path):
+    reads = dict(finished.pipeline.reads) | {"train_meta": {path}}
+    with pytest.raises(
+        InputError, match=r"test labels: .* must be a dependency of evaluate alone, .* evaluate, train_meta"
+    ):
+        check_alone("test labels", replace(finished, pipeline=Pipeline(reads, ())))
+
+
+def test_files_that_are_not_those_recorded_are_named(finished):
+    changed = replace(finished.pipeline, changed={"models/vit", "data/stacked"})
+    with pytest.raises(InputError, match=r"recorded: data/stacked, models/vit: not what the run recorded in dvc.lock"):
+        check_alone("recorded", replace(finished, pipeline=changed))
+
+
+def test_an_unfinished_run_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"evaluation\.json: no such file: the run is not finished"):
+        read_claims(tmp_path / "metrics", tmp_path / "models")
+
+
+def test_evaluate_writes_nothing_where_the_audit_refuses(tmp_path):
+    make_workspace(tmp_path)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+
+    def refuse(claims: Claims) -> None:
+        assert claims.summary["ensemble"]["auroc"] == claims.evaluation["ensemble"]["auroc"]["macro"]
+        raise InputError("refused")
+
+    folders = {"data": "data", "models": "models", "metrics": "metrics", "plots": "plots"}
+    with pytest.raises(InputError, match="refused"):
+        evaluate(
+            **{name: tmp_path / folder for name, folder in folders.items()},
+            params={},
+            unit="image",
+            bootstrap=5,
+            min_positives=10,
+            seed=0,
+            check=refuse,
+        )
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_second_path_agrees_with_scikit_learn_on_ties_and_extremes():
+    generator = np.random.default_rng(0)
+    for step in (0.5, 0.1, 1e-6):
+        targets = generator.random(200) < 0.2
+        scores = np.round(generator.random(200) / step) * step
+        scores[:5] = 1.0
+        pair = scores[targets], scores[~targets]
+        assert mann_whitney(*pair) == pytest.approx(roc_auc_score(targets, scores), abs=1e-12)
+        assert average_precision(*pair) == pytest.approx(average_precision_score(targets, scores), abs=1e-12)
+        assert squared_distance(*pair) == pytest.approx(brier_score_loss(targets, scores), abs=1e-12)
+        assert calibration_error(*pair) == pytest.approx(ece(targets, scores), abs=1e-12)
