@@ -15,9 +15,11 @@ from diagxnet.findings import KEYS
 from tests.conftest import ROOT, leaves
 
 SMALL = {
-    "demo.images": 160,
+    "demo.images": 120,
     "demo.test_images": 60,
-    "demo.size": 96,
+    "demo.size": 64,
+    "data.image_size": 32,
+    "densenet.arch": "test_resnet",
     "densenet.epochs": 2,
     "vit.epochs": 1,
     "meta.epochs": 2,
