@@ -4,13 +4,18 @@ from pathlib import Path
 
 from diagxnet.data.inventory import default_cache, take_inventory
 from diagxnet.files import write_json
+from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
+from stages.notices import check_root, notices
 from stages.running import run
 
 
 def main() -> None:
-    data = read_all()["data"]
-    write_json("data/inventory.json", take_inventory(Path(data.root), cache=default_cache()))
+    root = read_all()["data"].root
+    for line in notices(read_yaml(Path("params.yaml"))):
+        print(line)
+    check_root(root, Path.cwd())
+    write_json("data/inventory.json", take_inventory(Path(root), cache=default_cache()))
 
 
 if __name__ == "__main__":

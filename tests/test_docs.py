@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from diagxnet.params.checked import read_yaml
+from tests.conftest import ROOT, leaves
 from tests.test_pipeline import SMALL, clone, environment
 
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
@@ -48,7 +49,6 @@ def shell(folder: Path, commands: str, seconds: float) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
-        text=True,
         encoding="utf-8",
         timeout=seconds,
     )
@@ -71,15 +71,23 @@ def wait_for_queue(folder: Path) -> None:
         shell(folder, "dvc queue stop --kill || true", 60)
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small clone after its first `dvc repro`, committed; its recipes train for one epoch."""
-    folder = clone(tmp_path / "clone", SMALL)
+    folder = clone(tmp_path_factory.mktemp("docs") / "clone", SMALL)
     for recipe in (folder / "recipes").glob("*.yaml"):
-        recipe.write_text(re.sub(r"(?m)^  epochs: .*$", "  epochs: 1", recipe.read_text(encoding="utf-8")))
+        text = re.sub(r"(?m)^  epochs: .*$", "  epochs: 1", recipe.read_text(encoding="utf-8"))
+        recipe.write_text(text, encoding="utf-8", newline="\n")
     identity = "git config user.name test && git config user.email test@localhost && git config commit.gpgsign false"
     shell(folder, f"{identity} && dvc repro && git add -A && git commit -qm run", 500)
     return folder
+
+
+@pytest.fixture
+def workspace(first_run: Path, tmp_path: Path) -> Path:
+    """A copy of that clone, with its cache, for one page's commands."""
+    shutil.copytree(first_run, tmp_path / "clone", symlinks=True)
+    return tmp_path / "clone"
 
 
 @pytest.mark.long
@@ -99,3 +107,19 @@ def test_every_block_that_is_not_run_says_what_it_needs() -> None:
         for block in blocks(page):
             assert set(block.notes) <= {"ci", "needs", "timeout"}, (page, block)
             assert all(block.notes.values()), (page, block)
+        text = (ROOT / page).read_text(encoding="utf-8")
+        other = re.findall(r"(?<!-->\n)^```(?:powershell|console|cmd)$", text, re.M)
+        assert not other, (page, "a block of a shell that CI lacks says `<!-- needs: ... -->`")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_names_is_there(page: str) -> None:
+    """Its links lead to files, its modules exist, and its -S keys are in params.yaml."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+        assert (ROOT / page).parent.joinpath(target).is_file(), target
+    for module in re.findall(r"python -m ((?:stages|diagxnet|benchmarks)[\w.]*)", text):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+    known = leaves(read_yaml(ROOT / "params.yaml"))
+    for key in re.findall(r"-S ['\"]?([a-z][\w.]*)=", text):
+        assert key in known, key

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 
 import pytest
 import yaml
@@ -17,24 +18,30 @@ IDENTIFIED_BY_CONTENT = {"data.root"}
 under another path (absolute, for queued experiments) decodes and trains nothing again."""
 
 
+@cache
+def imports_of(file: str) -> frozenset[str]:
+    """The files of this repository that `file` imports itself."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            path = name.replace(".", "/") + ".py"
+            if name.startswith(PACKAGES) and (ROOT / path).is_file():
+                found.add(path)
+    return frozenset(found)
+
+
 def modules_of(file: str) -> set[str]:
-    """The files of this repository that `file` imports, itself and through others, without empty ones."""
-    found, waiting = set(), [file]
+    """The files of this repository that `file` imports, itself and through others, and `file`."""
+    found, waiting = set(), {file}
     while waiting:
         file = waiting.pop()
-        if file in found:
-            continue
         found.add(file)
-        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            for name in names:
-                path = name.replace(".", "/") + ".py"
-                if name.startswith(PACKAGES) and (ROOT / path).is_file():
-                    waiting.append(path)
+        waiting |= imports_of(file) - found
     return found
 
 

@@ -67,7 +67,12 @@ def test_two_processes_x8_give_the_gradients_of_1x16(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += ["-m", "tests.gradients", str(tmp_path), "8", "1", *map(str, counts)]
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "ACCELERATE_USE_CPU": "true"}, capture_output=True, text=True, timeout=200
+        command,
+        cwd=ROOT,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     for count in counts:

@@ -99,7 +99,7 @@ def test_a_stage_prints_a_mistake_as_one_line_without_a_traceback_and_fails(tmp_
         cwd=tmp_path,
         env={**__import__("os").environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
     )
     assert done.returncode == 1

@@ -1,11 +1,14 @@
 """The pipeline as its user runs it: through DVC, in a clone of its own, on a small drawn data set."""
 
+import hashlib
 import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,11 @@ from diagxnet.findings import KEYS
 from tests.conftest import ROOT, leaves
 
 SMALL = {
-    "demo.images": 160,
+    "demo.images": 120,
     "demo.test_images": 60,
-    "demo.size": 96,
+    "demo.size": 64,
+    "data.image_size": 32,
+    "densenet.arch": "test_resnet",
     "densenet.epochs": 2,
     "vit.epochs": 1,
     "meta.epochs": 2,
@@ -80,7 +85,6 @@ def _dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.Comple
         env=environment(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         encoding="utf-8",
         timeout=500,
     )
@@ -90,6 +94,15 @@ def _dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.Comple
 
 def _ran(done: subprocess.CompletedProcess) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", done.stdout)
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _append(folder: Path, name: str, text: str) -> None:
+    path = folder / name
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8", newline="\n")
 
 
 def _hashes(folder: Path) -> dict[str, str]:
@@ -114,7 +127,10 @@ def test_every_file_of_the_contract_is_there(pipeline):
     for name in ("densenet", "vit", "meta"):
         names = {path.name for path in (pipeline / "models" / name).iterdir()}
         assert names == {"model.safetensors", "config.json", "training_history.json"}
-        assert set(json.loads((pipeline / "metrics" / f"{name}.json").read_text())) >= {"best_epoch", "val_auroc"}
+        assert set(json.loads((pipeline / "metrics" / f"{name}.json").read_text(encoding="utf-8"))) >= {
+            "best_epoch",
+            "val_auroc",
+        }
     for name in (
         "models/calibration.json",
         "models/MODEL_CARD.md",
@@ -122,7 +138,7 @@ def test_every_file_of_the_contract_is_there(pipeline):
         "data/demo/regions.csv",
     ):
         assert (pipeline / name).is_file(), name
-    evaluation = json.loads((pipeline / "metrics" / "evaluation.json").read_text())
+    evaluation = json.loads((pipeline / "metrics" / "evaluation.json").read_text(encoding="utf-8"))
     assert set(evaluation) >= {*MODELS, "comparison"}
     for model in MODELS:
         assert set(evaluation[model]["auroc"]["per_finding"]) <= set(KEYS)
@@ -130,7 +146,9 @@ def test_every_file_of_the_contract_is_there(pipeline):
 
 
 def test_git_keeps_metrics_and_the_lock_and_dvc_the_rest(pipeline):
-    kept = subprocess.run(["git", "ls-files"], cwd=pipeline, capture_output=True, text=True, check=True).stdout.split()
+    kept = subprocess.run(
+        ["git", "ls-files"], cwd=pipeline, capture_output=True, encoding="utf-8", check=True
+    ).stdout.split()
     assert {"dvc.lock", "metrics/evaluation.json", "metrics/summary.json", "metrics/densenet.json"} <= set(kept)
     assert not [name for name in kept if name.startswith(("data/", "models/", "plots/", "metrics/timing"))]
 
@@ -190,10 +208,37 @@ def test_a_colleague_gets_every_model_and_metric_and_trains_nothing(pipeline, tm
 def test_another_hidden_dim_runs_inventory_train_meta_and_evaluate_only(pipeline):
     done = _dvc(pipeline, "exp", "run", "-n", "wide", "-S", "meta.hidden_dim=384")
     assert _ran(done) == ["inventory", "train_meta", "evaluate"]
-    assert json.loads((pipeline / "models/meta/config.json").read_text())["options"]["hidden_dim"] == 384
+    assert (
+        json.loads((pipeline / "models/meta/config.json").read_text(encoding="utf-8"))["options"]["hidden_dim"] == 384
+    )
+    assert "params.yaml differs from the last commit" in done.stdout
+    assert "meta.hidden_dim = 384 (was 256)" in done.stdout
     shown = _dvc(pipeline, "metrics", "diff", "HEAD", "wide", "--all").stdout
     assert "ensemble" in shown
     assert len(_dvc(pipeline, "metrics", "diff", "HEAD", "wide", "--all", "--md").stdout.splitlines()) <= 42
+
+
+def test_a_name_used_twice_is_refused_before_any_work(pipeline):
+    before = (pipeline / "params.yaml").read_bytes()
+    done = _dvc(pipeline, "exp", "run", "-n", "wide", "-S", "meta.hidden_dim=8", check=False)
+    assert done.returncode != 0
+    assert "conflicts with existing experiment 'wide'" in done.stdout
+    assert _ran(done) == []
+    assert (pipeline / "params.yaml").read_bytes() == before
+
+
+def test_an_edited_plot_runs_evaluate_only_an_edited_loss_the_trainings_and_the_readme_nothing(pipeline):
+    figures, loss = "diagxnet/evaluation/figures.py", "diagxnet/training/loss.py"
+    whole = {name: (pipeline / name).read_bytes() for name in ("README.md", figures, loss)}
+    _append(pipeline, "README.md", "\n<!-- a comment -->\n")
+    assert _ran(_dvc(pipeline, "repro")) == ["inventory"]
+    _append(pipeline, figures, "\n# a comment\n")
+    assert _ran(_dvc(pipeline, "repro")) == ["inventory", "evaluate"]
+    _append(pipeline, loss, "\n# a comment\n")
+    trainings = ["train_densenet", "train_vit", "train_meta"]
+    assert _ran(_dvc(pipeline, "repro")) == ["inventory", *trainings, "evaluate"]  # the same weights: the same logits
+    for name, content in whole.items():
+        (pipeline / name).write_bytes(content)
 
 
 def test_another_label_rule_decodes_no_image(pipeline):
@@ -235,15 +280,52 @@ def test_going_back_to_earlier_values_trains_nothing_again(pipeline):
     _set(pipeline, {"meta.hidden_dim": 256})  # what -S set before stays in params.yaml
     done = _dvc(pipeline, "repro")
     assert _ran(done) == ["inventory", "evaluate"]
-    assert json.loads((pipeline / "models/meta/config.json").read_text())["options"]["hidden_dim"] == 256
+    assert (
+        json.loads((pipeline / "models/meta/config.json").read_text(encoding="utf-8"))["options"]["hidden_dim"] == 256
+    )
+
+
+def test_outputs_are_read_only_links_into_a_cache_that_no_stage_wrote_into(pipeline):
+    cache = pipeline / ".dvc/cache/files/md5"
+    for name in ("models/vit/model.safetensors", "data/stacked/logits_test.npz", "models/calibration.json"):
+        output = pipeline / name
+        digest = _md5(output)
+        if output.samefile(cache / digest[:2] / digest[2:]):  # a reflink is a file of its own, and may be written
+            assert not output.stat().st_mode & stat.S_IWUSR, name
+    for path in cache.rglob("*"):
+        if path.is_file():
+            assert path.parent.name + path.name.removesuffix(".dir") == _md5(path)
+
+
+@pytest.mark.long
+def test_settings_in_a_loop_and_in_a_queue_of_two_workers_decode_and_train_no_base_model_again(pipeline):
+    shutil.copytree(pipeline / "data/demo", pipeline / "data/mine")
+    for width in (4, 6, 8):
+        done = _dvc(pipeline, "exp", "run", "-n", f"loop-{width}", "-S", f"meta.hidden_dim={width}")
+        assert _ran(done) == ["inventory", "train_meta", "evaluate"]
+    for width in (10, 12, 14):
+        _dvc(pipeline, "exp", "run", "--queue", "-n", f"queue-{width}", "-S", f"meta.hidden_dim={width}")
+    _dvc(pipeline, "exp", "run", "--queue", "-n", "astray", "-S", "data.root=data/mine")
+    _dvc(pipeline, "queue", "start", "-j", "2")
+    try:
+        deadline = time.monotonic() + 400
+        while re.search(r"\b(Queued|Running)\b", status := _dvc(pipeline, "queue", "status").stdout):
+            assert time.monotonic() < deadline, status
+            time.sleep(2)
+    finally:
+        _dvc(pipeline, "queue", "stop", "--kill", check=False)
+        _set(pipeline, {"meta.hidden_dim": 256})
+    for width in (10, 12, 14):
+        assert _ran(_dvc(pipeline, "queue", "logs", f"queue-{width}")) == ["inventory", "train_meta", "evaluate"]
+    assert "data.root = 'data/mine' is relative" in _dvc(pipeline, "queue", "logs", "astray").stdout
 
 
 @pytest.mark.long
 def test_crossfit_leaves_a_model_a_fold_and_the_same_metrics(pipeline):
-    keys = leaves(json.loads((pipeline / "metrics/summary.json").read_text()))
+    keys = leaves(json.loads((pipeline / "metrics/summary.json").read_text(encoding="utf-8")))
     done = _dvc(pipeline, "exp", "run", "-S", "stack.method=crossfit", "-S", "stack.folds=2", "-S", "vit.epochs=1")
     assert _ran(done) == ["inventory", "train_densenet", "train_vit", "stack_features", "train_meta", "evaluate"]
-    assert leaves(json.loads((pipeline / "metrics/summary.json").read_text())) == keys
+    assert leaves(json.loads((pipeline / "metrics/summary.json").read_text(encoding="utf-8"))) == keys
     for name in ("densenet", "vit"):
         folds = [(pipeline / f"models/{name}/fold{fold}/model.safetensors").read_bytes() for fold in (1, 2)]
         assert folds[0] != folds[1]

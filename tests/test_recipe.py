@@ -86,7 +86,7 @@ def test_the_command_prints_one_token_a_line_and_none_with_a_space():
         [sys.executable, "-m", "diagxnet.recipe", "baseline"],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=True,
     )

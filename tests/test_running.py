@@ -43,7 +43,7 @@ def test_a_signal_ends_a_stage_in_order_and_in_one_line(tmp_path: Path, number, 
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         # a shell that started the tests in the background has them, and so the stage, ignore Ctrl-C
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )

@@ -1,0 +1,67 @@
+"""What DVC does not say and its user should know before a run: values that -S left, files an experiment leaves out.
+
+Git is asked, and where there is none, or no commit yet, there is nothing to say.
+"""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from diagxnet.errors import InputError
+from diagxnet.params.checked import parse
+
+SHOWN = 8
+CODE = ("diagxnet", "stages", "recipes")
+QUEUED = (".dvc", "tmp", "exps")
+
+
+def notices(params: dict[str, Any]) -> list[str]:
+    """Lines on how this working copy differs from its last commit. params: content of params.yaml."""
+    committed = _git("show", "HEAD:./params.yaml")
+    untracked = _git("ls-files", "--others", "--exclude-standard", "--", *CODE)
+    lines = []
+    if committed is not None:
+        changes = _changes(params, parse(committed, "params.yaml of the last commit"))
+        lines += _line("params.yaml differs from the last commit (what -S set stays)", changes)
+    lines += _line("not in git, so queued experiments lack (git add)", (untracked or "").splitlines())
+    return lines
+
+
+def check_root(root: str, here: Path) -> None:
+    """InputError where a queued experiment, which runs in a copy of the repository, finds no folder at `root`."""
+    if Path(root).is_absolute() or (here / root).is_dir():
+        return
+    parts = here.parts
+    if any(parts[start : start + len(QUEUED)] == QUEUED for start in range(len(parts))):
+        raise InputError(
+            f"data.root = {root!r} is relative, and a queued experiment runs in a copy of the repository, where that "
+            "folder is not (queue it with the absolute path: -S data.root=/...)"
+        )
+
+
+def _line(title: str, items: list[str]) -> list[str]:
+    if not items:
+        return []
+    more = f", and {len(items) - SHOWN:,} more" if len(items) > SHOWN else ""
+    return [f"{title}: {', '.join(items[:SHOWN])}{more}"]
+
+
+def _changes(new: dict[str, Any], old: dict[str, Any], prefix: str = "") -> list[str]:
+    """Each leaf in which `new` is not `old`, with both values."""
+    found = []
+    for key in new | old:
+        here, there = new.get(key), old.get(key)
+        if isinstance(here, dict) and isinstance(there, dict):
+            found += _changes(here, there, f"{prefix}{key}.")
+        elif here != there:
+            found.append(f"{prefix}{key} = {here} (was {there})")
+    return found
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints; None where it fails or is missing."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, encoding="utf-8", check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout

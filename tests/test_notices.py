@@ -1,0 +1,66 @@
+"""What a run says before it starts: values that -S left behind, files that an experiment would lack."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from diagxnet.errors import InputError
+from stages.notices import check_root, notices
+from tests.test_pipeline import _git
+
+PARAMS = {"seed": 42, "meta": {"hidden_dim": 256, "dropout": 0.2}}
+TEXT = "seed: 42\nmeta:\n  hidden_dim: 256\n  dropout: 0.2\n"
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working copy of one commit, and the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "params.yaml").write_text(TEXT, encoding="utf-8")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+        _git(tmp_path, *command)
+    return tmp_path
+
+
+def test_a_working_copy_as_committed_says_nothing(copy: Path) -> None:
+    assert notices(PARAMS) == []
+
+
+def test_values_that_stay_in_params_yaml_are_named_with_those_of_the_last_commit(copy: Path) -> None:
+    changed = {"seed": 1, "meta": {"hidden_dim": 64, "dropout": 0.2}}
+    title = "params.yaml differs from the last commit (what -S set stays)"
+    assert notices(changed) == [f"{title}: seed = 1 (was 42), meta.hidden_dim = 64 (was 256)"]
+
+
+def test_many_values_are_counted(copy: Path) -> None:
+    (line,) = notices(PARAMS | {f"key{number}": number for number in range(12)})
+    assert line.endswith("key7 = 7 (was None), and 4 more")
+
+
+def test_code_that_git_does_not_track_is_named_and_other_files_are_not(copy: Path) -> None:
+    (copy / "stages/new.py").write_text("", encoding="utf-8")
+    (copy / "notes.txt").write_text("", encoding="utf-8")
+    assert notices(PARAMS) == ["not in git, so queued experiments lack (git add): stages/new.py"]
+    subprocess.run(["git", "add", "stages/new.py"], check=True)
+    assert notices(PARAMS) == []
+
+
+def test_without_git_or_a_commit_there_is_nothing_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert notices(PARAMS) == []
+    monkeypatch.setenv("PATH", "")
+    assert notices(PARAMS) == []
+
+
+def test_a_relative_data_root_in_a_queued_experiment_is_refused_in_words(tmp_path: Path) -> None:
+    queued = tmp_path / ".dvc/tmp/exps/tmp1a2b"
+    (queued / "data/demo").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"'mine' is relative.*absolute path") as raised:
+        check_root("mine", queued)
+    assert "\n" not in str(raised.value)
+    check_root("data/demo", queued)  # an output of the pipeline, which comes along
+    check_root(str(tmp_path / "absent"), queued)
+    check_root("mine", tmp_path)
