@@ -151,4 +151,4 @@ def _load(place: Path, accelerator: Accelerator) -> BaseModel:
     network = load_model(place, from_config)
     if network.is_convolutional:
         network = network.to(memory_format=torch.channels_last)
-    return network.to(accelerator.device)
+    return network.to(accelerator.device).requires_grad_(False)
