@@ -7,6 +7,7 @@ import numpy as np
 
 from diagxnet.data.images import ImageError
 from diagxnet.ensemble import Ensemble
+from diagxnet.errors import InputError
 from diagxnet.findings import KEYS
 from diagxnet.prediction.inputs import Item
 from diagxnet.prediction.radiographs import Radiograph, read_radiograph
@@ -63,5 +64,5 @@ def _read(item: Item, size: int) -> Radiograph | str:
         return item.problem
     try:
         return read_radiograph(item.path, size, item.root)
-    except ImageError as error:
+    except (ImageError, InputError) as error:
         return str(error)

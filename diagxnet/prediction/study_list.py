@@ -65,7 +65,7 @@ class StudyList:
         if self.failed:
             caption = "Files that could not be predicted, and why."
             sections.append(("Not predicted", [table(("File", "Reason"), self.failed, caption=caption, text=[0, 1])]))
-        sections.append(("How to read this", [element("p", Html(_READING))]))
+        sections.append(("How to read this", [element("p", _READING)]))
         counts = f"{len(self.studies):,} images predicted, {len(self.failed):,} not."
         introduction = [element("p", counts), element("p", RESEARCH_ONLY, class_="note")]
         write_text(path, page("Study list", introduction, sections, STYLE + _orders()))
@@ -101,10 +101,10 @@ class StudyList:
 
 
 _READING = (
-    "Probabilities are calibrated on the validation images of the run that trained the models; those in bold are at or "
-    "above the threshold that was fixed there. Bright colours in a map show what speaks for the finding: each map has its "
-    "own scale, from nothing to its largest value, so that a bright map of a small probability means little. A map says "
-    "where the models looked, not that they are right."
+    "Probabilities are calibrated on the validation images of the run that trained the models; those in bold are at "
+    "or above the threshold that was fixed there. Bright colours in a map show what speaks for the finding: each map "
+    "has its own scale, from nothing to its largest value, so that a bright map of a small probability means little. "
+    "A map says where the models looked, not that they are right."
 )
 
 
