@@ -1,7 +1,7 @@
 """The one writer of HTML pages: everything that is text is escaped, everything that a page needs is in it.
 
 A page has no script and asks for nothing from elsewhere (hospital networks are closed); its content security policy
-says so to the browser. Equal content gives equal bytes.
+says so to the browser. What a page sorts or shows on demand, it does by CSS. Equal content gives equal bytes.
 """
 
 import base64
@@ -95,14 +95,28 @@ def figure(png: bytes, caption: str) -> Html:
     On a narrow screen it scrolls in itself, no smaller than its letters can be read.
     """
     width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))  # of the header: PNG 1.2, 11.2.2
-    source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-    size = f'width="{width}" height="{height}" style="--width: {width}px"'
-    image = Html(f'<img src="{source}" alt="{html.escape(caption)}" {size}>')
+    image = picture(png, caption, width=str(width), height=str(height), style=f"--width: {width}px")
     return element("figure", element("div", image, class_="wide"), element("figcaption", caption))
 
 
-def page(title: str, introduction: Iterable[Html], sections: Sequence[tuple[str, Sequence[Html]]]) -> str:
-    """A whole page: the title, the introduction, links to the sections, the sections as (title, content)."""
+def picture(content: bytes, text: str, kind: str = "png", **attributes: str) -> Html:
+    """An image file (png or jpeg) as part of the page; text: what a screen reader says."""
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return void("img", src=source, alt=text, **attributes)
+
+
+def void(tag: str, **attributes: str) -> Html:
+    """`<tag attributes>`, of the elements that hold nothing (img, input)."""
+    return Html(element(tag, **attributes).removesuffix(f"</{tag}>"))
+
+
+def page(
+    title: str, introduction: Iterable[Html], sections: Sequence[tuple[str, Sequence[Html]]], style: str = ""
+) -> str:
+    """A whole page: the title, the introduction, links to the sections, the sections as (title, content).
+
+    style: CSS of this page, after that of all.
+    """
     links = [element("li", element("a", name, href=f"#{anchor(name)}")) for name, _ in sections]
     head = join(
         [
@@ -111,7 +125,7 @@ def page(title: str, introduction: Iterable[Html], sections: Sequence[tuple[str,
             Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
             Html('<link rel="icon" href="data:,">'),
             element("title", title),
-            element("style", Html(STYLE)),
+            element("style", Html(STYLE + style)),
         ]
     )
     main = element("main", *(section(name, *content) for name, content in sections))

@@ -1,0 +1,112 @@
+"""Writes a trained ensemble as one ONNX file, from grey images to calibrated probabilities.
+
+    python -m diagxnet.export ensemble.onnx
+
+Input `images`: uint8 [batch, 1, size, size], as `diagxnet.data.images.decode` makes them. Outputs: `probabilities`,
+calibrated, and `logits`, both float32 [batch, findings]. The file's metadata hold the keys of the findings, the size
+and the thresholds. For research only: not a medical device.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from diagxnet.data.augment import to_float
+from diagxnet.data.stacked import BASE_MODELS
+from diagxnet.ensemble import Ensemble
+from diagxnet.errors import InputError
+from diagxnet.evaluation.calibration import RULES
+from diagxnet.files import replacing
+from diagxnet.findings import KEYS
+from diagxnet.models.base import BaseModel, standardise
+
+INSTALL = "python -m pip install -c constraints.txt onnx onnxscript"
+MOST_BYTES = 2_000_000_000
+"""One ONNX file holds no more, since protobuf does not."""
+
+
+class Whole(nn.Module):
+    """The ensemble as one network: uint8 [batch, 1, size, size] to probabilities and logits [batch, findings]."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.base = nn.ModuleList(nn.ModuleList(ensemble.base[name]) for name in BASE_MODELS)
+        self.meta = ensemble.meta
+        own = [ensemble.calibration["ensemble"][key] for key in KEYS]
+        self.register_buffer("slopes", torch.tensor([each.slope for each in own]))
+        self.register_buffer("intercepts", torch.tensor([each.intercept for each in own]))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        standardised = standardise(to_float(images))
+        means = [torch.stack([_logits(each, standardised) for each in folds]).mean(0) for folds in self.base]
+        logits = self.meta(torch.stack(means, dim=1))
+        return torch.sigmoid(self.slopes * logits + self.intercepts), logits
+
+
+def _logits(model: BaseModel, standardised: Tensor) -> Tensor:
+    """As BaseModel computes them, without its autocast contexts, which the exporter would have to drop."""
+    return model.network.forward_head(model.network.forward_features(standardised))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = argparse.ArgumentParser(prog="python -m diagxnet.export", description="Writes the ensemble as ONNX.")
+    options.add_argument("file", type=Path, metavar="FILE", help="where to write it (.onnx)")
+    options.add_argument("--models", default="models", metavar="DIR", help="trained ensemble (default: models)")
+    chosen = options.parse_args(arguments)
+    try:
+        export(chosen.models, chosen.file)
+    except InputError as error:
+        if os.environ.get("DIAGXNET_DEBUG") == "1":
+            raise
+        print(f"export: {error}", file=sys.stderr)
+        return 1
+    print(f"{chosen.file}: {chosen.file.stat().st_size / 1e6:,.1f} MB")
+    return 0
+
+
+def export(models: str | Path, file: Path) -> None:
+    """Writes the ensemble in the folder `models` to `file`. Raises InputError where packages are missing, the models
+    cannot be loaded, or they are too large for one file."""
+    for package in ("onnx", "onnxscript"):
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            raise InputError(f"{package} is not installed, which export needs ({INSTALL})") from None
+    ensemble = Ensemble.load(models, precision="fp32")
+    whole = Whole(ensemble).cpu().eval()
+    size = sum(tensor.nbytes for tensor in whole.state_dict().values())
+    if size > MOST_BYTES:
+        raise InputError(f"{models}: {size / 1e9:.1f} GB of weights, more than the 2 GB that one ONNX file holds")
+    example = torch.zeros((2, 1, ensemble.image_size, ensemble.image_size), dtype=torch.uint8)
+    program = torch.onnx.export(
+        whole,
+        (example,),
+        input_names=["images"],
+        output_names=["probabilities", "logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamo=True,
+        verbose=False,
+    )
+    thresholds = {rule: dict(zip(KEYS, map(_known, ensemble.thresholds(rule)), strict=True)) for rule in RULES}
+    program.model.metadata_props.update(
+        findings=",".join(KEYS), image_size=str(ensemble.image_size), thresholds=json.dumps(thresholds)
+    )
+    try:
+        with replacing(file) as temporary:
+            program.save(temporary, external_data=False)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written: {error.strerror} (give another place)") from None
+
+
+def _known(threshold: float) -> float | None:
+    return None if threshold != threshold else float(threshold)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Predicts the fourteen findings of chest radiographs with a trained ensemble.
+
+    python -m diagxnet.predict FILE FOLDER TABLE.csv --csv predictions.csv --heatmap maps --html study_list.html
+
+For research only: not a medical device, not for decisions about patients.
+"""
+
+import argparse
+import contextlib
+import csv
+import difflib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from diagxnet.ensemble import Ensemble
+from diagxnet.errors import InputError
+from diagxnet.evaluation.calibration import RULES
+from diagxnet.files import replacing
+from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.prediction.inputs import list_inputs
+from diagxnet.prediction.run import Outcome, run
+from diagxnet.progress import Progress
+
+NAMES = dict(zip(KEYS, FINDINGS, strict=True))
+SHOWN = 5
+"""Files in folders that were passed over are named up to this many."""
+
+Writer = Callable[[Outcome], None]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0: all were predicted; 1: some were not, or the input is bad; 2: the command line is."""
+    options = parser().parse_args(arguments)
+    try:
+        with contextlib.ExitStack() as stack:
+            return predict(options, stack)
+    except InputError as error:
+        if os.environ.get("DIAGXNET_DEBUG") == "1":
+            raise
+        print(f"predict: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("predict: interrupted", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(
+        prog="python -m diagxnet.predict",
+        description="Predicts findings of chest radiographs. For research only: not a medical device.",
+    )
+    options.add_argument("paths", nargs="+", metavar="PATH", help="image, folder or table (.csv)")
+    options.add_argument("--models", default="models", metavar="DIR", help="trained ensemble (default: models)")
+    options.add_argument("--rule", choices=RULES, default="youden", help="thresholds to mark by (default: youden)")
+    options.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the models")
+    options.add_argument("--csv", type=Path, metavar="FILE", help="write a table, a row an image, bad ones too")
+    options.add_argument("--heatmap", type=Path, metavar="DIR", help="draw heat maps of the findings that are present")
+    options.add_argument("--finding", action="append", type=finding, metavar="NAME", help="map this one; repeatable")
+    options.add_argument("--html", type=Path, metavar="FILE", help="write a study list with thumbnails and maps")
+    options.add_argument("--json", action="store_true", help="print a JSON object a line instead of text")
+    return options
+
+
+def finding(text: str) -> str:
+    """The key of a finding given as key or by its name."""
+    key = text.strip().lower().replace(" ", "_")
+    if key not in KEYS:
+        near = difflib.get_close_matches(key, KEYS, n=1)
+        hint = f"is it {near[0]}?" if near else f"one of {', '.join(KEYS)}"
+        raise argparse.ArgumentTypeError(f"unknown finding {text!r}: {hint}")
+    return key
+
+
+def predict(options: argparse.Namespace, stack: contextlib.ExitStack) -> int:
+    """Predicts what `options` name and writes what they ask for; returns the exit status."""
+    items, passed = list_inputs(options.paths)
+    if passed:
+        more = ", ..." if len(passed) > SHOWN else ""
+        names = ", ".join(str(path) for path in passed[:SHOWN])
+        print(f"predict: passed over, no images by name or content: {len(passed):,} ({names}{more})", file=sys.stderr)
+    ensemble = Ensemble.load(options.models, precision=options.precision)
+    writers: list[Writer] = [print_json if options.json else Printer(ensemble, options.rule)]
+    if options.csv is not None:
+        writers.append(stack.enter_context(csv_writer(options.csv)))
+    if options.heatmap is not None or options.html is not None:
+        writers.append(stack.enter_context(map_writer(ensemble, options)))
+    failed = 0
+    with Progress(len(items), "predict", shown=len(items) > 1) as progress:
+        for outcome in run(ensemble, items, rule=options.rule):
+            failed += outcome.error is not None
+            for line in complaints(outcome):
+                progress.write(line)
+            for write in writers:
+                write(outcome)
+            progress.update()
+    sys.stdout.flush()
+    return 1 if failed else 0
+
+
+def complaints(outcome: Outcome) -> Iterator[str]:
+    """A line for what kept an image from being predicted, or for each doubt about it."""
+    if outcome.error is not None:
+        yield f"predict: {outcome.item.shown}: {outcome.error}"
+    for doubt in outcome.doubts:
+        yield f"predict: warning: {outcome.item.shown}: {doubt}"
+
+
+class Printer:
+    """Prints an image's probabilities, the largest first; an asterisk marks those at or above their threshold."""
+
+    def __init__(self, ensemble: Ensemble, rule: str) -> None:
+        self.thresholds = ensemble.thresholds(rule)
+
+    def __call__(self, outcome: Outcome) -> None:
+        if outcome.error is not None:
+            return
+        print(outcome.item.shown)
+        for finding in (-outcome.probabilities).argsort(kind="stable"):
+            key, threshold = KEYS[finding], self.thresholds[finding]
+            mark = "*" if key in outcome.present else " "
+            above = "no threshold" if threshold != threshold else f"threshold {threshold:.3f}"
+            print(f"  {mark} {FINDINGS[finding]:<26} {outcome.probabilities[finding]:.3f}  ({above})")
+
+
+def print_json(outcome: Outcome) -> None:
+    print(json.dumps(as_record(outcome), ensure_ascii=False))
+
+
+def as_record(outcome: Outcome) -> dict:
+    """`path` and `error`, or `path`, `probabilities` by finding key, `present` keys and `doubts`."""
+    if outcome.error is not None:
+        return {"path": outcome.item.shown, "error": outcome.error}
+    return {
+        "path": outcome.item.shown,
+        "probabilities": dict(zip(KEYS, outcome.probabilities.round(6).tolist(), strict=True)),
+        "present": list(outcome.present),
+        "doubts": list(outcome.doubts),
+    }
+
+
+@contextlib.contextmanager
+def csv_writer(path: Path) -> Iterator[Writer]:
+    """Writes a row an image: path, the probabilities by finding key, present, doubts, error; whole or not at all."""
+    with contextlib.ExitStack() as stack:
+        with writing(path):
+            temporary = stack.enter_context(replacing(path))
+            file = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["path", *KEYS, "present", "doubts", "error"])
+
+        def write(outcome: Outcome) -> None:
+            values = [f"{value:.6f}" for value in outcome.probabilities] or [""] * len(KEYS)
+            notes = ["; ".join(outcome.present), "; ".join(outcome.doubts), outcome.error or ""]
+            with writing(path):
+                rows.writerow([outcome.item.shown, *values, *notes])
+
+        yield write
+
+
+@contextlib.contextmanager
+def map_writer(ensemble: Ensemble, options: argparse.Namespace) -> Iterator[Writer]:
+    """Draws the heat maps of each image into `--heatmap` and gathers the study list, which is written at the end."""
+    from diagxnet.prediction.maps import map_outcome, write_maps  # matplotlib takes a second to import
+    from diagxnet.prediction.study_list import StudyList
+
+    thresholds = ensemble.thresholds(options.rule)
+    studies = StudyList(thresholds)
+    if options.html is not None:
+        with writing(options.html):  # found out now, not after an hour of predictions
+            options.html.parent.mkdir(parents=True, exist_ok=True)
+            options.html.open("a").close()
+
+    def write(outcome: Outcome) -> None:
+        maps = None if outcome.error is not None else map_outcome(ensemble, outcome, options.finding or ())
+        if options.heatmap is not None and maps is not None:
+            with writing(options.heatmap):
+                write_maps(options.heatmap, outcome, maps, thresholds)
+        if options.html is not None:
+            studies.add(outcome, maps)
+
+    yield write
+    if options.html is not None:
+        with writing(options.html):
+            studies.write(options.html)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """An InputError that names `path` for what the system raises where it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror} (give another place)") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""From what a user names on the command line, files, folders or tables, to the images to predict."""
+
+import csv
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from diagxnet.data.dicom import is_dicom
+from diagxnet.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
+PATH_COLUMNS = ("Path", "path")
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image to predict. path: as it is shown and opened. name: relative path that its outputs are called by.
+    root: folder that it must be in, where a table named it. problem: why it cannot be opened, or None."""
+
+    path: Path
+    name: str
+    root: Path | None = None
+    problem: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The path on one line, whatever characters are in it."""
+        return "".join(
+            character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+            for character in str(self.path)
+        )
+
+
+def list_inputs(paths: Iterable[str | Path]) -> tuple[list[Item], list[Path]]:
+    """The images that `paths` name, in their order, and the files in folders that were passed over.
+
+    A folder stands for the images in it and below, sorted: those with an image's suffix, and DICOM files whatever
+    their name. A `.csv` file is a table with a column `Path`, relative to the table's folder; CheXpert's first
+    component may be missing there, as in data.root. Raises InputError where nothing is found, or a table is none.
+    """
+    items: list[Item] = []
+    passed: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found, others = _in_folder(path)
+            items += found
+            passed += others
+        elif path.suffix.lower() == ".csv":
+            items += _in_table(path)
+        else:
+            items.append(Item(path, path.name))
+    if not items:
+        raise InputError(f"{', '.join(map(str, paths))}: no image here (give files, folders or a table)")
+    return _named_apart(items), passed
+
+
+def _in_folder(folder: Path) -> tuple[list[Item], list[Path]]:
+    items, passed = [], []
+    for place, folders, files in os.walk(folder, onerror=_refuse):
+        folders.sort()
+        for path in (Path(place) / name for name in sorted(files)):
+            if path.suffix.lower() in SUFFIXES or (path.is_file() and is_dicom(path)):
+                items.append(Item(path, path.relative_to(folder).as_posix()))
+            else:
+                passed.append(path)
+    return items, passed
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: {error.strerror} (make it a folder that you can read)")
+
+
+def _in_table(table: Path) -> Iterator[Item]:
+    root = table.parent
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            column = next((name for name in PATH_COLUMNS if name in (reader.fieldnames or ())), None)
+            if column is None:
+                raise InputError(f"{table}, line 1: no column Path (give each image's path below {root} there)")
+            for row in reader:
+                yield _row(root, row[column] or "", f"{table.name}, line {reader.line_num}")
+    except OSError as error:
+        raise InputError(f"{table}: {error.strerror} (make it a file that you can read)") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table}: is no CSV in UTF-8: {error} (save it as such)") from None
+
+
+def _row(root: Path, value: str, line: str) -> Item:
+    """The image of a table's row; a path that leaves the table's folder is a problem, not an image."""
+    parts = PurePosixPath(value.replace("\\", "/")).parts
+    if not value.isprintable() or not parts:
+        return Item(root / line, line, root, "names no image")
+    if ".." in parts or parts[0] == "/" or PureWindowsPath(value).drive:
+        return Item(Path(value), line, root, f"{line}: its path must be below the table's folder")
+    path = root.joinpath(*parts)
+    if len(parts) > 1 and not path.exists():
+        path = root.joinpath(*parts[1:])
+    return Item(path, path.relative_to(root).as_posix(), root)
+
+
+def _named_apart(items: list[Item]) -> list[Item]:
+    """The items with names that differ, whatever a file system makes of upper and lower case."""
+    used: set[str] = set()
+    apart = []
+    for item in items:
+        name, number = item.name, 1
+        while name.casefold() in used:
+            number += 1
+            name = f"{item.name}-{number}"
+        used.add(name.casefold())
+        apart.append(Item(item.path, name, item.root, item.problem))
+    return apart

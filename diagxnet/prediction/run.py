@@ -1,0 +1,68 @@
+"""Many images through the ensemble in bounded memory: what can be read is predicted, the rest keeps its reason."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from diagxnet.data.images import ImageError
+from diagxnet.ensemble import Ensemble
+from diagxnet.errors import InputError
+from diagxnet.findings import KEYS
+from diagxnet.prediction.inputs import Item
+from diagxnet.prediction.radiographs import Radiograph, read_radiograph
+from diagxnet.training.sources import read_ahead
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an image: `error`, the reason why it could not be predicted, or else the rest.
+
+    probabilities: [findings] float64, calibrated. present: keys of the findings at or above their threshold, the most
+    probable first. doubts: why the prediction may be worth nothing. image: [image_size, image_size] uint8, as seen.
+    """
+
+    item: Item
+    error: str | None = None
+    probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    present: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    image: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+
+
+def run(
+    ensemble: Ensemble, items: Sequence[Item], *, rule: str = "youden", batch_size: int = BATCH_SIZE
+) -> Iterator[Outcome]:
+    """An Outcome for each of `items`, in their order.
+
+    rule: of the thresholds (see Ensemble.thresholds). batch_size: images at a time; two batches are held, the next is
+    read by a thread while the models work.
+    """
+    thresholds = ensemble.thresholds(rule)
+    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+    for batch, read in read_ahead(lambda batch: [_read(item, ensemble.image_size) for item in batch], batches, 1):
+        good = [each.image for each in read if isinstance(each, Radiograph)]
+        probabilities = iter(ensemble.predict(np.stack(good)).probabilities if good else ())
+        for item, each in zip(batch, read, strict=True):
+            if isinstance(each, Radiograph):
+                own = next(probabilities)
+                yield Outcome(item, None, own, present(own, thresholds), each.doubts, each.image)
+            else:
+                yield Outcome(item, each)
+
+
+def present(probabilities: np.ndarray, thresholds: np.ndarray) -> tuple[str, ...]:
+    """Keys of the findings at or above their threshold (both [findings]), the most probable first."""
+    above = np.flatnonzero(probabilities >= thresholds)
+    return tuple(KEYS[finding] for finding in above[np.argsort(-probabilities[above], kind="stable")])
+
+
+def _read(item: Item, size: int) -> Radiograph | str:
+    if item.problem is not None:
+        return item.problem
+    try:
+        return read_radiograph(item.path, size, item.root)
+    except (ImageError, InputError) as error:
+        return str(error)

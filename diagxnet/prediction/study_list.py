@@ -1,0 +1,132 @@
+"""The study list: one page with a thumbnail, the probabilities and the maps of every image, sortable without a script.
+
+Each image carries its rank by each finding as a CSS variable; the radio button that is chosen says which is its order.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from diagxnet.evaluation.page import Html, element, join, page, picture, table, void
+from diagxnet.files import write_text
+from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.prediction.maps import Maps
+from diagxnet.prediction.overlay import overlay
+from diagxnet.prediction.run import Outcome
+
+THUMBNAIL = 192
+"""Side of a picture in pixels; a JPEG of it takes about 8 kB."""
+
+RESEARCH_ONLY = "For research only: not a medical device, not for decisions about patients."
+STYLE = """
+.sorting { display: flex; flex-wrap: wrap; gap: .2rem 1rem; max-width: none; border: 1px solid #ccc; }
+.studies { display: flex; flex-direction: column; }
+body:has(#reversed:checked) .studies { flex-direction: column-reverse; }
+.study { display: flex; flex-wrap: wrap; gap: .6rem 1.2rem; padding: .8rem 0; border-bottom: 1px solid #ccc; }
+.study h3 { width: 100%; margin: 0; overflow-wrap: anywhere; }
+.study .note { width: 100%; margin: 0; max-width: none; }
+.study figure { margin: 0; width: 12rem; }
+.study figure img { min-width: 0; width: 12rem; height: 12rem; }
+.study table { margin: 0; }
+"""
+
+
+class StudyList:
+    """Gathers images one by one; `write` makes the page. An image takes about 10 kB, and as much for each map."""
+
+    def __init__(self, thresholds: np.ndarray) -> None:
+        self.thresholds = thresholds  # [findings], NaN where there is none
+        self.studies: list[tuple[np.ndarray, int, Html]] = []
+        self.failed: list[tuple[str, str]] = []
+
+    def add(self, outcome: Outcome, maps: Maps | None = None) -> None:
+        """maps: as `map_outcome` gives them, None for an image that could not be predicted."""
+        if outcome.error is not None or maps is None:
+            self.failed.append((outcome.item.shown, outcome.error or ""))
+            return
+        content = join(
+            [
+                element("h3", outcome.item.shown),
+                *(element("p", f"Doubtful: {doubt}", class_="note") for doubt in outcome.doubts),
+                _figure(maps.radiograph, "radiograph"),
+                self._probabilities(outcome),
+                *(
+                    _figure(overlay(maps.radiograph, heat), f"{FINDINGS[KEYS.index(key)]}: where")
+                    for key, heat in zip(maps.keys, maps.heat, strict=True)
+                ),
+            ]
+        )
+        self.studies.append((outcome.probabilities, len(outcome.present), content))
+
+    def write(self, path: Path) -> None:
+        sections = [("Images", [_sorting(), element("div", *self._ranked(), class_="studies")])]
+        if self.failed:
+            caption = "Files that could not be predicted, and why."
+            sections.append(("Not predicted", [table(("File", "Reason"), self.failed, caption=caption, text=[0, 1])]))
+        sections.append(("How to read this", [element("p", _READING)]))
+        counts = f"{len(self.studies):,} images predicted, {len(self.failed):,} not."
+        introduction = [element("p", counts), element("p", RESEARCH_ONLY, class_="note")]
+        write_text(path, page("Study list", introduction, sections, STYLE + _orders()))
+
+    def _probabilities(self, outcome: Outcome) -> Html:
+        order = (-outcome.probabilities).argsort(kind="stable")
+        rows = [
+            (
+                FINDINGS[finding],
+                f"{outcome.probabilities[finding]:.3f}",
+                "none" if np.isnan(self.thresholds[finding]) else f"{self.thresholds[finding]:.3f}",
+            )
+            for finding in order
+        ]
+        strong = [row for row, finding in enumerate(order) if KEYS[finding] in outcome.present]
+        return table(("Finding", "Probability", "Threshold"), rows, strong=strong)
+
+    def _ranked(self) -> list[Html]:
+        if not self.studies:
+            return []
+        values = np.array([(*probabilities, count) for probabilities, count, _ in self.studies])
+        ranks = np.empty(values.shape, np.int64)  # [images, findings + 1], 0 the largest
+        np.put_along_axis(ranks, (-values).argsort(0, kind="stable"), np.arange(len(values))[:, None], axis=0)
+        return [
+            element(
+                "article",
+                content,
+                class_="study",
+                style=";".join(f"--{name}:{rank}" for name, rank in zip((*KEYS, "count"), own.tolist(), strict=True)),
+            )
+            for own, (*_, content) in zip(ranks, self.studies, strict=True)
+        ]
+
+
+_READING = (
+    "Probabilities are calibrated on the validation images of the run that trained the models; those in bold are at "
+    "or above the threshold that was fixed there. Bright colours in a map show what speaks for the finding: each map "
+    "has its own scale, from nothing to its largest value, so that a bright map of a small probability means little. "
+    "A map says where the models looked, not that they are right."
+)
+
+
+def _sorting() -> Html:
+    """Radio buttons for the order, and a box that turns it round."""
+    choices = [("given", "as given"), ("count", "number of findings"), *zip(KEYS, FINDINGS, strict=True)]
+    buttons = []
+    for name, label in choices:
+        chosen = {"checked": ""} if name == "given" else {}
+        button = void("input", type="radio", name="order", id=f"by-{name}", **chosen)
+        buttons.append(element("label", button, f" {label}"))
+    turned = element("label", void("input", type="checkbox", id="reversed"), " reversed")
+    return element("fieldset", element("legend", "Sort by"), *buttons, turned, class_="sorting")
+
+
+def _orders() -> str:
+    names = (*KEYS, "count")
+    return "".join(f"body:has(#by-{name}:checked) .study {{ order: var(--{name}); }}\n" for name in names)
+
+
+def _figure(pixels: np.ndarray, caption: str) -> Html:
+    small = Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=85)
+    return element("figure", picture(file.getvalue(), caption, "jpeg"), element("figcaption", caption))

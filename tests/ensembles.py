@@ -1,0 +1,66 @@
+"""Model folders with random weights, as the tests of prediction need them: small, quick to load, never trained."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diagxnet.data.stacked import BASE_MODELS
+from diagxnet.evaluation.calibration import FindingCalibration, write_calibration
+from diagxnet.evaluation.scored import MODELS
+from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.models.base import base_config, create_base, fold_folder
+from diagxnet.models.checkpoint import save_joint, save_model
+from diagxnet.models.meta import create_members
+
+SIZE = 32
+NETWORKS = {
+    "densenet": {"arch": "test_resnet", "patch_size": None, "batch_norm": False},
+    "vit": {"arch": "vit_tiny_patch16_224", "patch_size": 8, "batch_norm": True},
+}
+OPTIONS = {"hidden_dim": 8, "dropout": 0.1, "init": "average", "inputs": "logits"}
+NO_THRESHOLD = KEYS.index("fracture")
+
+
+def make_models(
+    folder: Path,
+    *,
+    folds: int | None = None,
+    members: int = 1,
+    networks: dict[str, dict] = NETWORKS,
+    size: int = SIZE,
+    seed: int = 0,
+) -> Path:
+    """A models folder for images of `size` pixels; folds: of crossfit. Fracture has no threshold."""
+    torch.manual_seed(seed)
+    for name in BASE_MODELS:
+        options = networks[name] | {"image_size": size, "pretrained": False, "dropout": 0.5}
+        config = base_config(**options)
+        for fold in range(1, (folds or 1) + 1):
+            model = create_base(**options)
+            for module in model.modules():
+                if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) and module.affine:
+                    torch.nn.init.normal_(module.running_mean, std=0.1)
+            save_model(folder / name if folds is None else fold_folder(folder / name, fold), model, config, {})
+        if folds is not None:
+            save_joint(folder / name, config | {"folds": folds}, {})
+    meta = create_members("mlp", members, **OPTIONS)
+    for module in meta.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.normal_(module.weight, std=0.3)
+    config = {"arch": "mlp", "options": OPTIONS, "models": list(BASE_MODELS), "findings": list(FINDINGS)}
+    save_model(folder / "meta", meta, config | {"members": members}, {})
+    drawn = np.random.default_rng(seed).uniform(0.5, 1.5, (len(MODELS), len(KEYS), 2))
+    calibration = {
+        model: {
+            key: FindingCalibration(*map(float, drawn[m, f]), "platt", 20, 60, _thresholds(f))
+            for f, key in enumerate(KEYS)
+        }
+        for m, model in enumerate(MODELS)
+    }
+    write_calibration(folder / "calibration.json", calibration, "image")
+    return folder
+
+
+def _thresholds(finding: int) -> dict[str, float] | None:
+    return None if finding == NO_THRESHOLD else {"youden": 0.4 + 0.02 * finding, "specificity_90": 0.8}

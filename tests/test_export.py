@@ -1,0 +1,39 @@
+"""Export: one ONNX file that says what PyTorch says."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from diagxnet.ensemble import Ensemble
+from diagxnet.export import main
+from diagxnet.findings import KEYS
+from tests.ensembles import SIZE, make_models
+
+
+@pytest.mark.slow
+def test_the_exported_file_gives_pytorchs_probabilities_for_any_number_of_images(tmp_path, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is an extra")
+    pytest.importorskip("onnxscript", reason="onnxscript is an extra")
+    models = make_models(tmp_path / "models", members=2)
+    assert main(["--models", str(models), str(tmp_path / "out" / "ensemble.onnx")]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ensemble.onnx"]
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "ensemble.onnx", providers=["CPUExecutionProvider"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["findings"].split(",") == list(KEYS)
+    assert metadata["image_size"] == str(SIZE)
+    ensemble = Ensemble.load(models, precision="fp32")
+    images = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE), dtype=np.uint8)
+    images[4] = 7  # of one value, whose deviation is 0
+    for count in (1, 5):
+        expected = ensemble.predict(images[:count])
+        probabilities, logits = session.run(["probabilities", "logits"], {"images": images[:count, None]})
+        np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-4)
+        np.testing.assert_allclose(logits, expected.logits, atol=1e-4)
+        assert np.ptp(probabilities) > 0.01
+
+
+def test_without_onnx_the_message_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert main(["--models", str(tmp_path), str(tmp_path / "ensemble.onnx")]) == 1
+    assert "python -m pip install -c constraints.txt onnx onnxscript" in capsys.readouterr().err
