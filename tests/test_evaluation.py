@@ -22,6 +22,7 @@ from tests.workspace import make_scored, make_workspace
 
 PARAMS = {
     "data": {"root": "data/demo", "image_size": 32},
+    "train": {"loss": "bce", "optimizer": "adamw"},
     "densenet": {"pretrained": False},
     "vit": {"pretrained": False},
     "stack": {"method": "holdout", "folds": 5},

@@ -55,7 +55,7 @@ def test_bars_and_learning_curves_state_their_n(results):
 def test_models_and_outcomes_differ_without_colour():
     assert len({str(style["linestyle"]) for style in STYLES.values()}) == len(STYLES)
     assert len({style["hatch"] for style in STYLES.values()}) == len(STYLES)
-    grey = {name: (style["hatch"], _luminance(style["color"]) > 0.6) for name, style in OUTCOME_STYLES.items()}
+    grey = {name: (style["hatch"], _luminance(style["facecolor"]) > 0.6) for name, style in OUTCOME_STYLES.items()}
     assert len(set(grey.values())) == len(grey)
 
 

@@ -119,13 +119,18 @@ def offset(logits: np.ndarray, targets: np.ndarray, slope: float = 1.0) -> float
 
 
 def thresholds(probability: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """The threshold of each rule, midway between the two neighbouring probabilities (or 0 or 1) that it separates."""
+    """The threshold of each rule, midway between the two neighbouring probabilities (or 0 or 1) that it separates.
+
+    probability: [units] in [0, 1]. targets: [units] bool, both classes. Among equals `youden` is the higher threshold,
+    `specificity_90` the lower: the one whose specificity is nearest to 90%. It is just above 1 where nobody may be
+    called positive and a probability is 1.
+    """
     false_positive, true_positive, cuts = roc_curve(targets, probability, drop_intermediate=False)
     best = 1 + int(np.argmax((true_positive - false_positive)[1:]))  # position 0 calls nobody positive
     specific = int(np.flatnonzero(1 - false_positive >= SPECIFICITY)[-1])
-    between = (
-        np.minimum(cuts, 1.0) + np.append(cuts[1:], 0.0)
-    ) / 2  # below cut i and above the next; cut 0 is infinite
+    upper, lower = np.minimum(cuts, np.nextafter(1, 2)), np.append(cuts[1:], 0.0)  # cut 0 is infinite
+    middle = (upper + lower) / 2
+    between = np.where(middle > lower, middle, upper)  # two neighbouring floats have no middle
     return {"youden": float(between[best]), "specificity_90": float(between[specific])}
 
 

@@ -63,13 +63,17 @@ def model_table(evaluation: dict) -> str:
 def verdict(comparison: dict, other: str) -> str:
     """One sentence on the ensemble's macro AUROC beside that of `other`: "best_base", "average" or a base model."""
     difference = comparison[f"ensemble_minus_{other}"]["auroc"]["macro"]
-    name = f"{LABELS[comparison['best_base']]}, the better base model on val" if other == "best_base" else LABELS[other]
+    names = LABELS | {
+        "average": "the plain average of the base models",
+        "best_base": f"{LABELS[comparison['best_base']]}, the better base model on val",
+    }
     words = {
-        "better": f"The ensemble is better than {name}",
-        "worse": f"The ensemble is worse than {name}",
-        "not distinguishable": f"The ensemble is not distinguishable from {name}, on this test set",
+        "better": f"The ensemble is better than {names[other]}",
+        "worse": f"The ensemble is worse than {names[other]}",
+        "not distinguishable": f"The ensemble is not distinguishable from {names[other]}, on this test set",
     }[standing(difference)]
+    interval = difference["ci"]
     return (
-        f"{words}: macro AUROC {difference['difference']:+.4f} (95% interval {difference['ci']['lower']:+.4f} to "
-        f"{difference['ci']['upper']:+.4f}), ahead in {difference['share_ahead']:.0%} of resamples of patients."
+        f"{words}: macro AUROC {difference['difference']:+.4f} (95% interval {interval['lower']:+.4f} to "
+        f"{interval['upper']:+.4f}), ahead in {difference['share_ahead']:.0%} of resamples of patients."
     )

@@ -70,15 +70,24 @@ def roc_records(results: Results, finding: int) -> list[dict]:
     return _records(columns)
 
 
+def precision_stairs(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and precision where recall first reaches each of its values above 0: [steps], rising recall.
+
+    Between two of them the precision is that of the higher recall, so average precision is the area of the stairs.
+    """
+    precision, recall, _ = precision_recall_curve(targets, scores)
+    recall, first = np.unique(recall[-2::-1], return_index=True)  # from the highest score on, without the added end
+    return recall[recall > 0], precision[-2::-1][first][recall > 0]
+
+
 def precision_recall_records(results: Results, finding: int) -> list[dict]:
-    """The models' precision where recall first reaches each step, as stairs: what average precision is the area of."""
+    """The models' `precision_stairs`, read off at equal steps of recall."""
     targets, scores = known_scores(results, finding)
     steps = min(int(targets.sum()), POINTS // 2)
     recalls = np.arange(1, steps + 1) / steps
     columns = {"recall": np.repeat(np.append(0, recalls), 2)[1:-1]}  # each stair from its left end to its right
     for model, own in zip(MODELS, scores, strict=True):
-        precision, recall, _ = precision_recall_curve(targets, own)
-        precision, recall = precision[-2::-1], recall[-2::-1]  # rising recall, without scikit-learn's added end
+        recall, precision = precision_stairs(targets, own)
         columns[model] = np.repeat(precision[np.searchsorted(recall, recalls - 1e-9)], 2)
     return _records(columns | {"prevalence": np.full(2 * steps, targets.mean())})
 

@@ -15,13 +15,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from sklearn.metrics import precision_recall_curve, roc_curve
+from scipy.stats import binomtest
+from sklearn.metrics import roc_curve
 
 from diagxnet.evaluation.comparison import LABELS
-from diagxnet.evaluation.curves import ENSEMBLE, HISTOGRAM_BINS, OUTCOMES, known_scores
+from diagxnet.evaluation.curves import ENSEMBLE, HISTOGRAM_BINS, OUTCOMES, known_scores, precision_stairs
 from diagxnet.evaluation.metrics import confusions, reliability
 from diagxnet.evaluation.results import Results
 from diagxnet.evaluation.scored import MODELS
+from diagxnet.evaluation.subgroups import listed
 from diagxnet.files import replacing
 from diagxnet.findings import FINDINGS, KEYS
 
@@ -39,16 +41,16 @@ SETTINGS = {
     "path.simplify": True,
 }
 STYLES = {
-    "densenet": {"color": "#0072B2", "linestyle": (0, (5, 2)), "marker": "s", "hatch": "////"},
-    "vit": {"color": "#E69F00", "linestyle": (0, (1, 1.2)), "marker": "^", "hatch": "...."},
-    "average": {"color": "#009E73", "linestyle": (0, (4, 1.5, 1, 1.5)), "marker": "D", "hatch": "xxxx"},
-    "ensemble": {"color": "#000000", "linestyle": "solid", "marker": "o", "hatch": ""},
+    "densenet": {"color": "#0072B2", "linestyle": (0, (5, 2)), "marker": "s", "markerfacecolor": "#0072B2"},
+    "vit": {"color": "#D55E00", "linestyle": (0, (1, 1.2)), "marker": "^", "markerfacecolor": "white"},
+    "average": {"color": "#009E73", "linestyle": (0, (4, 1.5, 1, 1.5)), "marker": "D", "markerfacecolor": "white"},
+    "ensemble": {"color": "#000000", "linestyle": "solid", "marker": "o", "markerfacecolor": "black"},
 }
 OUTCOME_STYLES = {
-    "true_positive": {"color": "#0072B2", "hatch": ""},
-    "false_negative": {"color": "#E69F00", "hatch": "////"},
-    "false_positive": {"color": "#D55E00", "hatch": "xxxx"},
-    "true_negative": {"color": "#D9D9D9", "hatch": ""},
+    "true_positive": {"facecolor": "#0072B2", "hatch": ""},
+    "false_negative": {"facecolor": "#E69F00", "hatch": "////"},
+    "false_positive": {"facecolor": "#D55E00", "hatch": "xxxx"},
+    "true_negative": {"facecolor": "#D9D9D9", "hatch": ""},
 }
 COLUMNS = 5
 DPI = 110
@@ -123,8 +125,8 @@ def precision_recall(results: Results) -> Figure:
         targets, scores = known_scores(results, finding)
         axes.axhline(targets.mean(), color="0.6", linewidth=0.8)
         for model, own in zip(MODELS, scores, strict=True):
-            precision, recall, _ = precision_recall_curve(targets, own)
-            axes.step(recall, precision, where="post", **_line(model))
+            recall, precision = precision_stairs(targets, own)
+            axes.step(np.append(0, recall), np.append(precision[0], precision), where="pre", **_line(model))
         unit_square(axes)
         return f"ensemble {_value(results, 'auprc', finding)}"
 
@@ -132,36 +134,36 @@ def precision_recall(results: Results) -> Figure:
 
 
 def auroc_per_finding(results: Results) -> Figure:
-    """AUROC of every model and finding as bars from 0.5 (chance), with 95% intervals; few positives are starred."""
+    """AUROC of every model and finding with its 95% interval, beside chance; findings with few of one class starred."""
     keys = list(results.evaluation["ensemble"]["auroc"]["per_finding"])
     figure = Figure(figsize=(9, 1.6 + 0.62 * (len(keys) + 1)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    lowest = 0.5
+    axes.axvline(0.5, color="0.4", linewidth=0.8, zorder=1)
+    axes.axhspan(-0.5, 0.5, color="0.94", linewidth=0, zorder=0)
     for offset, model in enumerate(MODELS):
         own = results.evaluation[model]["auroc"]
         values = np.array([own["macro"], *own["per_finding"].values()])
         intervals = [own["ci"]["macro"], *own["ci"]["per_finding"].values()]
         bounds = np.array([[interval["lower"], interval["upper"]] for interval in intervals])
-        style = STYLES[model]
-        axes.barh(
+        axes.errorbar(
+            values,
             np.arange(len(values)) + 0.2 * (offset - 1.5),
-            values - 0.5,
-            height=0.19,
-            left=0.5,
-            color="0.35" if model == "ensemble" else "white",
-            edgecolor=style["color"],
-            hatch=style["hatch"],
             xerr=[values - bounds[:, 0], bounds[:, 1] - values],
-            error_kw={"elinewidth": 0.9, "capsize": 1.8, "ecolor": "black"},
+            **STYLES[model] | {"linestyle": "none"},
+            elinewidth=1.1,
+            capsize=2,
+            markersize=5,
             label=LABELS[model],
         )
-        lowest = min(lowest, bounds[1:, 0].min())
     axes.set_yticks(range(len(keys) + 1), ["Mean of findings", *(_title(results, key, "\n") for key in keys)])
-    axes.set_ylim(len(keys) + 0.6, -0.6)
-    axes.axvline(0.5, color="black", linewidth=0.8)
-    axes.set_xlim(max(0, lowest - 0.02), 1.0)
-    axes.set_xlabel("AUROC with 95% interval; bars start at chance (0.5)")
+    axes.set_ylim(len(keys) + 0.5, -0.5)
+    axes.set_yticks(np.arange(len(keys)) + 0.5, minor=True)
+    axes.tick_params(axis="y", which="both", length=0)
     axes.grid(axis="y", visible=False)
+    axes.grid(axis="y", which="minor")
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(low, -0.01), min(high, 1.01))
+    axes.set_xlabel("AUROC with 95% interval; the vertical line is chance (0.5)")
     axes.set_title(_population(results), loc="left")
     figure.legend(loc="outside upper center", ncols=len(MODELS))
     return figure
@@ -174,14 +176,15 @@ def reliability_diagrams(results: Results) -> Figure:
         known = results.test.known(finding)
         targets = results.test.targets[known, finding]
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-        series = ((results.raw, "s", "#E69F00", (0, (5, 2)), "white"), (results.calibrated, "o", "black", "-", "black"))
+        series = ((results.raw, "s", "#D55E00", (0, (5, 2)), "white"), (results.calibrated, "o", "black", "-", "black"))
         for values, marker, color, line, face in series:
             bins = reliability(targets, values[ENSEMBLE][known, finding])
-            axes.plot(bins["predicted"], bins["observed"], color=color, linestyle=line, linewidth=1.2)
-            sizes = 8 + 60 * bins["count"] / len(targets)
+            axes.plot(bins["predicted"], bins["observed"], color=color, linestyle=line, linewidth=0.9)
+            sizes = 6 + 70 * bins["count"] / len(targets)
             axes.scatter(
                 bins["predicted"], bins["observed"], sizes, marker=marker, facecolors=face, edgecolors=color, zorder=3
             )
+        axes.vlines(bins["predicted"], *_wilson(bins), color="black", linewidth=0.8)
         error = results.evaluation["ensemble"]["ece"]
         before, after = error["uncalibrated"]["per_finding"][KEYS[finding]], error["per_finding"][KEYS[finding]]
         unit_square(axes)
@@ -190,12 +193,13 @@ def reliability_diagrams(results: Results) -> Figure:
     legend = [
         handle(
             "ensemble, sigmoid of its logits",
-            color="#E69F00",
+            color="#D55E00",
             linestyle=(0, (5, 2)),
             marker="s",
             markerfacecolor="white",
         ),
         handle("ensemble, calibrated on val", color="black", marker="o"),
+        handle("its 95% interval", color="black", linestyle="none", marker="|", markersize=9),
         _gray("perfect calibration"),
     ]
     return _finding_panels(
@@ -247,36 +251,40 @@ def confusion_counts(results: Results) -> Figure:
     axes.set_xlabel("share of the known; numbers are counts (shares up to 2.5% go without)")
     axes.grid(visible=False)
     axes.set_title(_population(results), loc="left")
-    handles = [Patch(label=name.replace("_", " "), **style) for name, style in OUTCOME_STYLES.items()]
+    handles = [
+        Patch(label=name.replace("_", " "), edgecolor="white", **style) for name, style in OUTCOME_STYLES.items()
+    ]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(OUTCOMES))
     return figure
 
 
 def subgroup_intervals(results: Results) -> Figure:
-    """The ensemble's macro AUROC by group with its interval, beside that of everyone over the same findings."""
-    rows = [
-        (f"{attribute}: {group.replace('_', ' ')}", entry)
-        for attribute, groups in results.evaluation["ensemble"]["subgroups"].items()
-        for group, entry in groups.items()
-    ]
-    figure = Figure(figsize=(9, 1.5 + 0.36 * max(len(rows), 1)), dpi=DPI, layout="constrained")
+    """The ensemble's macro AUROC by group with its interval, beside that of everyone over the same findings.
+
+    A group in which no finding can be scored has a line as well, which says so.
+    """
+    groups = listed(results.evaluation, "ensemble")
+    figure = Figure(figsize=(9, 1.5 + 0.36 * len(groups)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    for row, (_, entry) in enumerate(rows):
-        value, interval = entry["auroc"]["macro"], entry["auroc"]["ci"]["macro"]
-        axes.plot([interval["lower"], interval["upper"]], [row, row], color="black", linewidth=1.4)
-        axes.plot(value, row, "o", color="black", markersize=5)
-        axes.plot(entry["everyone"], row, "D", color="#E69F00", markersize=6, markerfacecolor="none")
-    labels = [
-        f"{name} (n = {entry['units']:,}; {entry['findings']} finding{'s' * (entry['findings'] != 1)})"
-        for name, entry in rows
-    ]
-    axes.set_yticks(range(len(rows)), labels)
-    axes.invert_yaxis()
+    labels = []
+    for row, (attribute, group, entry, too_small) in enumerate(groups):
+        count = entry.get("findings", 0)
+        scored = f"{count} finding{'s' * (count != 1)}" if entry else "too small to be scored"
+        size = f"n = {(entry or too_small)['units']:,}; {scored}"
+        labels.append(f"{attribute}: {group.replace('_', ' ')} ({size})")
+        if entry:
+            value, interval = entry["auroc"]["macro"], entry["auroc"]["ci"]["macro"]
+            axes.plot([interval["lower"], interval["upper"]], [row, row], color="black", linewidth=1.4)
+            axes.plot(value, row, "o", color="black", markersize=5)
+            axes.plot(entry["everyone"], row, "D", color="#D55E00", markersize=7, markerfacecolor="none")
+    axes.set_yticks(range(len(groups)), labels)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
     axes.set_xlabel("mean AUROC over the findings with enough of both classes in the group")
     axes.set_title(_population(results).partition(";")[0], loc="left")
     handles = [
         handle("the group, with 95% interval", color="black", marker="o"),
-        handle("everyone, same findings", color="#E69F00", marker="D", markerfacecolor="none", linestyle="none"),
+        handle("everyone, same findings", color="#D55E00", marker="D", markerfacecolor="none", linestyle="none"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
@@ -390,6 +398,16 @@ def _value(results: Results, metric: str, finding: int) -> str:
     value = results.evaluation["ensemble"][metric]["per_finding"][KEYS[finding]]
     interval = results.evaluation["ensemble"][metric]["ci"]["per_finding"][KEYS[finding]]
     return f"{value:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})"
+
+
+def _wilson(bins: dict[str, np.ndarray]) -> np.ndarray:
+    """Lower and upper ends [2, bins] of Wilson's 95% interval of each bin's observed share; bins: `reliability`'s."""
+    found = np.round(bins["observed"] * bins["count"]).astype(int)
+    intervals = [
+        binomtest(k, n).proportion_ci(method="wilson")
+        for k, n in zip(found.tolist(), bins["count"].tolist(), strict=True)
+    ]
+    return np.array([(interval.low, interval.high) for interval in intervals]).T
 
 
 def _line(model: str) -> dict[str, object]:

@@ -5,7 +5,16 @@ from pathlib import Path
 
 from diagxnet.evaluation.calibration import SPECIFICITY
 from diagxnet.evaluation.comparison import LABELS, verdict
-from diagxnet.evaluation.report import NAMES, RESEARCH_ONLY, counts_text, difference_text, flat, interval_text
+from diagxnet.evaluation.report import (
+    GROUP_HEADER,
+    NAMES,
+    RESEARCH_ONLY,
+    counts_text,
+    difference_text,
+    flat,
+    group_rows,
+    interval_text,
+)
 from diagxnet.evaluation.results import Results
 from diagxnet.evaluation.scored import MODELS
 from diagxnet.files import write_text
@@ -14,14 +23,15 @@ from diagxnet.findings import KEYS
 
 def write_model_card(path: Path, results: Results, audit: dict, params: dict, configs: dict[str, dict]) -> None:
     """Writes the card. audit: data/prepared/summary.json. params: params.yaml. configs: config.json by training."""
+    values = flat(params)
     sections = [
         "# Model card: stacking ensemble for fourteen findings on chest radiographs",
         RESEARCH_ONLY,
-        *_details(params, configs),
+        *_details(values, configs),
         *_use(),
         *_factors(results),
         *_metrics(results),
-        *_data(results, audit, params),
+        *_data(results, audit, values),
         *_analyses(results),
         *_considerations(results),
         "## Reference",
@@ -30,60 +40,84 @@ def write_model_card(path: Path, results: Results, audit: dict, params: dict, co
     write_text(path, "\n\n".join(sections) + "\n")
 
 
-def _details(params: dict, configs: dict[str, dict]) -> list[str]:
-    values = flat(params)
+def _fields(title: str, fields: dict[str, str]) -> list[str]:
+    """A section: its heading and its fields, each a line of a list that opens with the field's name."""
+    return [f"## {title}", "\n".join(f"- **{name}**: {text}" for name, text in fields.items())]
+
+
+def _details(values: dict[str, str], configs: dict[str, dict]) -> list[str]:
     base = [
-        f"- {LABELS[name]}: `{configs[name].get('arch', name)}`, {values['data.image_size']} px, "
-        f"pretrained: {values[f'{name}.pretrained']}"
+        f"{LABELS[name]} (`{configs[name].get('arch', name)}`, pretrained: {values[f'{name}.pretrained']})"
         for name in ("densenet", "vit")
     ]
-    lines = [
-        *base,
-        f"- Meta-learner: `{values['meta.arch']}`, hidden dimension {values['meta.hidden_dim']}, starts at "
-        f"{'the mean of both' if values['meta.init'] == 'average' else 'random weights'}; it reads the "
-        "logits of both base models and gives one logit a finding",
-        "- Output: a logit for each finding; `calibration.json` beside this file turns it into a probability and holds "
-        "the thresholds",
-        "- Training: binary cross-entropy over known labels or a variant of it; every hyperparameter is in params.yaml "
-        "and in plots/report.html",
-        "- Version: the commit and dvc.lock that this file came with. Licence: MIT, the code; the weights also follow "
-        "the terms of the data and of pretrained weights, where some were used",
-    ]
-    return ["## Model details", "\n".join(lines)]
+    start = "the mean of both" if values["meta.init"] == "average" else "random weights"
+    return _fields(
+        "Model details",
+        {
+            "Developed by": "whoever ran this pipeline; a program cannot know it, so say it where this card is shared",
+            "Date and version": "those of the commit whose dvc.lock lists these weights; none is in this file, so that "
+            "equal runs give equal files",
+            "Type": f"stacking ensemble of {base[0]} and {base[1]} on grey images of {values['data.image_size']} px; a "
+            f"meta-learner (`{values['meta.arch']}`, hidden dimension {values['meta.hidden_dim']}, started at {start}) "
+            "reads the logits of both and gives a logit for each of fourteen findings, which calibration.json beside "
+            "this file turns into a probability and a call",
+            "Training algorithm": f"{values['train.loss']} loss over known labels, {values['train.optimizer']}, early "
+            "stopping on val; every hyperparameter is in params.yaml and in plots/report.html",
+            "Fairness constraints": "none",
+            "Resources": "DenseNet: Huang et al. 2017, arXiv:1608.06993; ViT: Dosovitskiy et al. 2021, "
+            "arXiv:2010.11929; stacking: Wolpert 1992; data and labels: Irvin et al. 2019, arXiv:1901.07031",
+            "Citation": "the repository's address and the commit",
+            "Licence": "MIT, the code; the weights also follow the terms of the data and of pretrained weights, where "
+            "some were used",
+            "Questions": "the issues of the repository",
+        },
+    )
 
 
 def _use() -> list[str]:
-    return [
-        "## Intended use",
-        "- Primary use: research into multi-label classification, stacking and calibration on chest radiographs, and "
-        "comparison of training recipes on one data set\n"
-        "- Primary users: researchers and machine learning engineers\n"
-        "- Out of scope: diagnosis, triage or any decision about a patient; children; modalities other than "
-        "radiography of the chest; findings beyond the fourteen; reading a high probability as a location or a cause",
-    ]
+    return _fields(
+        "Intended use",
+        {
+            "Primary uses": "research into multi-label classification, stacking and calibration on chest radiographs, "
+            "and comparison of training recipes on one data set",
+            "Primary users": "researchers and machine learning engineers",
+            "Out of scope": "diagnosis, triage or any decision about a patient; children; modalities other than "
+            "radiography of the chest; findings beyond the fourteen; reading a high probability as a location or a "
+            "cause",
+        },
+    )
 
 
 def _factors(results: Results) -> list[str]:
     few = results.evaluation["few"]
-    flagged = f" Few of one class on test, so take these as rough: {counts_text(few)}." if few else ""
-    return [
-        "## Factors",
-        "Reported below by sex, age band and view (projection). Not known, and so not evaluated: ethnicity, scanner, "
-        f"site, severity of disease, and whether a patient was in hospital.{flagged}",
-    ]
+    flagged = f". Few of one class on test, so take these as rough: {counts_text(few)}" if few else ""
+    return _fields(
+        "Factors",
+        {
+            "Relevant factors": "age, sex, ethnicity; projection and position; scanner and site; support devices in "
+            "the image; severity of disease, and whether a patient was in hospital",
+            "Evaluation factors": "sex, age band and view (projection), which the tables hold. The others are not "
+            f"known, and so not evaluated{flagged}",
+        },
+    )
 
 
 def _metrics(results: Results) -> list[str]:
-    return [
-        "## Metrics",
-        "AUROC and AUPRC (average precision; its chance level is the prevalence) for ranking; Brier score and expected "
-        "calibration error (10 bins of equal width) for probabilities; sensitivity, specificity, precision and F1 at "
-        f"thresholds fixed on val (Youden's J; sensitivity at {SPECIFICITY:.0%} specificity). Intervals are 95%, by "
-        f"bootstrap over patients. The unit is the {results.unit}.",
-    ]
+    return _fields(
+        "Metrics",
+        {
+            "Performance measures": "AUROC and AUPRC (average precision; its chance level is the prevalence) for "
+            "ranking; Brier score and expected calibration error (10 bins of equal width) for probabilities; "
+            f"sensitivity, specificity, precision and F1 for calls. The unit is the {results.unit}",
+            "Decision thresholds": "fixed on val for each finding: Youden's J, and the highest sensitivity at "
+            f"{SPECIFICITY:.0%} specificity",
+            "Variation": "95% intervals by bootstrap over patients, paired for differences. They are of one training: "
+            "another seed gives other weights",
+        },
+    )
 
 
-def _data(results: Results, audit: dict, params: dict) -> list[str]:
+def _data(results: Results, audit: dict, values: dict[str, str]) -> list[str]:
     splits = audit["splits"]
     sizes = markdown_table(
         ("Split", "Images", "Studies", "Patients"),
@@ -103,21 +137,30 @@ def _data(results: Results, audit: dict, params: dict) -> list[str]:
             for key in KEYS
         ),
     )
-    root = flat(params)["data.root"]
+    root = values["data.root"]
     source = "drawn radiographs, not of patients" if root == "data/demo" else f"`{root}`"
     one_class = {name: results.evaluation["one_class"][name] for name in ("val", "test")}
-    notes = [f"One class only on {name}: {counts_text(counts)}." for name, counts in one_class.items() if counts]
+    notes = [f". One class only on {name}: {counts_text(counts)}" for name, counts in one_class.items() if counts]
     return [
-        "## Evaluation data",
-        f"Source: {source}. The test split is `valid.csv` where the data set has one, else a share of patients. It was "
-        "used once, after training, thresholds and calibration were fixed. " + " ".join(notes),
+        *_fields(
+            "Evaluation data",
+            {
+                "Datasets": f"{source}, the test split: `valid.csv` where the data set has one, else a share of "
+                f"patients{''.join(notes)}",
+                "Motivation": "patients of the same source that no training has seen. It was used once, after "
+                "training, thresholds and calibration were fixed",
+                "Preprocessing": f"decoded to grey, resized to {values['data.image_size']} px, normalised as "
+                "models/*/config.json says; no augmentation. Uncertain labels are masked. Views: "
+                f"{audit['rules']['views']}. Images left out because they could not be read: "
+                f"{audit['dropped']['images']:,}",
+            },
+        ),
         "## Training data",
-        f"Split by patient: no patient is in two splits. {_learning(flat(params))}; thresholds and calibration are "
-        "fitted on val.",
+        f"Split by patient: no patient is in two splits. {_learning(values)}; thresholds and calibration are fitted on "
+        "val.",
         sizes,
         f"Label rules: blank is {audit['rules']['blank']}; uncertain in train and stack by finding ({rules}); "
-        f"uncertain in val and test is masked. Views: {audit['rules']['views']}. Images left out because they could "
-        f"not be read: {audit['dropped']['images']:,}.",
+        "uncertain in val and test is masked.",
         labels,
     ]
 
@@ -155,28 +198,32 @@ def _analyses(results: Results) -> list[str]:
     )
     return [
         "## Quantitative analyses",
-        f"Means over {evaluation['counts']['findings_scored']} findings on {evaluation['counts']['units']:,} "
-        f"{'studies' if results.unit == 'study' else 'images'} of {evaluation['counts']['patients']:,} patients.",
+        f"**Unitary results.** Means over {evaluation['counts']['findings_scored']} findings on "
+        f"{evaluation['counts']['units']:,} {'studies' if results.unit == 'study' else 'images'} of "
+        f"{evaluation['counts']['patients']:,} patients.",
         whole,
         verdict(evaluation["comparison"], "best_base"),
         verdict(evaluation["comparison"], "average"),
         "### By finding (ensemble)",
-        _by_finding(evaluation),
+        _by_finding(results) + ("\n\n\\* few of one class: take its figures as rough." if evaluation["few"] else ""),
         "### By group (ensemble)",
-        _by_group(evaluation),
+        markdown_table(GROUP_HEADER, group_rows(evaluation)),
+        "**Intersectional results.** Not computed: sex, age and view are looked at one at a time.",
     ]
 
 
-def _by_finding(evaluation: dict) -> str:
+def _by_finding(results: Results) -> str:
+    evaluation = results.evaluation
     own = evaluation["ensemble"]
     best = evaluation["comparison"]["ensemble_minus_best_base"]["auroc"]["per_finding"]
 
     def point(name: str, key: str) -> str:
         value = own["youden"][name]["per_finding"].get(key)
-        return "no threshold" if value is None else f"{value:.3f}"
+        return "none" if value is None else f"{value:.3f}"
 
     rows = []
     for key, value in own["auroc"]["per_finding"].items():
+        cuts = results.calibration["ensemble"][key].thresholds
         interval = own["auroc"]["ci"]["per_finding"][key]
         rows.append(
             (
@@ -185,46 +232,32 @@ def _by_finding(evaluation: dict) -> str:
                 f"{value:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})",
                 difference_text(best[key]),
                 f"{own['auprc']['per_finding'][key]:.3f}",
-                point("sensitivity", key),
-                point("specificity", key),
+                "none" if cuts is None else f"{cuts['youden']:.3f}",
+                *(point(name, key) for name in ("sensitivity", "specificity", "precision", "f1")),
             )
         )
     header = ("Finding", "Prevalence", "AUROC (95% interval)", "Ensemble - best base model", "AUPRC")
-    return markdown_table((*header, "Sensitivity", "Specificity"), rows)
-
-
-def _by_group(evaluation: dict) -> str:
-    rows = [
-        (
-            f"{attribute}: {group.replace('_', ' ')}",
-            f"{entry['units']:,}",
-            f"{entry['patients']:,}",
-            entry["findings"],
-            interval_text(entry["auroc"], "macro"),
-            f"{entry['everyone']:.3f}",
-        )
-        for attribute, groups in evaluation["ensemble"]["subgroups"].items()
-        for group, entry in groups.items()
-    ]
-    table = markdown_table(
-        ("Group", "n", "Patients", "Findings scored", "AUROC (95% interval)", "Everyone, same findings"), rows
-    )
-    unscored = [
-        f"{attribute}: {group.replace('_', ' ')} (n = {entry['units']:,})"
-        for attribute, groups in evaluation["subgroups_too_small"].items()
-        for group, entry in groups.items()
-        if not entry["scored"]
-    ]
-    return f"{table}\n\nToo small to be scored: {', '.join(unscored)}." if unscored else table
+    calls = ("Threshold (Youden)", "Sensitivity", "Specificity", "Precision", "F1")
+    return markdown_table((*header, *calls), rows)
 
 
 def _considerations(results: Results) -> list[str]:
     return [
-        "## Ethical considerations",
-        "Where the data set's terms forbid sharing its images, do not share plots/: the report and the contact sheet "
-        "show some. A model that is good on average can fail a group: see the analyses by group, and mind the groups "
-        "that are too small to be scored. Shortcuts (support devices, projection, text on the film) can raise every "
-        "figure here without any sign of disease being read.",
+        *_fields(
+            "Ethical considerations",
+            {
+                "Data": "radiographs of people, where the data set is not the drawn one; where its terms forbid "
+                "sharing images, do not share plots/: the report and the contact sheet show some",
+                "Human life": "not meant to inform decisions about a patient",
+                "Mitigations": "splits by patient, a test set that is used once, calibration, intervals, and analyses "
+                "by group",
+                "Risks and harms": "a model that is good on average can fail a group: see the analyses by group, and "
+                "mind those too small to be scored. Shortcuts (support devices, projection, text on the film) can "
+                "raise every figure here without any sign of disease being read",
+                "Use cases to avoid": "automatic exclusion of disease, ranking of patients or of readers, and use on "
+                "patients unlike those of the data",
+            },
+        ),
         "## Caveats and recommendations",
         "- Labels that a program read off reports carry its errors, and blank often means not mentioned; the figures "
         "measure agreement with those labels\n"

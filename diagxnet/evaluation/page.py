@@ -22,17 +22,19 @@ a { color: #00558c; }
 .wide { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; margin: .4rem 0; }
 .caption { margin: 1rem 0 0; color: #333; font-size: .95rem; }
-th, td { padding: .22rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th, td { padding: .22rem .5rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th { border-bottom: 1px solid #666; vertical-align: bottom; }
 td:first-child, th:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 td.text, th.text { text-align: left; white-space: normal; min-width: 9.5rem; }
 tr.strong td { font-weight: 600; }
+td small { display: block; color: #555; font-size: .92em; }
 figure { margin: 1.2rem 0; }
-figure img { display: block; max-width: 100%; min-width: 44rem; height: auto; }
+figure img { display: block; max-width: 100%; min-width: calc(.68 * var(--width)); height: auto; }
 figcaption { font-size: .9rem; color: #333; max-width: 46rem; }
 .note { border-left: .3rem solid #b25000; padding: .3rem .8rem; background: #fff6ec; }
 .verdict { border-left: .3rem solid #00558c; padding: .3rem .8rem; background: #eef6fb; font-size: 1.05rem; }
-@media (max-width: 40rem) { td:first-child, th:first-child { white-space: normal; max-width: 9rem; padding-left: 0; } }
+@media (max-width: 40rem) { td:first-child, th:first-child { white-space: normal; min-width: 6.5rem; max-width: 9rem;
+  padding-left: 0; } }
 @media print { figure, table { break-inside: avoid; } figure img { min-width: 0; } }
 """
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -88,9 +90,14 @@ def table(
 
 
 def figure(png: bytes, caption: str) -> Html:
-    """An image as part of the page, with its caption, which is also what a screen reader says."""
+    """An image as part of the page, with its caption, which is also what a screen reader says.
+
+    On a narrow screen it scrolls in itself, no smaller than its letters can be read.
+    """
+    width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))  # of the header: PNG 1.2, 11.2.2
     source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-    image = Html(f'<img src="{source}" alt="{html.escape(caption)}">')
+    size = f'width="{width}" height="{height}" style="--width: {width}px"'
+    image = Html(f'<img src="{source}" alt="{html.escape(caption)}" {size}>')
     return element("figure", element("div", image, class_="wide"), element("figcaption", caption))
 
 

@@ -8,21 +8,25 @@ from pathlib import Path
 
 from diagxnet.evaluation.comparison import LABELS, standing, verdict
 from diagxnet.evaluation.metrics import confusions
-from diagxnet.evaluation.page import Html, element, figure, page, table
+from diagxnet.evaluation.page import Html, element, figure, join, page, table
 from diagxnet.evaluation.results import Results
 from diagxnet.evaluation.scored import MODELS
+from diagxnet.evaluation.subgroups import listed
 from diagxnet.files import write_text
 from diagxnet.findings import FINDINGS, KEYS
 
 NAMES = dict(zip(KEYS, FINDINGS, strict=True))
 RESEARCH_ONLY = "For research only: not a medical device, not for decisions about patients."
 
+GROUP_HEADER = ("Group", "n", "Patients", "Findings scored", "AUROC (95% interval)", "Everyone, same findings")
+
 CAPTIONS = {
-    "auroc_per_finding": "AUROC of each model by finding, with 95% intervals. Bars start at 0.5, which is chance.",
+    "auroc_per_finding": "AUROC of each model by finding, with 95% intervals. The vertical line at 0.5 is chance.",
     "roc": "ROC curves on test. Each title gives n and the ensemble's AUROC with its 95% interval.",
     "precision_recall": "Precision and recall on test. The grey line is the prevalence, which a model without skill "
     "reaches; each title gives the ensemble's average precision with its 95% interval.",
-    "reliability": "Reliability of the ensemble before and after calibration; larger marks hold more of the test set.",
+    "reliability": "Reliability of the ensemble before and after calibration; larger marks hold more of the test "
+    "set, and vertical lines are Wilson's 95% intervals of a bin.",
     "score_histograms": "The ensemble's calibrated probability with and without each finding.",
     "confusion": "The ensemble's calls at Youden's threshold, which was fixed on val.",
     "subgroups": "The ensemble's mean AUROC by group, beside everyone's over the same findings.",
@@ -51,7 +55,11 @@ def write_report(path: Path, results: Results, audit: dict, params: dict, figure
     counts = evaluation["counts"]
     units = "studies" if results.unit == "study" else "images"
     introduction = [
-        element("p", f"Test set: {counts['units']:,} {units} of {counts['patients']:,} patients."),
+        element(
+            "p",
+            f"Test set: {counts['units']:,} {units} of {counts['patients']:,} patients. Of {len(KEYS)} findings, "
+            f"{counts['findings_scored']} can be scored; {counts['findings_flagged']} of them on few of one class.",
+        ),
         element("p", verdict(evaluation["comparison"], "best_base"), class_="verdict"),
         element("p", RESEARCH_ONLY, class_="note"),
     ]
@@ -138,9 +146,9 @@ def _comparisons(evaluation: dict) -> list[Html]:
 
 
 def _indicators(rows: list[dict]) -> Html:
-    cells = [(row["indicator"], row["target"], row["found"], "met" if row["met"] else "not met") for row in rows]
+    cells = [(row["indicator"], row["target"], row["found"], "yes" if row["met"] else "no") for row in rows]
     caption = f"{sum(row['met'] for row in rows)} of {len(rows)} of the optimization guide's indicators are met."
-    return table(("Indicator", "Target", "Found", ""), cells, caption=caption, text=[0, 1, 2, 3])
+    return table(("Indicator", "Target", "Found", "Met"), cells, caption=caption, text=[0, 1, 2, 3])
 
 
 def _findings(evaluation: dict) -> list[Html]:
@@ -172,7 +180,7 @@ def _findings(evaluation: dict) -> list[Html]:
             )
         )
     names = [LABELS[model] for model in MODELS[:-1]]
-    header = ("Finding", "n", "Positive", *names, "Ensemble (95% interval)", "Ensemble - best base", "")
+    header = ("Finding", "n", "Positive", *names, "Ensemble (95% interval)", "Ensemble - best base", "Verdict")
     parts = [
         table(header, rows, caption="AUROC on test.", text=[len(header) - 1]),
         table(("Finding", "Prevalence", *names, "Ensemble (95% interval)"), precision_rows, caption="AUPRC on test."),
@@ -261,33 +269,46 @@ def _calibration(results: Results) -> list[Html]:
 
 
 def _subgroups(evaluation: dict) -> list[Html]:
-    rows = []
-    for attribute, groups in evaluation["ensemble"]["subgroups"].items():
-        for group, entry in groups.items():
-            rows.append(
-                (
-                    f"{attribute}: {group.replace('_', ' ')}",
-                    f"{entry['units']:,}",
-                    f"{entry['patients']:,}",
-                    entry["findings"],
-                    interval_text(entry["auroc"], "macro"),
-                    f"{entry['everyone']:.3f}",
-                )
-            )
-    header = ("Group", "n", "Patients", "Findings", "AUROC (95% interval)", "Everyone, same findings")
-    parts = [table(header, rows, caption="The ensemble on test.")]
-    small = [
-        element(
-            "li",
-            f"{attribute}: {group.replace('_', ' ')} (n = {entry['units']:,}"
-            f"{'' if entry['scored'] else '; not scored at all'}): {counts_text(entry['findings'])}",
-        )
-        for attribute, groups in evaluation["subgroups_too_small"].items()
-        for group, entry in groups.items()
-    ]
-    if small:
-        parts += [element("p", "Too few of one class in a group, so not scored there:"), element("ul", *small)]
+    groups = listed(evaluation, "ensemble")
+    caption = (
+        "The ensemble on test: the mean over the findings with enough of both classes in the group, beside that of "
+        "everyone over the same findings."
+    )
+    parts = [table(GROUP_HEADER, group_rows(evaluation), caption=caption)]
+    for attribute in dict.fromkeys(attribute for attribute, *_ in groups):
+        own = [each[1:] for each in groups if each[0] == attribute]
+        header = ("Finding", *(f"{group.replace('_', ' ')} (n = {(e or few)['units']:,})" for group, e, few in own))
+        findings = evaluation["ensemble"]["auroc"]["per_finding"]
+        rows = [(_starred(evaluation, key), *(_group_cell(key, e, few) for _, e, few in own)) for key in findings]
+        parts.append(table(header, rows, caption=f"AUROC of the ensemble by finding and {attribute}."))
     return parts
+
+
+def group_rows(evaluation: dict) -> list[tuple[object, ...]]:
+    """The ensemble's macro AUROC in each group, a row each, under GROUP_HEADER."""
+    return [
+        (
+            f"{attribute}: {group.replace('_', ' ')}",
+            f"{(entry or too_small)['units']:,}",
+            f"{(entry or too_small)['patients']:,}",
+            entry.get("findings", 0),
+            interval_text(entry["auroc"], "macro") if entry else "too small to be scored",
+            f"{entry['everyone']:.3f}" if entry else "",
+        )
+        for attribute, group, entry, too_small in listed(evaluation, "ensemble")
+    ]
+
+
+def _group_cell(key: str, entry: dict, too_small: dict) -> Html:
+    """AUROC of one finding in one group, and its positives; the positives alone where there are too few."""
+    if key in entry.get("positives", {}):
+        interval = entry["auroc"]["ci"]["per_finding"][key]
+        text = f"{entry['auroc']['per_finding'][key]:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})"
+        positives, negatives = entry["positives"][key], entry["negatives"][key]
+    else:
+        text = "too few"
+        positives, negatives = (too_small["findings"][key][name] for name in ("positives", "negatives"))
+    return join([text, element("small", f"{positives:,} of {positives + negatives:,} positive")])
 
 
 def _histories(evaluation: dict) -> Html:

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn.metrics import roc_curve
 
 from diagxnet.errors import InputError
 from diagxnet.evaluation.comparison import LABELS, standing
+from diagxnet.evaluation.curves import precision_stairs
 from diagxnet.evaluation.figures import DPI, handle, panels, render, unit_square
 from diagxnet.evaluation.history import TRAININGS
 from diagxnet.evaluation.metrics import mean_keys
@@ -119,8 +120,8 @@ def precision_recall(runs: tuple[Run, Run], scored: tuple[Scored, Scored]) -> Fi
     """Precision against recall of both ensembles, a panel each finding."""
 
     def curve(axes: Axes, targets: np.ndarray, scores: np.ndarray, style: dict) -> None:
-        precision, recall, _ = precision_recall_curve(targets, scores)
-        axes.step(recall, precision, where="post", linewidth=1.5, **style)
+        recall, precision = precision_stairs(targets, scores)
+        axes.step(np.append(0, recall), np.append(precision[0], precision), where="pre", linewidth=1.5, **style)
 
     return _curves(runs, scored, curve, "recall (sensitivity)", "precision")
 
@@ -179,7 +180,7 @@ def _models(first: Run, second: Run, estimates: list) -> Html:
                 if mean in differences:
                     values = [f"{_mean(each, mean):.3f}" for each in (ours, theirs)]
                     rows.append((LABELS[model], label, over, *values, *_difference_cells(differences[mean])))
-    header = ("Model", "Metric", "Mean of", first.name, second.name, "Difference (95% interval)", "Ahead in", "")
+    header = ("Model", "Metric", "Mean of", first.name, second.name, "Difference (95% interval)", "Ahead in", "Verdict")
     return table(header, rows, text=[1, 2, len(header) - 1], caption=f"{first.name} minus {second.name}, on test.")
 
 
@@ -193,7 +194,7 @@ def _findings(first: Run, second: Run, estimates: list) -> Html:
         (NAMES[key], f"{ours.values[key]:.3f}", f"{theirs.values[key]:.3f}", *_difference_cells(difference))
         for key, difference in compare(ours, theirs)["per_finding"].items()
     ]
-    header = ("Finding", first.name, second.name, "Difference (95% interval)", "Ahead in", "")
+    header = ("Finding", first.name, second.name, "Difference (95% interval)", "Ahead in", "Verdict")
     return table(header, rows, text=[len(header) - 1], caption="AUROC of the ensembles, on test.")
 
 

@@ -19,9 +19,10 @@ def subgroups(
 
     A finding is scored in a group that has at least `min_positives` known positives and as many negatives of it; a
     group of which no finding is scored has no entry in the first. An entry there: {"units", "patients", "findings":
-    how many are scored, "auroc": see `with_intervals`, "everyone": the macro AUROC of `whole` over the same findings,
-    so that groups in which different findings are scored can be compared}. An entry in the second: {"units",
-    "patients", "scored": how many findings are, "findings": {key: {"positives", "negatives"}} of those that are not}.
+    how many are scored, "auroc": see `with_intervals`, "positives" | "negatives": {key: units} of those scored,
+    "everyone": the macro AUROC of `whole` over the same findings, so that groups in which different findings are scored
+    can be compared}. An entry in the second: {"units", "patients", "scored": how many findings are, "findings":
+    {key: {"positives", "negatives"}} of those that are not}.
     """
     scores: dict[str, dict] = {model: {} for model in MODELS}
     too_small: dict[str, dict] = {}
@@ -43,13 +44,32 @@ def subgroups(
             entry = size | {
                 "findings": len(keys),
                 "auroc": with_intervals(estimates[model]["auroc"].only(keys)),
+                "positives": {key: int(positives[KEYS.index(key)]) for key in keys},
+                "negatives": {key: int(negatives[KEYS.index(key)]) for key in keys},
                 "everyone": float(np.mean([whole[model]["auroc"].values[key] for key in keys])),
             }
             scores[model].setdefault(attribute, {})[group] = entry
     return scores, too_small
 
 
+def listed(evaluation: dict, model: str) -> list[tuple[str, str, dict, dict]]:
+    """Every group as (attribute, group, entry, entry of what is too small in it); an entry that is not there is empty.
+
+    evaluation: content of metrics/evaluation.json.
+    """
+    scores, too_small = evaluation[model]["subgroups"], evaluation["subgroups_too_small"]
+    return [
+        (attribute, group, scores.get(attribute, {}).get(group, {}), too_small.get(attribute, {}).get(group, {}))
+        for attribute in dict.fromkeys((*scores, *too_small))
+        for group in _in_order({*scores.get(attribute, {}), *too_small.get(attribute, {})})
+    ]
+
+
 def _groups(scored: Scored) -> Iterator[tuple[str, str, Scored]]:
     for attribute, values in scored.groups.items():
-        for group in sorted(set(values), key=lambda group: (ORDER.index(group) if group in ORDER else -1, group)):
+        for group in _in_order(set(values)):
             yield attribute, group, scored.subset(values == group)
+
+
+def _in_order(groups: set[str]) -> list[str]:
+    return sorted(groups, key=lambda group: (ORDER.index(group) if group in ORDER else -1, group))
