@@ -33,6 +33,10 @@ PARAMS = {"views": "frontal", "blank": "negative", "bad_images": "stop"}
 PARAMS |= {"bootstrap": 20, "min_positives": 5, "seed": 0}
 NOTHING = TrainedOn(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros((0, 16), np.uint8))
 PATIENTS = 30
+NETWORKS = {
+    "densenet": {"arch": "test_resnet", "patch_size": None, "batch_norm": False},
+    "vit": {"arch": "test_vit", "patch_size": None, "batch_norm": True},
+}
 
 
 def make_hospital(root: Path) -> Path:
@@ -51,7 +55,7 @@ def make_hospital(root: Path) -> Path:
 def world(tmp_path_factory) -> Path:
     """models/ that were trained on nothing known, and other/, a hospital."""
     root = tmp_path_factory.mktemp("world")
-    make_models(root / "models")
+    make_models(root / "models", networks=NETWORKS)
     history = {"best_epoch": 1, "epochs": [{"epoch": 1, "train_loss": 0.6, "val_loss": 0.7, "val_auroc": 0.5, "lr": 1}]}
     history |= {"epochs_run": 1, "stopped_early": False, "train_images": 9}
     for name in ("densenet", "vit", "meta"):
