@@ -48,7 +48,8 @@ def main() -> None:
         fetch(rev, Path(folder))
         there = read_run(rev, Path(folder), read_yaml(Path(folder) / "params.yaml"), unit)
     here = read_run("workspace", Path(), read_yaml(Path("params.yaml")), unit)
-    write_comparison(path, here, there, resamples=params.evaluate.bootstrap, seed=params.seed)
+    scoring = {"resamples": params.evaluate.bootstrap, "min_positives": params.evaluate.min_positives}
+    write_comparison(path, here, there, **scoring, seed=params.seed)
     print(path)
 
 

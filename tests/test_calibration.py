@@ -96,6 +96,29 @@ def test_the_other_threshold_has_the_most_sensitivity_at_90_percent_specificity(
     assert (~lower[~targets]).mean() < 0.9 or lower[targets].sum() == called[targets].sum()
 
 
+def test_sensitivity_at_90_percent_specificity_worked_by_hand():
+    # ten negatives, so one false positive is allowed; with a second, at 0.5, specificity would be 0.8
+    probability = np.array([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.8, 0.45, 0.6, 0.9])
+    targets = np.repeat([False, True], [10, 3])
+    cut = thresholds(probability, targets)["specificity_90"]
+    assert cut == pytest.approx((0.5 + 0.6) / 2)
+    assert (probability[targets] >= cut).mean() == pytest.approx(2 / 3)
+
+
+def test_where_the_surest_are_negative_nobody_is_called_even_at_a_probability_of_1():
+    cut = thresholds(np.array([1.0, 1.0, 0.2, 0.1]), np.array([False, False, True, True]))["specificity_90"]
+    assert cut > 1.0
+    assert np.isfinite(cut)
+
+
+def test_two_neighbouring_floats_are_still_told_apart():
+    low = 0.5
+    high = np.nextafter(low, 1)
+    for below, above in ((low, high), (high, np.nextafter(high, 1))):
+        cut = thresholds(np.array([below, above]), np.array([False, True]))["youden"]
+        assert below < cut <= above
+
+
 def test_constant_probabilities_call_everybody_or_nobody():
     cuts = thresholds(np.full(10, 0.3), np.repeat([True, False], 5))
     assert cuts["youden"] == pytest.approx(0.15)

@@ -2,19 +2,30 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from diagxnet.errors import InputError
+from diagxnet.evaluation.calibration import write_calibration
 from diagxnet.evaluation.comparison import best_base, comparison, model_table, standing, verdict
 from diagxnet.evaluation.curves import POINTS, write_curves
 from diagxnet.evaluation.evaluate import evaluate
+from diagxnet.evaluation.figures import FIGURES
 from diagxnet.evaluation.history import history_figures, indicators
 from diagxnet.evaluation.results import Results, measure, summary
 from diagxnet.evaluation.scored import MODELS, Scored, read_scored
-from diagxnet.evaluation.subgroups import subgroups
+from diagxnet.evaluation.subgroups import listed, subgroups
 from diagxnet.evaluation.uncertainty import estimate
 from diagxnet.files import read_json
 from diagxnet.findings import KEYS
@@ -133,11 +144,17 @@ def test_the_average_is_the_plain_mean_and_the_ensemble_the_meta_learner(done):
     assert not np.allclose(test.logits[3], test.logits[2])
 
 
-def test_studies_are_scored_where_asked(tmp_path):
-    make_workspace(tmp_path)
-    images, studies = (read_scored(tmp_path / "data", tmp_path / "models", "test", unit) for unit in ("image", "study"))
+def test_studies_are_scored_where_asked(done):
+    root = done[0]
+    images, studies = (read_scored(root / "data", root / "models", "test", unit) for unit in ("image", "study"))
     assert len(studies.names) == len(images.names) / 2
     assert studies.logits[:, 0] == pytest.approx(images.logits[:, :2].mean(axis=1))
+    val = read_scored(root / "data", root / "models", "val", "study")
+    by_study = measure(val, studies, done[1].histories, **SIZES | {"unit": "study"})
+    assert by_study.evaluation["counts"]["units"] == by_study.evaluation["counts"]["studies"] == 75
+    assert "studies of 75 patients" in FIGURES["confusion"](by_study).axes[0].get_title(loc="left")
+    write_calibration(root / "study.json", by_study.calibration, "study")
+    assert read_json(root / "study.json")["unit"] == "study"
 
 
 def test_unknown_age_and_sex_are_groups_of_their_own(done):
@@ -161,6 +178,70 @@ def test_a_subgroups_auroc_is_that_of_its_units():
     female = estimate(scored.subset(scored.groups["sex"] == "female"), resamples=20, seed=0)["ensemble"]["auroc"]
     assert entry["auroc"]["per_finding"] == female.values
     assert entry["everyone"] == pytest.approx(np.mean(list(whole["ensemble"]["auroc"].values.values())))
+    own = scored.targets[scored.groups["sex"] == "female"]
+    assert list(entry["positives"].values()) == own.sum(axis=0).tolist()
+    assert list(entry["negatives"].values()) == (~own).sum(axis=0).tolist()
+
+
+def _measured(val: Scored, test: Scored, **changes: object) -> Results:
+    history = _history([0.8, 0.6], [0.85, 0.65])
+    return measure(val, test, {"densenet": history, "vit": history, "meta": history}, **SIZES | changes)
+
+
+def test_a_single_patient_is_scored_and_every_interval_says_that_nothing_is_known():
+    result = _measured(make_scored(units=40, seed=1), make_scored(units=40, patients=1)).evaluation
+    for model in MODELS:
+        assert result[model]["auroc"]["ci"]["macro"] == {"lower": 0.0, "upper": 1.0}
+    assert result["comparison"]["ensemble_minus_best_base"]["verdict"] == "not distinguishable"
+    assert result["comparison"]["ensemble_minus_best_base"]["auroc"]["macro"]["ci"] == {"lower": -1.0, "upper": 1.0}
+
+
+def test_constant_scores_are_chance_throughout():
+    val, test = (
+        replace(scored, logits=np.zeros_like(scored.logits)) for scored in (make_scored(seed=1), make_scored())
+    )
+    result = _measured(val, test).evaluation
+    for model in MODELS:
+        assert set(result[model]["auroc"]["per_finding"].values()) == {0.5}
+        assert result[model]["auprc"]["per_finding"] == pytest.approx(
+            result[model]["auprc"]["prevalence"]["per_finding"]
+        )
+    assert result["comparison"]["ensemble_minus_average"]["verdict"] == "not distinguishable"
+    assert result["comparison"]["findings_better"] == 0
+
+
+def test_every_figure_of_a_finding_is_scikit_learns_at_the_thresholds_of_val():
+    val, test = make_scored(seed=1), make_scored()
+    results = _measured(val, test)
+    for m, model in enumerate(MODELS):
+        own = results.evaluation[model]
+        for f, key in enumerate(KEYS):
+            truth, score, probability = test.targets[:, f], test.logits[m, :, f], results.calibrated[m][:, f]
+            assert own["auroc"]["per_finding"][key] == pytest.approx(roc_auc_score(truth, score))
+            assert own["auprc"]["per_finding"][key] == pytest.approx(average_precision_score(truth, score))
+            assert own["brier"]["per_finding"][key] == pytest.approx(brier_score_loss(truth, probability))
+            for rule in ("youden", "specificity_90"):
+                called = probability >= results.calibration[model][key].thresholds[rule]
+                point = {name: own[rule][name]["per_finding"][key] for name in own[rule]}
+                assert point["sensitivity"] == pytest.approx(recall_score(truth, called))
+                assert point["specificity"] == pytest.approx(recall_score(~truth, ~called))
+                assert point["precision"] == pytest.approx(precision_score(truth, called, zero_division=0))
+                assert point["f1"] == pytest.approx(f1_score(truth, called, zero_division=0))
+
+
+def test_test_labels_move_no_threshold_and_no_calibration():
+    val, test = make_scored(seed=1), make_scored()
+    flipped = replace(test, targets=~test.targets)
+    assert _measured(val, test).calibration == _measured(val, flipped).calibration
+
+
+def test_groups_are_listed_in_order_whether_scored_or_too_small(done):
+    groups = [(attribute, group) for attribute, group, *_ in listed(done[1].evaluation, "ensemble")]
+    assert groups == [
+        ("sex", "female"), ("sex", "male"), ("sex", "unknown"), ("age", "under_40"), ("age", "40_to_59"),
+        ("age", "60_to_79"), ("age", "80_and_over"), ("age", "unknown"), ("view", "frontal_ap"), ("view", "frontal_pa"),
+        ("view", "lateral"),
+    ]  # fmt: skip
 
 
 def test_the_best_base_model_is_chosen_on_val_and_the_first_of_equals():
@@ -286,8 +367,20 @@ def test_the_model_card_has_the_fields_of_mitchell_et_al(done):
         "Model details", "Intended use", "Factors", "Metrics", "Evaluation data", "Training data",
         "Quantitative analyses", "Ethical considerations", "Caveats and recommendations",
     ]  # fmt: skip
+    fields = re.findall(r"^(?:- )?\*\*(.*?)\*\*", card, re.M)
+    assert [field.rstrip(".") for field in fields] == [
+        "Developed by", "Date and version", "Type", "Training algorithm", "Fairness constraints", "Resources",
+        "Citation", "Licence", "Questions",
+        "Primary uses", "Primary users", "Out of scope",
+        "Relevant factors", "Evaluation factors",
+        "Performance measures", "Decision thresholds", "Variation",
+        "Datasets", "Motivation", "Preprocessing",
+        "Unitary results", "Intersectional results",
+        "Data", "Human life", "Mitigations", "Risks and harms", "Use cases to avoid",
+    ]  # fmt: skip
     value = read_json(done[0] / "metrics/evaluation.json")["ensemble"]["auroc"]["macro"]
     assert f"{value:.3f} (" in card
+    assert "| sex: unknown | 2 | 1 | 0 | too small to be scored |  |" in card
     assert "Fracture (0 positive" in card
 
 

@@ -1,13 +1,14 @@
 """The figures depend on the results alone, and can be read without colour."""
 
 import io
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
-from diagxnet.evaluation.figures import FIGURES, OUTCOME_STYLES, STYLES, contact_sheet, learning_curves, render
+from diagxnet.evaluation.figures import FIGURES, OUTCOME_STYLES, STYLES, contact_sheet, learning_curves, render, wilson
 from diagxnet.evaluation.results import Results, measure
 from tests.workspace import make_scored
 
@@ -46,7 +47,7 @@ def test_every_panel_states_its_n(results, name):
     assert all("n = 60" in text or "n = 30" in text for text in texts)
 
 
-def test_bars_and_learning_curves_state_their_n(results):
+def test_intervals_and_learning_curves_state_their_n(results):
     assert "n = 60" in _texts(FIGURES["auroc_per_finding"](results).axes[0])
     figure = learning_curves(results.histories)
     assert all("n = 1,234" in axes.get_title() for axes in figure.axes[:3])
@@ -54,9 +55,38 @@ def test_bars_and_learning_curves_state_their_n(results):
 
 def test_models_and_outcomes_differ_without_colour():
     assert len({str(style["linestyle"]) for style in STYLES.values()}) == len(STYLES)
-    assert len({style["hatch"] for style in STYLES.values()}) == len(STYLES)
+    assert len({style["marker"] for style in STYLES.values()}) == len(STYLES)
     grey = {name: (style["hatch"], _luminance(style["facecolor"]) > 0.6) for name, style in OUTCOME_STYLES.items()}
     assert len(set(grey.values())) == len(grey)
+
+
+def test_no_colour_fades_on_white_paper():
+    # 3 to 1 is what WCAG 2.1 asks of graphics, of relative luminance
+    for style in STYLES.values():
+        assert 1.05 / (_relative_luminance(style["color"]) + 0.05) > 3
+
+
+def test_the_legend_of_the_confusion_counts_shows_their_hatches(results):
+    patches = FIGURES["confusion"](results).legends[0].get_patches()
+    assert [patch.get_hatch() or "" for patch in patches] == [style["hatch"] for style in OUTCOME_STYLES.values()]
+    assert all(patch.get_edgecolor()[:3] == (1, 1, 1) for patch in patches)  # what hatches are drawn with
+
+
+def test_a_group_too_small_to_be_scored_has_a_line_that_says_so(results):
+    groups = {**results.test.groups, "sex": np.where(np.arange(60) < 3, "unknown", "female").astype(object)}
+    test = replace(results.test, groups=groups)
+    sizes = {"unit": "image", "studies": 60, "dropped": 0, "bootstrap": 20, "min_positives": 15, "seed": 0}
+    figure = FIGURES["subgroups"](measure(results.val, test, results.histories, **sizes))
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert "sex: unknown (n = 3; too small to be scored)" in labels
+
+
+def test_the_interval_of_a_bin_is_wilsons():
+    # 2 of 10 by Wilson 1927: (2 + z**2 / 2) / (10 + z**2) +- z / (10 + z**2) * sqrt(2 * 8 / 10 + z**2 / 4)
+    z = 1.959964
+    centre, half = (2 + z**2 / 2) / (10 + z**2), z / (10 + z**2) * np.sqrt(1.6 + z**2 / 4)
+    bins = {"observed": np.array([0.2]), "count": np.array([10])}
+    assert wilson(bins) == pytest.approx(np.array([[centre - half], [centre + half]]))
 
 
 def test_the_contact_sheet_names_what_each_image_shows():
@@ -68,10 +98,29 @@ def test_the_contact_sheet_names_what_each_image_shows():
     assert "n = 4 test images" in figure.get_suptitle()
 
 
+def test_the_contact_sheet_shows_each_finding_where_it_is_most_alone():
+    targets = np.zeros((4, 14), bool)
+    targets[0, :6] = True
+    targets[2, 5] = targets[3, 5] = True
+    images = np.arange(4, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)
+    figure = contact_sheet(images, np.arange(4), targets)
+    shown = {
+        axes.get_title().strip(): axes.get_images()[0].get_array().max() for axes in figure.axes if axes.get_images()
+    }
+    assert shown["Edema"] == 2
+    assert shown["Lung Lesion"] == 0
+    assert shown["no label positive"] == 1
+
+
 def _texts(axes) -> str:
     return " ".join(
         [axes.get_title(), axes.get_title(loc="left"), *(label.get_text() for label in axes.get_yticklabels())]
     )
+
+
+def _relative_luminance(color: str) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(color)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def _luminance(color: str) -> float:

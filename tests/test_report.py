@@ -1,5 +1,6 @@
 """The pages are self-contained, escape what they are given, and open in a browser without a complaint."""
 
+import io
 import os
 import re
 import shutil
@@ -11,14 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from diagxnet.errors import InputError
+from diagxnet.evaluation.figures import learning_curves, render
 from diagxnet.evaluation.page import Html, element, figure, page, table
 from diagxnet.evaluation.report import flat
 from diagxnet.evaluation.runs import read_run, shared, write_comparison
 from diagxnet.files import write_json, write_text
 from tests.conftest import ROOT
 from tests.test_evaluation import PARAMS, run
+from tests.test_figures import HISTORY
 from tests.workspace import make_scored, make_workspace
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -37,7 +41,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     here = read_run("workspace", root / "here", PARAMS, "image")
     changed = PARAMS | {"meta": PARAMS["meta"] | {"hidden_dim": 64}}
     there = read_run("<b>other</b>", root / "there", changed, "image")
-    write_comparison(root / "comparison.html", here, there, resamples=30, seed=0)
+    write_comparison(root / "comparison.html", here, there, resamples=30, min_positives=10, seed=0)
     return {"report": root / "here/plots/report.html", "comparison": root / "comparison.html"}
 
 
@@ -90,6 +94,36 @@ def test_the_comparison_lists_the_params_in_which_the_runs_differ(pages):
     assert "meta.init" not in text
 
 
+def test_the_report_names_each_group_that_is_too_small_and_counts_every_finding_in_each_group(pages):
+    text = pages["report"].read_text(encoding="utf-8")
+    assert re.search(r"sex: unknown</td><td>2</td><td>1</td><td>0</td><td>too small to be scored", text)
+    assert re.search(r"Lung Lesion \*</td>(<td>too few<small>\d+ of \d+ positive</small></td>){3}", text)
+    assert re.search(r"<td>0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\)<small>\d+ of \d+ positive</small></td>", text)
+
+
+def test_the_comparison_says_in_words_which_run_is_better_and_how_many_it_rests_on(pages):
+    text = pages["comparison"].read_text(encoding="utf-8")
+    assert re.search(r'class="verdict">The ensembles? of workspace (is|and)', text)
+    assert "150 test images of 75 patients" in text
+    assert "Lung Lesion *" in text
+    assert "fewer than 10 positives or negatives" in text
+
+
+def test_a_run_compared_with_itself_is_not_distinguishable(pages, tmp_path):
+    here = read_run("workspace", pages["report"].parents[1], PARAMS, "study")
+    write_comparison(tmp_path / "same.html", here, here, resamples=10, min_positives=10, seed=0)
+    text = (tmp_path / "same.html").read_text(encoding="utf-8")
+    assert "The ensembles of workspace and workspace are not distinguishable" in text
+    assert "75 test studies of 75 patients" in text
+    assert not re.search(r"<td[^>]*>(better|worse)</td>", text)
+
+
+def test_a_figure_keeps_its_size_and_scrolls_where_the_screen_is_narrower():
+    png = render(learning_curves, {"densenet": HISTORY})
+    width, height = Image.open(io.BytesIO(png)).size
+    assert f'width="{width}" height="{height}" style="--width: {width}px"' in figure(png, "curves")
+
+
 def test_text_is_escaped_and_markup_is_not():
     assert element("td", '<&"', Html("<b>1</b>"), title='"') == '<td title="&quot;">&lt;&amp;"<b>1</b></td>'
     assert "&lt;script&gt;" in table(("<script>",), [("<script>",)])
@@ -119,7 +153,7 @@ def test_runs_without_a_common_test_image_are_not_compared(pages, tmp_path):
     here = read_run("workspace", root, PARAMS, "image")
     strange = replace(here, test=replace(here.test, names=here.test.names + "x"))
     with pytest.raises(InputError, match="share 0 test images"):
-        write_comparison(tmp_path / "comparison.html", here, strange, resamples=10, seed=0)
+        write_comparison(tmp_path / "comparison.html", here, strange, resamples=10, min_positives=10, seed=0)
 
 
 def opened(path: Path, folder: Path, width: int) -> tuple[str, str, list[str]]:

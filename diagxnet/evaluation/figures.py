@@ -114,7 +114,11 @@ def roc(results: Results) -> Figure:
         return f"ensemble {_value(results, 'auroc', finding)}"
 
     return _finding_panels(
-        results, panel, "false positive rate (1 - specificity)", "true positive rate (sensitivity)", _lines()
+        results,
+        panel,
+        "false positive rate (1 - specificity)",
+        "true positive rate (sensitivity)",
+        [*_lines(), gray_line("chance")],
     )
 
 
@@ -130,7 +134,7 @@ def precision_recall(results: Results) -> Figure:
         unit_square(axes)
         return f"ensemble {_value(results, 'auprc', finding)}"
 
-    return _finding_panels(results, panel, "recall (sensitivity)", "precision", [*_lines(), _gray("prevalence")])
+    return _finding_panels(results, panel, "recall (sensitivity)", "precision", [*_lines(), gray_line("prevalence")])
 
 
 def auroc_per_finding(results: Results) -> Figure:
@@ -165,7 +169,7 @@ def auroc_per_finding(results: Results) -> Figure:
     axes.set_xlim(max(low, -0.01), min(high, 1.01))
     axes.set_xlabel("AUROC with 95% interval; the vertical line is chance (0.5)")
     axes.set_title(_population(results), loc="left")
-    figure.legend(loc="outside upper center", ncols=len(MODELS))
+    figure.legend(loc="outside upper left", ncols=len(MODELS))
     return figure
 
 
@@ -184,7 +188,7 @@ def reliability_diagrams(results: Results) -> Figure:
             axes.scatter(
                 bins["predicted"], bins["observed"], sizes, marker=marker, facecolors=face, edgecolors=color, zorder=3
             )
-        axes.vlines(bins["predicted"], *_wilson(bins), color="black", linewidth=0.8)
+        axes.vlines(bins["predicted"], *wilson(bins), color="black", linewidth=0.8)
         error = results.evaluation["ensemble"]["ece"]
         before, after = error["uncalibrated"]["per_finding"][KEYS[finding]], error["per_finding"][KEYS[finding]]
         unit_square(axes)
@@ -200,7 +204,7 @@ def reliability_diagrams(results: Results) -> Figure:
         ),
         handle("ensemble, calibrated on val", color="black", marker="o"),
         handle("its 95% interval", color="black", linestyle="none", marker="|", markersize=9),
-        _gray("perfect calibration"),
+        gray_line("perfect calibration"),
     ]
     return _finding_panels(
         results, panel, "predicted probability (mean of a bin)", "observed share of positives", legend
@@ -254,7 +258,7 @@ def confusion_counts(results: Results) -> Figure:
     handles = [
         Patch(label=name.replace("_", " "), edgecolor="white", **style) for name, style in OUTCOME_STYLES.items()
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(OUTCOMES))
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(OUTCOMES))
     return figure
 
 
@@ -286,16 +290,19 @@ def subgroup_intervals(results: Results) -> Figure:
         handle("the group, with 95% interval", color="black", marker="o"),
         handle("everyone, same findings", color="#D55E00", marker="D", markerfacecolor="none", linestyle="none"),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure
 
 
 def contact_sheet(images: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> Figure:
-    """For each finding the first radiograph that has it, all of its findings below it; then the first with none.
+    """For each finding the radiograph that has it and the fewest others, named below it; then the first with none.
 
     images: [all images, size, size] uint8. rows: [images] rows of `images`. targets: [images, findings] bool.
     """
-    chosen = [(FINDINGS[f], int(np.argmax(targets[:, f]))) for f in range(len(FINDINGS)) if targets[:, f].any()]
+    others = np.where(
+        targets, targets.sum(axis=1, keepdims=True), len(FINDINGS) + 1
+    )  # where the finding is absent: more
+    chosen = [(FINDINGS[f], int(others[:, f].argmin())) for f in range(len(FINDINGS)) if targets[:, f].any()]
     if not targets.any(axis=1).all():
         chosen.append(("no label positive", int(np.argmin(targets.any(axis=1)))))
     columns = 5
@@ -308,10 +315,12 @@ def contact_sheet(images: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> 
             axes.imshow(images[rows[image]], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             own = [FINDINGS[f] for f in np.flatnonzero(targets[image])]
             axes.set_title(f"{title}\n", fontweight="bold", pad=2)
-            others = [finding for finding in own if finding != title]
-            note = axes.text(0.5, 1.015, _wrapped(others), transform=axes.transAxes, ha="center", fontsize=6.5)
+            besides = [finding for finding in own if finding != title]
+            note = axes.text(0.5, 1.015, _wrapped(besides), transform=axes.transAxes, ha="center", fontsize=6.5)
             note.set_in_layout(False)
-    figure.suptitle(f"n = {len(rows):,} test images; the first with each finding, and what else it shows", fontsize=10)
+    figure.suptitle(
+        f"n = {len(rows):,} test images; of each finding the one with the fewest others, named below", fontsize=10
+    )
     return figure
 
 
@@ -354,7 +363,7 @@ def panels(
         axes.set_title(f"{title}\n{note}" if note else title)
     figure.supxlabel(x_label, fontsize=10)
     figure.supylabel(y_label, fontsize=10)
-    figure.legend(handles=list(legend), loc="outside upper center", ncols=5)
+    figure.legend(handles=list(legend), loc="outside upper left", ncols=5)
     return figure
 
 
@@ -400,7 +409,7 @@ def _value(results: Results, metric: str, finding: int) -> str:
     return f"{value:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})"
 
 
-def _wilson(bins: dict[str, np.ndarray]) -> np.ndarray:
+def wilson(bins: dict[str, np.ndarray]) -> np.ndarray:
     """Lower and upper ends [2, bins] of Wilson's 95% interval of each bin's observed share; bins: `reliability`'s."""
     found = np.round(bins["observed"] * bins["count"]).astype(int)
     intervals = [
@@ -420,7 +429,8 @@ def _lines() -> list[object]:
     return [handle(LABELS[model], **_line(model)) for model in MODELS]
 
 
-def _gray(label: str) -> object:
+def gray_line(label: str) -> Line2D:
+    """An entry of a legend for the grey line of what no skill, or a perfect fit, would give."""
     return handle(label, color="0.6", linewidth=0.8)
 
 

@@ -25,7 +25,7 @@ table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabu
 th, td { padding: .22rem .5rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th { border-bottom: 1px solid #666; vertical-align: bottom; }
 td:first-child, th:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
-td.text, th.text { text-align: left; white-space: normal; min-width: 9.5rem; }
+td.text, th.text { text-align: left; white-space: normal; min-width: 6.5rem; }
 tr.strong td { font-weight: 600; }
 td small { display: block; color: #555; font-size: .92em; }
 figure { margin: 1.2rem 0; }

@@ -11,11 +11,11 @@ from sklearn.metrics import roc_curve
 from diagxnet.errors import InputError
 from diagxnet.evaluation.comparison import LABELS, standing
 from diagxnet.evaluation.curves import precision_stairs
-from diagxnet.evaluation.figures import DPI, handle, panels, render, unit_square
+from diagxnet.evaluation.figures import DPI, gray_line, handle, panels, render, unit_square
 from diagxnet.evaluation.history import TRAININGS
 from diagxnet.evaluation.metrics import mean_keys
 from diagxnet.evaluation.page import Html, element, figure, page, table
-from diagxnet.evaluation.report import NAMES, difference_text, flat
+from diagxnet.evaluation.report import NAMES, RESEARCH_ONLY, difference_text, flat
 from diagxnet.evaluation.scored import MODELS, Scored, read_scored
 from diagxnet.evaluation.uncertainty import Estimate, compare, estimate
 from diagxnet.files import read_json, write_text
@@ -38,9 +38,11 @@ STYLES = ({"color": "black", "linestyle": "solid"}, {"color": "#D55E00", "linest
 
 @dataclass(frozen=True)
 class Run:
-    """One run. name: for people. test: what it scored. seconds: by training. params: content of its params.yaml."""
+    """One run. name: for people. unit: `image` or `study`. test: what it scored. seconds: by training. params: content
+    of its params.yaml."""
 
     name: str
+    unit: str
     test: Scored
     histories: dict[str, dict]
     seconds: dict[str, float]
@@ -51,6 +53,7 @@ def read_run(name: str, root: Path, params: dict, unit: str) -> Run:
     """Reads FILES under `root`; unit: `image` or `study`, what to score."""
     return Run(
         name,
+        unit,
         read_scored(root / "data", root / "models", "test", unit),
         {training: read_json(root / "models" / training / "training_history.json") for training in TRAININGS},
         read_json(root / "metrics/summary.json")["training_seconds"],
@@ -58,38 +61,50 @@ def read_run(name: str, root: Path, params: dict, unit: str) -> Run:
     )
 
 
-def write_comparison(path: Path, first: Run, second: Run, *, resamples: int, seed: int) -> None:
+def write_comparison(path: Path, first: Run, second: Run, *, resamples: int, min_positives: int, seed: int) -> None:
     """Writes a page on `first` beside `second`: paired differences, curves, and the params in which they differ.
 
-    Both are scored on the test images (or studies) that both have, with the labels of `first`. Raises InputError where
-    there are none, or no finding of them has both classes.
+    Both are scored on the test images (or studies) that both have, with the labels of `first`. min_positives: a finding
+    with fewer positives or negatives is flagged. Raises InputError where the two share nothing, or no finding of what
+    they share has both classes.
     """
     ours, theirs = shared(first.test, second.test)
+    units = "studies" if first.unit == "study" else "images"
     if not ours.scorable().any():
         raise InputError(
-            f"{first.name} and {second.name} share {len(ours.names):,} test images, and no finding of theirs has both "
+            f"{first.name} and {second.name} share {len(ours.names):,} test {units}, and no finding of theirs has both "
             "a positive and a negative label (compare runs on the same data)"
         )
     estimates = [estimate(scored, resamples=resamples, seed=seed) for scored in (ours, theirs)]
     names = f"{first.name} and {second.name}"
     sizes = f"{first.name} {len(first.test.names):,}, {second.name} {len(second.test.names):,}"
     introduction = [
-        element("p", f"Paired over the {len(ours.names):,} test images or studies that both have ({sizes})."),
+        element(
+            "p",
+            f"Paired over the {len(ours.names):,} test {units} of {len(set(ours.patients)):,} patients that both have "
+            f"({sizes}).",
+        ),
+        element("p", _verdict(first, second, estimates), class_="verdict"),
         element(
             "p",
             "Both runs are scored with the labels of the first, and on the same resamples of patients. Choosing by "
             "these figures makes test a part of the training: do it on val.",
             class_="note",
         ),
+        element("p", RESEARCH_ONLY, class_="note"),
     ]
+    titles = _titles(ours, min_positives)
     sections = [
         ("Models", [_models(first, second, estimates), _seconds(first, second)]),
-        ("Findings", [_findings(first, second, estimates)]),
+        ("Findings", _findings(first, second, estimates, ours, min_positives)),
         (
             "Curves",
             [
-                figure(render(roc, (first, second), (ours, theirs)), f"ROC of the ensemble, {names}."),
-                figure(render(precision_recall, (first, second), (ours, theirs)), f"Precision and recall, {names}."),
+                figure(render(roc, (first, second), (ours, theirs), titles), f"ROC of the ensemble, {names}."),
+                figure(
+                    render(precision_recall, (first, second), (ours, theirs), titles),
+                    f"Precision and recall of the ensemble, {names}. The grey line is the prevalence.",
+                ),
             ],
         ),
         ("Training", [figure(render(learning_curves, (first, second)), f"Learning curves, {names}.")]),
@@ -106,24 +121,33 @@ def shared(first: Scored, second: Scored) -> tuple[Scored, Scored]:
     return ours, replace(ours, logits=second.logits[:, [places[name] for name in ours.names]])
 
 
-def roc(runs: tuple[Run, Run], scored: tuple[Scored, Scored]) -> Figure:
-    """ROC of both ensembles, a panel each finding."""
+def roc(runs: tuple[Run, Run], scored: tuple[Scored, Scored], titles: dict[int, str]) -> Figure:
+    """ROC of both ensembles, a panel each finding of `titles`."""
 
-    def curve(axes: Axes, targets: np.ndarray, scores: np.ndarray, style: dict) -> None:
-        false_positive, true_positive, _ = roc_curve(targets, scores)
-        axes.plot(false_positive, true_positive, linewidth=1.5, **style)
+    def panel(axes: Axes, finding: int) -> str:
+        axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
+        for targets, scores, style in _ensembles(scored, finding):
+            false_positive, true_positive, _ = roc_curve(targets, scores)
+            axes.plot(false_positive, true_positive, linewidth=1.5, **style)
+        unit_square(axes)
+        return ""
 
-    return _curves(runs, scored, curve, "false positive rate (1 - specificity)", "true positive rate (sensitivity)")
+    legend = [*_legend(runs), gray_line("chance")]
+    return panels(titles, panel, "false positive rate (1 - specificity)", "true positive rate (sensitivity)", legend)
 
 
-def precision_recall(runs: tuple[Run, Run], scored: tuple[Scored, Scored]) -> Figure:
-    """Precision against recall of both ensembles, a panel each finding."""
+def precision_recall(runs: tuple[Run, Run], scored: tuple[Scored, Scored], titles: dict[int, str]) -> Figure:
+    """Precision against recall of both ensembles, a panel each finding of `titles`, with the prevalence."""
 
-    def curve(axes: Axes, targets: np.ndarray, scores: np.ndarray, style: dict) -> None:
-        recall, precision = precision_stairs(targets, scores)
-        axes.step(np.append(0, recall), np.append(precision[0], precision), where="pre", linewidth=1.5, **style)
+    def panel(axes: Axes, finding: int) -> str:
+        for targets, scores, style in _ensembles(scored, finding):
+            recall, precision = precision_stairs(targets, scores)
+            axes.step(np.append(0, recall), np.append(precision[0], precision), where="pre", linewidth=1.5, **style)
+        axes.axhline(targets.mean(), color="0.6", linewidth=0.8, zorder=1)
+        unit_square(axes)
+        return ""
 
-    return _curves(runs, scored, curve, "recall (sensitivity)", "precision")
+    return panels(titles, panel, "recall (sensitivity)", "precision", [*_legend(runs), gray_line("prevalence")])
 
 
 def learning_curves(runs: tuple[Run, Run]) -> Figure:
@@ -143,26 +167,33 @@ def learning_curves(runs: tuple[Run, Run]) -> Figure:
         axes[1, column].xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("val loss")
     axes[1, 0].set_ylabel("macro AUROC on val")
-    figure.legend(handles=_legend(runs, markers=True), loc="outside upper center", ncols=2)
+    figure.legend(handles=_legend(runs, markers=True), loc="outside upper left", ncols=2)
     return figure
 
 
-def _curves(runs: tuple[Run, Run], scored: tuple[Scored, Scored], curve, x_label: str, y_label: str) -> Figure:
+def _ensembles(scored: tuple[Scored, Scored], finding: int) -> list[tuple[np.ndarray, np.ndarray, dict]]:
+    """Targets, logits of the ensemble and line style of each run, for the units whose label of `finding` is known."""
     ensemble = MODELS.index("ensemble")
-    positives, negatives = scored[0].counts()
+    return [
+        (each.targets[each.known(finding), finding], each.logits[ensemble, each.known(finding), finding], style)
+        for each, style in zip(scored, STYLES, strict=True)
+    ]
 
-    def panel(axes: Axes, finding: int) -> str:
-        for each, style in zip(scored, STYLES, strict=True):
-            known = each.known(finding)
-            curve(axes, each.targets[known, finding], each.logits[ensemble, known, finding], style)
-        unit_square(axes)
-        return ""
 
-    titles = {
-        int(f): f"{NAMES[KEYS[f]]}\n(n = {positives[f] + negatives[f]:,}, {positives[f]:,} positive)"
-        for f in np.flatnonzero(scored[0].scorable())
+def _titles(scored: Scored, min_positives: int) -> dict[int, str]:
+    """A title for each finding with both classes, by its column."""
+    positives, negatives = scored.counts()
+    return {
+        int(
+            f
+        ): f"{_starred(scored, f, min_positives)}\n(n = {positives[f] + negatives[f]:,}, {positives[f]:,} positive)"
+        for f in np.flatnonzero(scored.scorable())
     }
-    return panels(titles, panel, x_label, y_label, _legend(runs))
+
+
+def _starred(scored: Scored, finding: int, min_positives: int) -> str:
+    few = min(counts[finding] for counts in scored.counts()) < min_positives
+    return f"{NAMES[KEYS[finding]]} *" if few else NAMES[KEYS[finding]]
 
 
 def _legend(runs: tuple[Run, Run], *, markers: bool = False) -> list[object]:
@@ -188,14 +219,37 @@ def _mean(estimate: Estimate, name: str) -> float:
     return float(np.mean([estimate.values[key] for key in mean_keys(estimate.values)[name]]))
 
 
-def _findings(first: Run, second: Run, estimates: list) -> Html:
-    ours, theirs = (each["ensemble"]["auroc"] for each in estimates)
-    rows = [
-        (NAMES[key], f"{ours.values[key]:.3f}", f"{theirs.values[key]:.3f}", *_difference_cells(difference))
-        for key, difference in compare(ours, theirs)["per_finding"].items()
-    ]
-    header = ("Finding", first.name, second.name, "Difference (95% interval)", "Ahead in", "Verdict")
-    return table(header, rows, text=[len(header) - 1], caption="AUROC of the ensembles, on test.")
+def _verdict(first: Run, second: Run, estimates: list) -> str:
+    difference = compare(*(each["ensemble"]["auroc"] for each in estimates))["macro"]
+    words = {
+        "better": f"The ensemble of {first.name} is better than that of {second.name}",
+        "worse": f"The ensemble of {first.name} is worse than that of {second.name}",
+        "not distinguishable": f"The ensembles of {first.name} and {second.name} are not distinguishable on this test "
+        "set",
+    }[standing(difference)]
+    return (
+        f"{words}: macro AUROC {difference_text(difference)}, 95% interval in brackets; ahead in "
+        f"{difference['share_ahead']:.0%} of resamples of patients."
+    )
+
+
+def _findings(first: Run, second: Run, estimates: list, scored: Scored, min_positives: int) -> list[Html]:
+    positives, negatives = scored.counts()
+    header = ("Finding", "n", "Positive", first.name, second.name, "Difference (95% interval)", "Ahead in", "Verdict")
+    parts = []
+    for metric, label in (("auroc", "AUROC"), ("auprc", "AUPRC")):
+        ours, theirs = (each["ensemble"][metric] for each in estimates)
+        rows = []
+        for key, difference in compare(ours, theirs)["per_finding"].items():
+            f = KEYS.index(key)
+            values = (f"{ours.values[key]:.3f}", f"{theirs.values[key]:.3f}")
+            counts = (f"{positives[f] + negatives[f]:,}", f"{positives[f]:,}")
+            rows.append((_starred(scored, f, min_positives), *counts, *values, *_difference_cells(difference)))
+        parts.append(table(header, rows, text=[len(header) - 1], caption=f"{label} of the ensembles, on test."))
+    if any("*" in title for title in _titles(scored, min_positives).values()):
+        text = f"* fewer than {min_positives} positives or negatives: take their figures as rough."
+        parts.append(element("p", text, class_="note"))
+    return parts
 
 
 def _difference_cells(difference: dict) -> tuple[str, str, str]:

@@ -97,7 +97,9 @@ def assemble(
 
 
 def by_study(scored: Scored, studies: np.ndarray) -> Scored:
-    """One unit a study (Irvin et al. 2019): the mean of its images' logits; positive where any image is.
+    """One unit a study: the mean of its images' logits; positive where any image is.
+
+    Irvin et al. 2019 score studies as well, by the largest probability among the views.
 
     studies: [units] object, study of each image (no two patients share one). A study is known where any of its images
     is. Its view is `mixed` where its images' views differ.
