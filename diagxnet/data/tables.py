@@ -27,6 +27,7 @@ LABELS = {"1.0": 1.0, "0.0": 0.0, "-1.0": -1.0, "": np.nan, "1": 1.0, "0": 0.0, 
 VIEWS = {"frontal": "frontal", "lateral": "lateral"}
 SEXES = {"female": "female", "male": "male", "f": "female", "m": "male", "unknown": "unknown", "": "unknown"}
 PROJECTIONS = {"ap": "AP", "pa": "PA", "ll": "LL", "rl": "RL", "": ""}
+CHESTXRAY14 = re.compile(r"(images_\d+/)?images/(?P<patient>\d{8})_(?P<follow_up>\d{3})\.png")
 OLDEST = 120
 MEND = "mend the table, or take those rows out"
 
@@ -252,7 +253,8 @@ def resolve(path: str) -> tuple[str, str, str]:
 
     The first component names the release and falls away; backslashes are separators. The patient is the component
     `patientNNNNN`, or, in tables that name patients otherwise, the folder above the study's; the study is
-    "patient/study", for studies are numbered anew for each patient. Raises ValueError with the reason.
+    "patient/study", for studies are numbered anew for each patient. ChestX-ray14 has no such folders: in
+    `images_001/images/00000001_000.png` the file's name holds patient and follow-up. Raises ValueError with the reason.
     """
     if not path.isprintable() or not path:
         raise ValueError("must name an image" if not path else "holds characters that cannot be printed")
@@ -264,6 +266,8 @@ def resolve(path: str) -> tuple[str, str, str]:
     if ":" in path and any(re.match("[A-Za-z]:", part) for part in parts):
         raise ValueError("leaves data.root by a drive letter")  # Windows takes one in the middle of a path, too
     parts = [part for part in parts[1:] if part not in ("", ".")]
+    if named := CHESTXRAY14.fullmatch("/".join(parts)):
+        return named[0], named["patient"], f"{named['patient']}/{named['follow_up']}"
     patient_at = next((i for i, part in enumerate(parts) if re.fullmatch(r"patient\d+", part)), len(parts) - 3)
     if patient_at < 0 or patient_at + 2 >= len(parts):
         raise ValueError("must be release/.../patient/study/image")

@@ -3,7 +3,7 @@
 It carries no date, timing or commit: equal runs give equal pages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diagxnet.evaluation.comparison import LABELS, standing, verdict
@@ -36,11 +36,24 @@ CAPTIONS = {
 """Figures of the report, in its order, with their captions."""
 
 
-def write_report(path: Path, results: Results, audit: dict, params: dict, figures: Path) -> None:
-    """Writes the report. audit: data/prepared/summary.json. params: params.yaml. figures: folder of the PNG files."""
+def write_report(
+    path: Path,
+    results: Results,
+    audit: dict,
+    params: dict,
+    figures: Path,
+    *,
+    title: str = "Evaluation of the stacking ensemble",
+    first: Sequence[tuple[str, Sequence[Html]]] = (),
+) -> None:
+    """Writes the report. audit: data/prepared/summary.json. params: params.yaml. figures: folder of the PNG files.
+
+    first: sections (title, content) ahead of the usual ones.
+    """
     evaluation = results.evaluation
     images = {name: figure((figures / f"{name}.png").read_bytes(), caption) for name, caption in CAPTIONS.items()}
     sections = [
+        *first,
         ("Models", [models_table(evaluation, results.unit), *_comparisons(evaluation)]),
         ("Success indicators", [_indicators(results.indicators)]),
         ("Findings", [*_findings(evaluation), images["auroc_per_finding"], images["roc"], images["precision_recall"]]),
@@ -63,7 +76,7 @@ def write_report(path: Path, results: Results, audit: dict, params: dict, figure
         element("p", verdict(evaluation["comparison"], "best_base"), class_="verdict"),
         element("p", RESEARCH_ONLY, class_="note"),
     ]
-    write_text(path, page("Evaluation of the stacking ensemble", introduction, sections))
+    write_text(path, page(title, introduction, sections))
 
 
 def models_table(evaluation: dict, unit: str) -> Html:
@@ -355,10 +368,11 @@ def _data(audit: dict, evaluation: dict) -> list[Html]:
         table(("Finding", *splits), rows, caption="Labels as read, by image: positive/negative/uncertain/blank.")
     )
     rules = ", ".join(f"{NAMES[key]} {rule}" for key, rule in audit["rules"]["uncertain"].items())
+    learned = f"Uncertain labels in train and stack: {rules}. " if rules else ""
     parts.append(
         element(
             "p",
-            f"Blank labels: {audit['rules']['blank']}. Uncertain labels in train and stack: {rules}. In val and test "
+            f"Blank labels: {audit['rules']['blank']}. {learned}In val and test "
             f"an uncertain label is masked. Views in use: {audit['rules']['views']}.",
         )
     )

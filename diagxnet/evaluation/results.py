@@ -17,13 +17,12 @@ from diagxnet.findings import CHEXPERT5, KEYS
 
 @dataclass(frozen=True)
 class Results:
-    """Fields: test, val: what was scored. calibration: fitted on val. raw, calibrated: probabilities on test [models,
+    """Fields: test: what was scored. calibration: fitted on val. raw, calibrated: probabilities on test [models,
     units, findings]. estimates: AUROC and average precision on test with resamples. evaluation: content of
     metrics/evaluation.json. indicators: rows of the guide's success indicators. histories: training_history.json by
     training. unit: `image` or `study`."""
 
     unit: str
-    val: Scored
     test: Scored
     calibration: Calibration
     raw: np.ndarray
@@ -46,11 +45,42 @@ def measure(
     min_positives: int,
     seed: int,
 ) -> Results:
-    """Fits calibration on `val` and measures everything on `test`.
+    """Fits calibration on `val` and measures everything on `test`; see `measure_test`.
 
-    unit: what was scored, `image` or `study`. studies: in test. dropped: images that could not be read, in all splits.
-    bootstrap: resamples of patients. min_positives: below it a finding is flagged, is given no slope, and is not scored
-    in a subgroup.
+    min_positives: a finding with fewer on val is given no slope, too.
+    """
+    return measure_test(
+        fit_calibration(val, min_positives),
+        val_auroc(val),
+        test,
+        histories,
+        unit=unit,
+        studies=studies,
+        dropped=dropped,
+        bootstrap=bootstrap,
+        min_positives=min_positives,
+        seed=seed,
+    )
+
+
+def measure_test(
+    calibration: Calibration,
+    val_macros: dict[str, float],
+    test: Scored,
+    histories: dict[str, dict],
+    *,
+    unit: str,
+    studies: int,
+    dropped: int,
+    bootstrap: int,
+    min_positives: int,
+    seed: int,
+) -> Results:
+    """Measures everything on `test`, with a calibration and thresholds as they are.
+
+    val_macros: macro AUROC on val by model, at least of the base models, the better of which is compared with. unit:
+    what was scored, `image` or `study`. studies: in test. dropped: images that could not be read, in all splits.
+    bootstrap: resamples of patients. min_positives: below it a finding is flagged, and is not scored in a subgroup.
     Raises InputError where no finding has both classes in test.
     """
     if not test.scorable().any():
@@ -58,12 +88,10 @@ def measure(
             "test: no finding has both a positive and a negative label, so nothing can be measured "
             "(use a larger valid.csv, another data.split_seed, or data.blank: negative)"
         )
-    calibration = fit_calibration(val, min_positives)
     raw = np.stack([_sigmoid(logits) for logits in test.logits])
     calibrated = np.stack([probabilities(test.logits[m], calibration[model]) for m, model in enumerate(MODELS)])
     estimates = estimate(test, resamples=bootstrap, seed=seed)
     by_group, too_small = subgroups(test, estimates, min_positives=min_positives, resamples=bootstrap, seed=seed)
-    val_macros = val_auroc(val)
     base_rate = means(prevalence(test))
     evaluation: dict = {}
     for m, model in enumerate(MODELS):
@@ -83,10 +111,10 @@ def measure(
     rows = indicators(evaluation["histories"], evaluation["comparison"])
     evaluation["indicators"] = {"met": sum(row["met"] for row in rows), "of": len(rows)}
     evaluation["counts"] = _counts(test, studies, dropped, min_positives)
-    evaluation["one_class"] = {name: _one_class(scored) for name, scored in (("val", val), ("test", test))}
+    evaluation["one_class"] = {"val": _one_class_on_val(calibration), "test": _class_counts(test, ~test.scorable())}
     evaluation["few"] = _few(test, min_positives)
     evaluation["subgroups_too_small"] = too_small
-    return Results(unit, val, test, calibration, raw, calibrated, estimates, evaluation, rows, histories)
+    return Results(unit, test, calibration, raw, calibrated, estimates, evaluation, rows, histories)
 
 
 def summary(evaluation: dict, seconds: dict[str, float]) -> dict:
@@ -135,8 +163,13 @@ def _counts(test: Scored, studies: int, dropped: int, min_positives: int) -> dic
     }
 
 
-def _one_class(scored: Scored) -> dict[str, dict[str, int]]:
-    return _class_counts(scored, ~scored.scorable())
+def _one_class_on_val(calibration: Calibration) -> dict[str, dict[str, int]]:
+    fitted = calibration["ensemble"]
+    return {
+        key: {"positives": own.positives, "negatives": own.negatives}
+        for key, own in fitted.items()
+        if not own.positives or not own.negatives
+    }
 
 
 def _few(scored: Scored, min_positives: int) -> dict[str, dict[str, int]]:

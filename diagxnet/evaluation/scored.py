@@ -71,18 +71,29 @@ def read_scored(data: Path, models: Path, split: str, unit: str) -> Scored:
     same_rows(rows, labels.rows, split)
     manifest = read_manifest(data / "prepared").set_index("row").loc[rows]
     ensemble = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
+    return assemble(manifest, base, ensemble, labels.targets, labels.mask, unit)
+
+
+def assemble(
+    rows: pd.DataFrame, base: np.ndarray, ensemble: np.ndarray, targets: np.ndarray, mask: np.ndarray, unit: str
+) -> Scored:
+    """What was scored, from its parts in one order.
+
+    rows: [images] with columns path, patient, study, view, projection, sex, age. base: [images, base models, findings]
+    logits. ensemble: [images, findings] logits. targets, mask: [images, findings]. unit: see `read_scored`.
+    """
     logits = np.concatenate([base, base.mean(axis=1, keepdims=True), ensemble[:, None]], axis=1)
     scored = Scored(
         np.ascontiguousarray(logits.transpose(1, 0, 2), dtype=np.float64),
-        (labels.targets > 0) & labels.mask,
-        labels.mask,
-        manifest["patient"].to_numpy(object),
-        {"sex": manifest["sex"].to_numpy(object), "age": _age_bands(manifest["age"]), "view": _views(manifest)},
-        manifest["path"].to_numpy(object),
+        (targets > 0) & mask,
+        mask,
+        rows["patient"].to_numpy(object),
+        {"sex": rows["sex"].to_numpy(object), "age": _age_bands(rows["age"]), "view": _views(rows)},
+        rows["path"].to_numpy(object),
     )
     if scored.logits.shape[2] != len(KEYS):
-        raise AssertionError(f"{scored.logits.shape[2]} findings in data/stacked, {len(KEYS)} known")
-    return scored if unit == "image" else by_study(scored, manifest["study"].to_numpy(object))
+        raise AssertionError(f"{scored.logits.shape[2]} findings are scored, {len(KEYS)} known")
+    return scored if unit == "image" else by_study(scored, rows["study"].to_numpy(object))
 
 
 def by_study(scored: Scored, studies: np.ndarray) -> Scored:

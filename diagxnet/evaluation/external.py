@@ -1,0 +1,263 @@
+"""External validation: a trained ensemble on another hospital's labelled folder, and nothing fitted to it.
+
+Images are decoded a batch at a time, ahead of the models, and not kept: memory holds what a table holds, and logits.
+Calibration and thresholds are those of models/calibration.json, as val of the ensemble's own data had them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diagxnet.cores import cores
+from diagxnet.data.images import ImageError, decode
+from diagxnet.data.labels import score_labels
+from diagxnet.data.prepare import count
+from diagxnet.data.stacked import BASE_MODELS
+from diagxnet.data.tables import read_tables
+from diagxnet.data.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
+from diagxnet.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
+from diagxnet.errors import InputError, problems_error
+from diagxnet.evaluation.drop import TestSet, drop
+from diagxnet.evaluation.external_report import external_sections
+from diagxnet.evaluation.figures import write_figures
+from diagxnet.evaluation.history import TRAININGS
+from diagxnet.evaluation.report import write_report
+from diagxnet.evaluation.results import Results, measure_test
+from diagxnet.evaluation.scored import assemble, read_scored
+from diagxnet.files import read_json, write_json
+from diagxnet.findings import KEYS
+from diagxnet.importers.release import MAPPING, merged
+from diagxnet.progress import Progress
+from diagxnet.training.sources import read_ahead
+
+
+@dataclass(frozen=True)
+class External:
+    """An external validation, measured.
+
+    results: as of an evaluation, with `external` in `results.evaluation`. audit: of its labels, as `prepare` writes it.
+    params: what it was made with. examples: [shown, size, size] uint8. places: [images] row of `examples`, where it is
+    shown. positive: [images, findings] bool.
+    """
+
+    results: Results
+    audit: dict
+    params: dict
+    examples: np.ndarray
+    places: np.ndarray
+    positive: np.ndarray
+
+
+def validate(
+    root: Path,
+    models: Path,
+    *,
+    views: str,
+    blank: str,
+    bad_images: str,
+    bootstrap: int,
+    min_positives: int,
+    seed: int,
+    tables: str = "all",
+    mapping: Path | None = None,
+    data: Path | None = None,
+    allow_patients: bool = False,
+    allow_images: bool = False,
+) -> External:
+    """Scores the ensemble of `models` on `root`, a folder in CheXpert's form.
+
+    views, blank, bad_images: as in params.yaml's `data`; a finding that is blank in every row is not annotated,
+    whatever `blank` is. bootstrap, min_positives, seed: as in `measure_test`. tables: `train`, `valid` or `all`.
+    mapping: which classes became which finding, by default root/mapping.json where there is one. data: the data folder
+    of the run that trained the ensemble; where given, what is lost from its test split to `root` is measured as well.
+    allow_patients, allow_images: go on where `root` holds some that were trained on.
+
+    Raises InputError for a patient or image that was trained on or where that cannot be known, for images that cannot
+    be read, and where nothing can be scored.
+    """
+    ensemble = Ensemble.load(models)
+    histories = {name: _history(models, name) for name in TRAININGS}
+    rows, labels = read_rows(root, tables=tables, views=views)
+    guard = check_unknown(
+        _trained_on(models, allow_patients and allow_images),
+        root,
+        rows,
+        allow_patients=allow_patients,
+        allow_images=allow_images,
+    )
+    base, logits, bad = score(ensemble, root, rows["path"].tolist())
+    _judge(root, rows, bad, bad_images)
+    used = np.setdiff1d(np.arange(len(rows)), list(bad))
+    rows, labels, dropped = rows.iloc[used], labels[used], rows.iloc[sorted(bad)]
+    targets, mask = score_labels(labels, blank=blank)
+    annotated = ~np.isnan(labels).all(axis=0)
+    mask &= annotated  # blank is negative where others are positive; a finding blank everywhere was never looked for
+    unit = read_json(models / CALIBRATION)["unit"]
+    audit = {
+        "rules": {"uncertain": {}, "blank": blank, "views": views},
+        "splits": {root.name: count(rows, labels)},
+        "dropped": {"images": len(bad)},
+        "dropped_images": [
+            {"table": row.table, "path": row.path, "reason": bad[place]}
+            for place, row in zip(sorted(bad), dropped.itertuples(), strict=True)
+        ],
+        "warnings": [],
+    }
+    results = measure_test(
+        ensemble.calibration,
+        _val_auroc(histories),
+        assemble(rows, base[used], logits[used], targets, mask, unit),
+        histories,
+        unit=unit,
+        studies=audit["splits"][root.name]["studies"],
+        dropped=len(bad),
+        bootstrap=bootstrap,
+        min_positives=min_positives,
+        seed=seed,
+    )
+    one_class = results.evaluation["one_class"]
+    one_class["test"] = {key: own for key, own in one_class["test"].items() if annotated[KEYS.index(key)]}
+    results.evaluation["external"] = {
+        "data": root.name,
+        "tables": tables,
+        "overlap": _overlap(results, annotated),
+        "trained_on": guard,
+        **_mapping(root, mapping),
+    }
+    if data is not None:
+        foreign = TestSet(results.test, results.estimates)
+        at_home = read_scored(data, models, "test", unit)
+        results.evaluation["external"]["drop"] = drop(
+            at_home, foreign, ensemble.calibration, resamples=bootstrap, seed=seed + 1
+        )
+    params = {"seed": seed, "data": {"views": views, "blank": blank, "bad_images": bad_images}}
+    params["evaluate"] = {"bootstrap": bootstrap, "min_positives": min_positives}
+    positive = (targets > 0) & mask
+    examples, places = _examples(root, rows["path"].tolist(), positive, ensemble.image_size)
+    return External(results, audit, params, examples, places, positive)
+
+
+def write_external(found: External, out: Path, report: Path) -> None:
+    """Writes `out`, JSON as metrics/evaluation.json with `external` besides, and report.html with its figures to the
+    folder `report`."""
+    evaluation = found.results.evaluation
+    write_figures(report, found.results, found.examples, found.places, found.positive)
+    title = f"The ensemble on another data set: {evaluation['external']['data']}"
+    sections = external_sections(evaluation["external"], evaluation["counts"])
+    write_report(report / "report.html", found.results, found.audit, found.params, report, title=title, first=sections)
+    write_json(out, evaluation)
+
+
+def read_rows(root: Path, *, tables: str, views: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """The rows to score: [images] with the columns of `Table.frame`, table and line; labels [images, findings] as read.
+
+    tables: `train`, `valid` or `all`. views: `frontal`, `lateral` or `all`. Raises InputError where there is no row.
+    """
+    chosen = [table for table in read_tables(root) if table is not None and tables in ("all", table.name)]
+    if not chosen:
+        raise InputError(f"{root / tables}.csv: no such file (choose other --tables)")
+    rows = pd.concat([table.frame.assign(table=table.name, line=table.lines) for table in chosen], ignore_index=True)
+    labels = np.concatenate([table.labels for table in chosen])
+    wanted = np.ones(len(rows), bool) if views == "all" else (rows["view"] == views).to_numpy()
+    if not wanted.any():
+        raise InputError(f"{root}: no {views} image in its tables (see data.views in params.yaml)")
+    return rows[wanted].reset_index(drop=True), labels[wanted]
+
+
+def score(
+    ensemble: Ensemble, root: Path, paths: list[str], *, batch_size: int = BATCH_SIZE, workers: int | None = None
+) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """Logits of the images at `paths` under `root`; those of images that cannot be read stay 0.
+
+    Returns base logits [images, models, findings] float32, the ensemble's [images, findings] float32, and the reason by
+    row for each image that cannot be read. workers: threads that decode (Pillow frees the interpreter meanwhile),
+    default one a core; each holds one batch.
+    """
+    base = np.zeros((len(paths), len(BASE_MODELS), len(KEYS)), np.float32)
+    logits = np.zeros((len(paths), len(KEYS)), np.float32)
+    bad: dict[int, str] = {}
+
+    def read(rows: range) -> tuple[list[int], np.ndarray, dict[int, str]]:
+        images, reasons = {}, {}
+        for row in rows:
+            try:
+                images[row] = decode(root / paths[row], ensemble.image_size, root)
+            except ImageError as error:
+                reasons[row] = str(error)
+        shape = (0, ensemble.image_size, ensemble.image_size)
+        return list(images), np.stack([*images.values()]) if images else np.zeros(shape, np.uint8), reasons
+
+    batches = [range(start, min(start + batch_size, len(paths))) for start in range(0, len(paths), batch_size)]
+    with Progress(len(paths), "external") as progress:
+        for batch, (good, images, reasons) in read_ahead(read, batches, cores() if workers is None else workers):
+            bad |= reasons
+            if good:
+                prediction = ensemble.predict(images, batch_size=batch_size)
+                base[good], logits[good] = prediction.base_logits, prediction.logits
+            progress.update(len(batch))
+    return base, logits, bad
+
+
+def _trained_on(models: Path, unchecked: bool) -> TrainedOn | None:
+    return None if unchecked and not (models / FILE).exists() else read_trained_on(models / FILE)
+
+
+def _history(models: Path, name: str) -> dict:
+    path = models / name / "training_history.json"
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file (get the whole models folder: dvc pull, or dvc repro)") from None
+
+
+def _val_auroc(histories: dict[str, dict]) -> dict[str, float]:
+    """Macro AUROC of the base models on val at the epoch whose weights were kept."""
+    best = {name: histories[name]["epochs"][histories[name]["best_epoch"] - 1]["val_auroc"] for name in BASE_MODELS}
+    return {name: value for name, value in best.items() if value is not None}
+
+
+def _judge(root: Path, rows: pd.DataFrame, bad: dict[int, str], bad_images: str) -> None:
+    if len(bad) == len(rows):
+        raise InputError(f"{root}: none of {len(rows):,} images can be used (see whether --root is right)")
+    if bad and bad_images == "stop":
+        places = rows.loc[sorted(bad), ["table", "line", "path"]].itertuples(index=False)
+        problems = [
+            f"{place.table}.csv, line {place.line}: {place.path} {bad[row]}"
+            for row, place in zip(sorted(bad), places, strict=True)
+        ]
+        raise problems_error(f"images in {root}", problems, "mend these, or set data.bad_images to drop")
+
+
+def _overlap(results: Results, annotated: np.ndarray) -> dict:
+    """What could be compared, by finding key."""
+    counts = results.evaluation["counts"]
+    scored = [key for key, own in zip(KEYS, results.test.scorable(), strict=True) if own]
+    return {
+        "findings": {"compared": len(scored), "annotated": int(annotated.sum()), "of": len(KEYS)},
+        "labels_compared": {key: counts["positives"][key] + counts["negatives"][key] for key in scored},
+        "not_annotated": [key for key, known in zip(KEYS, annotated, strict=True) if not known],
+        "one_class": [key for key in KEYS if annotated[KEYS.index(key)] and key not in scored],
+    }
+
+
+def _mapping(root: Path, path: Path | None) -> dict:
+    """{"mapping": source, classes by finding, those merged, unused classes, notes}; empty where none is known."""
+    path = path or (root / MAPPING if (root / MAPPING).exists() else None)
+    if path is None:
+        return {}
+    try:
+        mapping = read_json(path)
+        named = {name: mapping[name] for name in ("source", "findings", "unused", "notes")}
+        return {"mapping": named | {"merged": merged(mapping)}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: is no mapping as the importers write it: {error!r} (give --mapping FILE)") from None
+
+
+def _examples(root: Path, paths: list[str], positive: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The images that `contact_sheet` shows, decoded again, and for each image its row among them."""
+    shown = {int(np.argmax(positive[:, f])) for f in range(len(KEYS))} | {int(np.argmin(positive.any(axis=1)))}
+    rows = np.zeros(len(paths), np.int64)
+    rows[sorted(shown)] = np.arange(len(shown))
+    return np.stack([decode(root / paths[image], size, root) for image in sorted(shown)]), rows

@@ -1,0 +1,49 @@
+"""Scores the trained ensemble on another labelled folder, and trains and fits nothing.
+
+`python -m stages.external --root DIR --out metrics/external/NAME.json`; dvc.yaml shows it as a stage.
+"""
+
+import argparse
+from pathlib import Path
+
+from diagxnet.data.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS
+from diagxnet.evaluation.comparison import model_table
+from diagxnet.evaluation.external import validate, write_external
+from diagxnet.params.checked import read_params
+from diagxnet.params.data import DataParams
+from diagxnet.params.evaluate import EvaluateParams
+from diagxnet.params.seed import Seed
+from stages.running import run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.external", description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, required=True, help="folder of train.csv, valid.csv and the images")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="the trained ensemble")
+    parser.add_argument("--out", type=Path, required=True, help="metrics, as JSON")
+    parser.add_argument("--report", type=Path, help="folder of the page (default: reports/external/NAME)")
+    parser.add_argument("--tables", choices=("all", "train", "valid"), default="all", help="what of it to score")
+    parser.add_argument("--mapping", type=Path, help="names the labels' classes (default: mapping.json in DIR)")
+    parser.add_argument("--data", type=Path, help="data folder of the run that trained: shows what is lost from there")
+    parser.add_argument(ALLOW_PATIENTS, dest="allow_patients", action="store_true", help="equal names are other people")
+    parser.add_argument(ALLOW_IMAGES, dest="allow_images", action="store_true", help="score images it was trained on")
+    arguments = vars(parser.parse_args())
+    out, report = arguments.pop("out"), arguments.pop("report")
+    report = report or Path("reports/external") / out.stem
+    params = read_params(seed=Seed, data=DataParams, evaluate=EvaluateParams)
+    found = validate(
+        views=params.data.views,
+        blank=params.data.blank,
+        bad_images=params.data.bad_images,
+        bootstrap=params.evaluate.bootstrap,
+        min_positives=params.evaluate.min_positives,
+        seed=params.seed,
+        **arguments,
+    )
+    write_external(found, out, report)
+    print(model_table(found.results.evaluation))
+    print(report / "report.html")
+
+
+if __name__ == "__main__":
+    run("external", main, timed=False)

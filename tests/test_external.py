@@ -1,0 +1,309 @@
+"""An ensemble is scored on another hospital's folder as it is, and never unawares on what it was trained on."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from diagxnet.data.images import decode
+from diagxnet.data.tables import read_tables
+from diagxnet.data.trained_on import FILE, TrainedOn, collect, hash_patients, read_trained_on, write_trained_on
+from diagxnet.ensemble import Ensemble
+from diagxnet.errors import InputError
+from diagxnet.evaluation.bootstrap import draw_counts
+from diagxnet.evaluation.calibration import read_calibration
+from diagxnet.evaluation.drop import CALIBRATION_METRICS, TestSet, calibration_estimates, drop
+from diagxnet.evaluation.external import read_rows, score, validate, write_external
+from diagxnet.evaluation.external_report import external_sections
+from diagxnet.evaluation.metrics import auroc, brier, ece
+from diagxnet.evaluation.scored import MODELS
+from diagxnet.evaluation.uncertainty import estimate
+from diagxnet.files import content_hash, read_json, write_json
+from diagxnet.findings import KEYS
+from tests.conftest import ROOT
+from tests.ensembles import make_models
+from tests.radiographs import Row, image_path, write_image, write_table
+from tests.test_dvc_yaml import modules_of
+from tests.workspace import make_scored
+
+PARAMS = {"views": "frontal", "blank": "negative", "bad_images": "stop"}
+PARAMS |= {"bootstrap": 20, "min_positives": 5, "seed": 0}
+NOTHING = TrainedOn(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros((0, 16), np.uint8))
+PATIENTS = 30
+NETWORKS = {
+    "densenet": {"arch": "test_resnet", "patch_size": None, "batch_norm": False},
+    "vit": {"arch": "test_vit", "patch_size": None, "batch_norm": True},
+}
+
+
+def make_hospital(root: Path) -> Path:
+    """So many patients of one image: Edema in every third, uncertain in one, Pneumonia in nobody, else blank."""
+    rows = []
+    for patient in range(PATIENTS):
+        edema = "-1.0" if patient == 1 else "1.0" if patient % 3 == 0 else "0.0"
+        labels = {"Edema": edema, "Pneumonia": "0.0", "No Finding": "1.0" if patient % 2 else "0.0"}
+        rows.append(Row(image_path(patient), sex=("Male", "Female")[patient % 2], labels=labels))
+        write_image(root / rows[-1].path, seed=patient)
+    write_table(root / "train.csv", rows)
+    return root
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """models/ that were trained on nothing known, and other/, a hospital."""
+    root = tmp_path_factory.mktemp("world")
+    make_models(root / "models", networks=NETWORKS)
+    history = {"best_epoch": 1, "epochs": [{"epoch": 1, "train_loss": 0.6, "val_loss": 0.7, "val_auroc": 0.5, "lr": 1}]}
+    history |= {"epochs_run": 1, "stopped_early": False, "train_images": 9}
+    for name in ("densenet", "vit", "meta"):
+        write_json(root / "models" / name / "training_history.json", history)
+    write_trained_on(root / "models" / FILE, NOTHING)
+    make_hospital(root / "other")
+    return root
+
+
+def run(world: Path, **options):
+    """The evaluation of other/ and its results; nothing is written."""
+    return validate(**({"root": world / "other", "models": world / "models"} | PARAMS | options)).results
+
+
+def write(world: Path, folder: Path, **options) -> None:
+    found = validate(world / "other", world / "models", **(PARAMS | options))
+    write_external(found, folder / "nih.json", folder / "page")
+
+
+@pytest.fixture(scope="module")
+def done(world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("done")
+    mapping = {"source": "Theirs", "findings": {key: [] for key in KEYS} | {"edema": ["Wet", "Oedema"]}}
+    write_json(world / "other/mapping.json", mapping | {"unused": ["<b>Hernia</b>"], "notes": ["a note"]})
+    write(world, folder)
+    (world / "other/mapping.json").unlink()
+    return folder, run(world)
+
+
+def test_the_logits_are_the_ensembles_own_of_each_image(world):
+    ensemble = Ensemble.load(world / "models")
+    paths = read_rows(world / "other", tables="all", views="all")[0]["path"].tolist()
+    images = np.stack([decode(world / "other" / path, ensemble.image_size) for path in paths])
+    expected = ensemble.predict(images)
+    base, logits, bad = score(ensemble, world / "other", paths, batch_size=7, workers=2)
+    np.testing.assert_allclose(base, expected.base_logits, atol=1e-5)
+    np.testing.assert_allclose(logits, expected.logits, atol=1e-5)
+    assert not bad
+
+
+def test_metrics_are_those_of_the_scored_labels_with_the_calibration_as_it_stands(world, done):
+    folder, results = done
+    edema = KEYS.index("edema")
+    known = results.test.known(edema)
+    assert len(known) == PATIENTS - 1  # a -1 is masked
+    targets, logits = results.test.targets[known, edema], results.test.logits[3, known, edema]
+    written = read_json(folder / "nih.json")["ensemble"]
+    assert written["auroc"]["per_finding"]["edema"] == pytest.approx(auroc(targets, logits))
+    fitted = read_calibration(world / "models/calibration.json")["ensemble"]["edema"]
+    probability = 1 / (1 + np.exp(-(fitted.slope * logits + fitted.intercept)))
+    assert written["ece"]["per_finding"]["edema"] == pytest.approx(ece(targets, probability))
+    called = probability >= fitted.thresholds["youden"]
+    assert written["youden"]["sensitivity"]["per_finding"]["edema"] == pytest.approx(called[targets].mean())
+
+
+def test_findings_that_the_other_set_does_not_annotate_are_absent_and_what_was_compared_is_counted(done):
+    written = read_json(done[0] / "nih.json")
+    overlap = written["external"]["overlap"]
+    assert overlap["findings"] == {"compared": 2, "annotated": 3, "of": 14}
+    assert overlap["labels_compared"] == {"no_finding": PATIENTS, "edema": PATIENTS - 1}
+    assert overlap["one_class"] == ["pneumonia"]
+    assert len(overlap["not_annotated"]) == 11
+    assert set(written["ensemble"]["auroc"]["per_finding"]) == {"no_finding", "edema"}
+    assert written["counts"]["negatives"]["fracture"] == 0
+    assert set(written["one_class"]["test"]) == {"pneumonia"}
+
+
+def test_intervals_subgroups_and_the_comparison_are_there_as_in_the_evaluation(done):
+    written = read_json(done[0] / "nih.json")
+    assert set(written["ensemble"]["auroc"]["ci"]["per_finding"]) == {"no_finding", "edema"}
+    assert set(written["ensemble"]["subgroups"]["sex"]) <= {"female", "male"}
+    assert written["comparison"]["best_base"] == "densenet"
+    assert set(MODELS) < set(written)
+
+
+def test_a_mapping_that_merges_classes_is_named_in_the_output_and_on_the_page(done):
+    mapping = read_json(done[0] / "nih.json")["external"]["mapping"]
+    assert mapping["merged"] == {"edema": ["Wet", "Oedema"]}
+    page = (done[0] / "page/report.html").read_text(encoding="utf-8")
+    assert "Edema is any of Wet, Oedema" in page
+    assert "&lt;b&gt;Hernia&lt;/b&gt;" in page
+
+
+def test_without_a_mapping_there_is_none_and_a_damaged_one_is_refused(world, tmp_path):
+    (tmp_path / "mapping.json").write_text('{"source": 1}', encoding="utf-8")
+    with pytest.raises(InputError, match="is no mapping"):
+        run(world, mapping=tmp_path / "mapping.json")
+    assert "mapping" not in run(world).evaluation["external"]
+
+
+def test_equal_runs_measure_the_same(world, done):
+    assert run(world).evaluation == done[1].evaluation
+
+
+def remember(world: Path, patients: list[str], images: list[Path]) -> None:
+    digests = b"".join(bytes.fromhex(content_hash(image)) for image in images)
+    sizes = np.array([image.stat().st_size for image in images], np.int64)
+    record = TrainedOn(np.sort(hash_patients(patients)), sizes, np.frombuffer(digests, np.uint8).reshape(-1, 16))
+    write_trained_on(world / "models" / FILE, record)
+
+
+@pytest.fixture
+def copied(world, tmp_path) -> Path:
+    shutil.copytree(world, tmp_path / "world")
+    return tmp_path / "world"
+
+
+def test_a_patient_who_was_trained_on_is_refused_unless_told_otherwise(copied):
+    remember(copied, ["patient00004"], [])
+    with pytest.raises(InputError, match="1 of 30 patients have the name of one trained on: patient00004"):
+        run(copied)
+    guard = run(copied, allow_patients=True).evaluation["external"]["trained_on"]
+    assert guard == {"checked": True, "known_patients": 1, "known_images": 0}
+
+
+def test_an_image_that_was_trained_on_is_refused_under_any_name_unless_told_otherwise(copied, tmp_path):
+    shutil.copy(copied / "other" / image_path(3), tmp_path / "elsewhere.jpg")
+    remember(copied, [], [tmp_path / "elsewhere.jpg"])
+    with pytest.raises(InputError, match=f"1 of 30 images were trained on: {image_path(3)}"):
+        run(copied, allow_patients=True)
+    assert run(copied, allow_images=True).evaluation["external"]["trained_on"]["known_images"] == 1
+
+
+def test_models_that_do_not_say_what_they_were_trained_on_are_refused_unless_both_are_allowed(copied):
+    (copied / "models" / FILE).unlink()
+    with pytest.raises(InputError, match="nobody can tell what these models were trained on"):
+        run(copied, allow_images=True)
+    evaluation = run(copied, allow_images=True, allow_patients=True).evaluation
+    assert evaluation["external"]["trained_on"]["checked"] is False
+    page = str(external_sections(evaluation["external"], evaluation["counts"]))
+    assert "Nobody could tell" in page
+
+
+def test_what_was_trained_on_is_every_split_but_test(tmp_path):
+    header = "row,split,path,patient,study,view,projection,sex,age\n"
+    lines = [f"{row},{split},{split}.jpg,{split}_patient,s,frontal,AP,male,50\n" for row, split in enumerate(SPLITS)]
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared/manifest.csv").write_text(header + "".join(lines), encoding="utf-8")
+    images = {f"{split}.jpg": {"size": 7, "hash": f"{row:032x}"} for row, split in enumerate(SPLITS)}
+    write_json(tmp_path / "inventory.json", {"images": images})
+    write_trained_on(tmp_path / FILE, collect(tmp_path / "inventory.json", tmp_path / "prepared"))
+    record = read_trained_on(tmp_path / FILE)
+    known = record.known_patients([f"{split}_patient" for split in SPLITS])
+    assert known == ["stack_patient", "train_patient", "val_patient"]
+    assert record.digests[:, -1].tolist() == [0, 1, 2]
+    write_json(tmp_path / "inventory.json", {"images": {}})
+    with pytest.raises(InputError, match="lacks 3 images"):
+        collect(tmp_path / "inventory.json", tmp_path / "prepared")
+
+
+SPLITS = ("train", "val", "stack", "test")
+
+
+def test_all_bad_images_are_named_at_once_or_left_out_and_counted(copied):
+    (copied / "other" / image_path(2)).write_bytes(b"no image")
+    (copied / "other" / image_path(5)).unlink()
+    with pytest.raises(InputError, match="2 problems") as caught:
+        run(copied)
+    assert f"train.csv, line 4: {image_path(2)} is no image" in str(caught.value)
+    assert f"train.csv, line 7: {image_path(5)} is missing" in str(caught.value)
+    counts = run(copied, bad_images="drop").evaluation["counts"]
+    assert (counts["units"], counts["dropped_images"]) == (PATIENTS - 2, 2)
+
+
+def test_a_table_or_a_view_that_is_not_there_is_refused(world):
+    with pytest.raises(InputError, match=r"valid.csv: no such file"):
+        run(world, tables="valid")
+    with pytest.raises(InputError, match="no lateral image"):
+        run(world, views="lateral")
+
+
+def test_only_the_tables_asked_for_are_scored(copied):
+    write_table(copied / "other/valid.csv", [Row(image_path(900, table="valid"))])
+    sizes = [len(read_rows(copied / "other", tables=name, views="all")[0]) for name in ("train", "valid", "all")]
+    assert sizes == [PATIENTS, 1, PATIENTS + 1]
+
+
+def hospitals(skill: float):
+    own, foreign = make_scored(units=300, seed=1), make_scored(units=300, seed=2, skill=skill)
+    return own, TestSet(foreign, estimate(foreign, resamples=200, seed=0))
+
+
+def test_the_drop_is_the_plain_difference_and_its_interval_holds_zero_where_there_is_none(world):
+    calibration = read_calibration(world / "models/calibration.json")
+    own, foreign = hospitals(skill=1.5)
+    entry = drop(own, foreign, calibration, resamples=200, seed=1)["ensemble"]["auroc"]["macro"]
+    expected = [
+        np.mean([auroc(each.targets[:, f], each.logits[3, :, f]) for f in range(len(KEYS))])
+        for each in (own, foreign.scored)
+    ]
+    assert entry["own"] == pytest.approx(expected[0])
+    assert entry["difference"] == pytest.approx(expected[1] - expected[0])
+    assert entry["ci"]["lower"] < 0 < entry["ci"]["upper"]
+
+
+def test_a_loss_of_skill_shows_as_a_drop_in_auroc_and_in_calibration(world):
+    calibration = read_calibration(world / "models/calibration.json")
+    own, foreign = hospitals(skill=0.3)
+    lost = drop(own, foreign, calibration, resamples=200, seed=1)["ensemble"]
+    assert lost["auroc"]["macro"]["ci"]["upper"] < 0
+    assert lost["brier"]["macro"]["ci"]["lower"] > 0
+
+
+def test_an_unpaired_interval_is_as_wide_as_both_sets_are_uncertain(world):
+    """Independent sets: the variances add, and equal draws in both would take some of that away."""
+    calibration = read_calibration(world / "models/calibration.json")
+    own, foreign = hospitals(skill=1.5)
+    interval = drop(own, foreign, calibration, resamples=200, seed=1)["ensemble"]["auroc"]["per_finding"]["edema"]["ci"]
+    errors = [
+        estimate(each, resamples=200, seed=3)["ensemble"]["auroc"].resamples["edema"].std()
+        for each in (own, foreign.scored)
+    ]
+    assert interval["upper"] - interval["lower"] == pytest.approx(2 * 1.96 * np.hypot(*errors), rel=0.2)
+
+
+def test_resampled_calibration_is_that_of_the_drawn_rows():
+    """With one resample in which each patient is drawn as often as counted, checked against the plain metrics."""
+    scored = make_scored(units=60, patients=20)
+    scored.mask[::7] = False
+    probability = np.random.default_rng(5).random((60, len(KEYS)))
+    drawn = calibration_estimates(scored, probability, resamples=3, seed=4)
+    counts = np.concatenate([*draw_counts(20, 3, 4, 3)], axis=1)
+    codes = np.unique(scored.patients, return_inverse=True)[1]
+    for resample in range(3):
+        rows = np.repeat(np.arange(60), counts[codes, resample])
+        rows = rows[scored.mask[rows, 5]]
+        for name, metric in {"brier": brier, "ece": ece}.items():
+            expected = metric(scored.targets[rows, 5], probability[rows, 5])
+            assert drawn[name].resamples[KEYS[5]][resample] == pytest.approx(expected)
+    assert set(drawn) == set(CALIBRATION_METRICS)
+
+
+def test_sets_without_a_common_finding_have_no_drop(world):
+    own, foreign = hospitals(skill=1.5)
+    own.mask[:] = False
+    assert drop(own, foreign, {}, resamples=5, seed=1) == {"findings": 0}
+
+
+def test_dvc_yaml_shows_external_validation_as_a_stage_with_exactly_what_it_imports():
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    shown = re.search(r"^  # external_nih:\n(?:  #.*\n)+", text, re.M)[0]
+    stage = yaml.safe_load(re.sub(r"^  # ?", "", shown, flags=re.M))["external_nih"]
+    assert {dep for dep in stage["deps"] if dep.endswith(".py")} == modules_of("stages/external.py")
+    assert stage["cmd"].startswith("python -m stages.external --root ")
+    assert "metrics/external/nih.json" in stage["metrics"][0]
+
+
+def test_the_nih_radiographs_are_scored_with_their_blank_findings_absent(world, nih):
+    results = run(world, root=nih, tables="valid")
+    assert set(results.evaluation["external"]["overlap"]["not_annotated"]) == {"fracture", "support_devices"}
+    assert results.evaluation["counts"]["units"] == len(read_tables(nih)[1].frame)
