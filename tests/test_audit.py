@@ -195,6 +195,12 @@ CLAIMS = [
         "comparison.ensemble_minus_vit.auroc.macro.difference",
         r"metrics: .* comparison\.ensemble_minus_vit",
     ),
+    (
+        "evaluation",
+        "comparison.ensemble_minus_best_base.auprc.per_finding.edema.difference",
+        r"metrics: .* comparison\.",
+    ),
+    ("evaluation", "vit.auprc.prevalence.macro", r"metrics: .* vit\.auprc\.prevalence\.macro first"),
     ("evaluation", "counts.positives.edema", r"metrics: .* counts\.positives\.edema first"),
     ("evaluation", "counts.studies", r"counts: evaluation.json counts \d+ studies, test has \d+"),
     ("evaluation", "ensemble.auroc.ci.per_finding.edema.lower", "metrics: evaluation.json: 1 intervals do not hold"),

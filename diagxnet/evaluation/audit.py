@@ -5,6 +5,7 @@ computed again by `evaluation.recomputed`. It finds mistakes and mixed-up files;
 forges all of them together.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,12 +207,13 @@ def _calibration(run: _Run) -> str:
 
 def _metrics(run: _Run) -> str:
     val, test = (_units(run, split) for split in ("val", "test"))
-    again = recompute(val, test, run.claims.calibration)
+    again = recompute(val, test, run.claims.calibration) | subgroup_auroc(test, run.min_positives)
     stored = _flat(run.claims.evaluation)
-    for name, value in subgroup_auroc(test, run.min_positives).items():
-        again[name] = value
-    computed_here = {name.rsplit(".per_finding.", 1)[0] for name in again if ".per_finding." in name}
-    extra = [name for name in stored if name.rsplit(".per_finding.", 1)[0] in computed_here and name not in again]
+    per_finding = re.compile(r"(.*)\.per_finding\.\w+")
+    metrics = {match[1] for name in again if (match := per_finding.fullmatch(name))}
+    extra = [
+        name for name in stored if name not in again and (match := per_finding.fullmatch(name)) and match[1] in metrics
+    ]
     wrong = extra + _unequal({name: stored.get(name) for name in again}, again)
     if wrong:
         name = wrong[0]

@@ -80,9 +80,9 @@ def _studies(units: Units) -> Units:
     return Units(logits, positive, known & ~positive, frame.reset_index(drop=True))
 
 
-def recompute(val: Units, test: Units, calibration: Calibration) -> dict[str, float]:
-    """Figures of metrics/evaluation.json by dotted key: every one of the four models but for intervals, the differences
-    between models, and the counts. Subgroups are of `subgroup_auroc`."""
+def recompute(val: Units, test: Units, calibration: Calibration) -> dict[str, float | str]:
+    """Figures of metrics/evaluation.json by dotted key: of the four models but for intervals, the differences between
+    models, and the counts. Subgroups are of `subgroup_auroc`."""
     figures: dict[str, float] = {}
     both = [f for f in range(len(KEYS)) if test.positive[:, f].any() and test.negative[:, f].any()]
     for model, logits in test.logits.items():
@@ -95,6 +95,7 @@ def recompute(val: Units, test: Units, calibration: Calibration) -> dict[str, fl
             pair = logits[positive, f], logits[negative, f]
             values.setdefault("auroc", {})[key] = mann_whitney(*pair)
             values.setdefault("auprc", {})[key] = average_precision(*pair)
+            values.setdefault("auprc.prevalence", {})[key] = float(positive.sum() / (positive | negative).sum())
             for name, probability in (("", calibrated), (".uncalibrated", raw)):
                 pair = probability[positive, f], probability[negative, f]
                 values.setdefault(f"brier{name}", {})[key] = squared_distance(*pair)
@@ -117,13 +118,15 @@ def best_of_val(val: Units) -> str:
     return max(BASE_MODELS, key=macros.__getitem__)
 
 
-def differences(figures: Mapping[str, float], best: str) -> dict[str, float]:
-    """The ensemble's macro AUROC and AUPRC minus those of each other, and how many findings it is better on."""
-    result: dict[str, float] = {}
+def differences(figures: Mapping[str, float], best: str) -> dict[str, float | str]:
+    """The ensemble's AUROC and AUPRC minus those of each other, on how many findings it is better, and than which."""
+    result: dict[str, float | str] = {"comparison.best_base": best}
     for name, other in {"best_base": best, "average": "average", "densenet": "densenet", "vit": "vit"}.items():
-        for metric in ("auroc", "auprc"):
-            value = figures[f"ensemble.{metric}.macro"] - figures[f"{other}.{metric}.macro"]
-            result[f"comparison.ensemble_minus_{name}.{metric}.macro.difference"] = value
+        for key, value in figures.items():
+            model, _, metric = key.partition(".")
+            if model == "ensemble" and metric.startswith(("auroc.", "auprc.")) and ".prevalence" not in metric:
+                ours = f"comparison.ensemble_minus_{name}.{metric}.difference"
+                result[ours] = value - figures[f"{other}.{metric}"]
     ours, theirs = (
         {key: figures[name] for key in KEYS if (name := f"{model}.auroc.per_finding.{key}") in figures}
         for model in ("ensemble", best)
