@@ -12,7 +12,7 @@ from pathlib import Path
 
 import matplotlib
 from dvc.repo import Repo
-from dvc.scm import resolve_rev
+from dvc.scm import SCMError, resolve_rev
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -57,15 +57,23 @@ def draw(runs: dict[str, dict]) -> Figure:
     return figure
 
 
+def write(runs: dict[str, dict], path: Path) -> None:
+    """Writes the figure as SVG, whose bytes depend on `runs` alone."""
+    with matplotlib.rc_context({"svg.hashsalt": "diagxnet", "svg.fonttype": "none"}), replacing(path) as temporary:
+        FigureCanvasSVG(draw(runs)).print_svg(temporary, metadata={"Date": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.figure", description=__doc__.splitlines()[0])
     parser.add_argument("first", help="revision or experiment")
     parser.add_argument("second", help="revision or experiment")
     parser.add_argument("path", type=Path, help="SVG file to write")
     arguments = parser.parse_args()
-    runs = {rev: read_evaluation(rev) for rev in (arguments.first, arguments.second)}
-    with matplotlib.rc_context({"svg.hashsalt": "diagxnet", "svg.fonttype": "none"}), replacing(arguments.path) as path:
-        FigureCanvasSVG(draw(runs)).print_svg(path, metadata={"Date": None})
+    try:
+        runs = {rev: read_evaluation(rev) for rev in (arguments.first, arguments.second)}
+    except SCMError as error:
+        parser.error(f"{error} (list them: dvc exp show, git log)")
+    write(runs, arguments.path)
 
 
 if __name__ == "__main__":

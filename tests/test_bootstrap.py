@@ -80,6 +80,16 @@ def test_seeds_decide_the_resamples():
     assert first.tobytes() != other.tobytes()
 
 
+def test_it_tells_how_far_it_is_where_asked_and_the_numbers_are_the_same(capsys):
+    generator = np.random.default_rng(0)
+    case = generator.normal(size=(1, 12, 2)), generator.random((12, 2)) < 0.5, np.ones((12, 2), bool), np.arange(12)
+    quiet = resample(*case, resamples=20, seed=1)
+    assert capsys.readouterr().err == ""
+    told = resample(*case, resamples=20, seed=1, shown=True)
+    assert capsys.readouterr().err.startswith("evaluate: 20/20 resamples in ")
+    np.testing.assert_array_equal(told.auroc, quiet.auroc)
+
+
 def test_constant_scores_are_chance_in_every_resample():
     drawn = resample(
         np.zeros((1, 40, 1)), *(_case(0, 40, 5, 40)[i][:, :1] for i in (1, 2)), np.arange(40), resamples=50, seed=0

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diagxnet.progress import Progress
+
 BLOCK_BYTES = 4 << 20
 """Memory for one array [rows, resamples of a block], small enough for a processor's cache: larger ones are slower."""
 
@@ -49,12 +51,20 @@ def draw_counts(patients: int, resamples: int, seed: int, block: int) -> Iterato
 
 
 def resample(
-    scores: np.ndarray, targets: np.ndarray, mask: np.ndarray, patients: np.ndarray, *, resamples: int, seed: int
+    scores: np.ndarray,
+    targets: np.ndarray,
+    mask: np.ndarray,
+    patients: np.ndarray,
+    *,
+    resamples: int,
+    seed: int,
+    shown: bool = False,
 ) -> Resampled:
     """Both metrics in `resamples` resamples of patients, the same resamples for every model and finding.
 
     scores: [models, rows, findings], higher is more positive. targets, mask: [rows, findings] bool. patients: [rows]
     any labels; rows of a patient are drawn together. Equal seeds give equal resamples of equally many patients.
+    shown: whether a bar or line tells how far it is.
     """
     codes = np.unique(patients, return_inverse=True)[1]
     models, _, findings = scores.shape
@@ -65,12 +75,14 @@ def resample(
     }
     block_size = max(1, BLOCK_BYTES // (4 * len(codes)))
     blocks = []
-    for counts in draw_counts(int(codes.max()) + 1, resamples, seed, block_size):
-        weights = counts.take(codes, axis=0)  # [rows, resamples of the block]
-        block = np.empty((2, models, findings, weights.shape[1]))
-        for (model, finding), ranking in rankings.items():
-            block[:, model, finding] = _weighted_metrics(ranking, weights)
-        blocks.append(block)
+    with Progress(resamples, "evaluate", "resamples", shown) as progress:
+        for counts in draw_counts(int(codes.max()) + 1, resamples, seed, block_size):
+            weights = counts.take(codes, axis=0)  # [rows, resamples of the block]
+            block = np.empty((2, models, findings, weights.shape[1]))
+            for (model, finding), ranking in rankings.items():
+                block[:, model, finding] = _weighted_metrics(ranking, weights)
+            blocks.append(block)
+            progress.update(weights.shape[1])
     return Resampled(*np.concatenate(blocks, axis=-1))
 
 

@@ -90,7 +90,7 @@ def measure_test(
         )
     raw = np.stack([_sigmoid(logits) for logits in test.logits])
     calibrated = np.stack([probabilities(test.logits[m], calibration[model]) for m, model in enumerate(MODELS)])
-    estimates = estimate(test, resamples=bootstrap, seed=seed)
+    estimates = estimate(test, resamples=bootstrap, seed=seed, shown=True)
     by_group, too_small = subgroups(test, estimates, min_positives=min_positives, resamples=bootstrap, seed=seed)
     base_rate = means(prevalence(test))
     evaluation: dict = {}

@@ -37,10 +37,14 @@ Estimates = dict[str, dict[str, Estimate]]
 """Estimates by model and metric (auroc, auprc)."""
 
 
-def estimate(scored: Scored, *, resamples: int, seed: int) -> Estimates:
-    """Both metrics of every model, over the findings with both classes, and `resamples` of them over patients."""
+def estimate(scored: Scored, *, resamples: int, seed: int, shown: bool = False) -> Estimates:
+    """Both metrics of every model, over the findings with both classes, and `resamples` of them over patients.
+
+    shown: whether a bar or line tells how far it is.
+    """
     sizes = rarer_patients(scored)
-    drawn = resample(scored.logits, scored.targets, scored.mask, scored.patients, resamples=resamples, seed=seed)
+    arrays = scored.logits, scored.targets, scored.mask, scored.patients
+    drawn = resample(*arrays, resamples=resamples, seed=seed, shown=shown)
     result: Estimates = {}
     for m, model in enumerate(MODELS):
         result[model] = {}
