@@ -163,7 +163,7 @@ def test_what_is_doubtful_is_predicted_and_said(models, tmp_path, capsys):
 
 def test_a_frontal_radiograph_is_not_doubted(tmp_path):
     assert read_radiograph(write_frontal(tmp_path / "a.png"), SIZE).doubts == ()
-    assert doubts_of_square(np.rot90(frontal(), 2)) == ["looks like no upright frontal chest radiograph"]
+    assert doubts_of_square(np.rot90(frontal())) == ["looks like no upright frontal chest radiograph"]
 
 
 def test_of_real_radiographs_hardly_one_is_doubted_and_of_negatives_hardly_one_is_not(nih):
