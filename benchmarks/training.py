@@ -431,7 +431,13 @@ def measure_whole(data: Data, preparing: float, precision: str) -> list[dict]:
         examples = our_examples(data, train, model, AUGMENTATION), our_examples(data, val, model, {})
         ours[name] = timed(lambda m=model, of=examples: our_epoch(m, *of, precision, data.folder))
         config = base_config(
-            ARCHS[name], image_size=SIZE, pretrained=False, dropout=0.0, patch_size=None, batch_norm=False
+            ARCHS[name],
+            image_size=SIZE,
+            pretrained=False,
+            dropout=0.0,
+            patch_size=None,
+            stem="patches",
+            batch_norm=False,
         )
         save_model(data.folder / "models" / name, model.cpu(), config, {})
         report_part("ours", name, ours[name])

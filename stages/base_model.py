@@ -16,7 +16,7 @@ from diagxnet.training.history import timing
 from diagxnet.training.loop import Recipe
 from stages.live import live
 
-NETWORK = ("arch", "pretrained", "dropout", "patch_size", "batch_norm")
+NETWORK = ("arch", "pretrained", "dropout", "patch_size", "stem", "batch_norm")
 
 
 def options(params: SimpleNamespace, name: str) -> tuple[Recipe, dict[str, Any], str]:
@@ -24,7 +24,8 @@ def options(params: SimpleNamespace, name: str) -> tuple[Recipe, dict[str, Any],
     own, shared = getattr(params, name).model_dump(), params.train.model_dump()
     precision = shared.pop("precision")
     del shared["monitor"]
-    network = {"patch_size": None, "batch_norm": False} | {key: own.pop(key) for key in NETWORK if key in own}
+    network = {"patch_size": None, "stem": "patches", "batch_norm": False}
+    network |= {key: own.pop(key) for key in NETWORK if key in own}
     return Recipe(**(shared | own), seed=params.seed), network, precision
 
 

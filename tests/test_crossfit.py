@@ -25,7 +25,14 @@ from tests.radiographs import make_data
 from tests.test_packed import files
 
 RECIPE = replace(GRADIENT_RECIPE, batch_size=8, accumulation_steps=1, epochs=2, lr=1e-2, patience=None)
-NETWORK = {"arch": "test_resnet", "pretrained": False, "dropout": 0.0, "patch_size": None, "batch_norm": False}
+NETWORK = {
+    "arch": "test_resnet",
+    "pretrained": False,
+    "dropout": 0.0,
+    "patch_size": None,
+    "stem": "patches",
+    "batch_norm": False,
+}
 AUGMENTATION = {"rotation": 7.0, "translation": 0.05, "scale": 0.05, "flip": 0.0, "contrast": 0.1}
 FOLDS = 3
 

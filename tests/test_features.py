@@ -28,11 +28,11 @@ def finished(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "read_manifest", lambda folder: table)
     for name, (arch, patch_size) in NETWORKS.items():
         torch.manual_seed(1)
-        model = create_base(
-            arch, image_size=SIZE, patch_size=patch_size, dropout=0.5, batch_norm=patch_size is not None
-        )
-        options = {"image_size": SIZE, "pretrained": False, "dropout": 0.5, "patch_size": patch_size}
-        config = base_config(arch, **options, batch_norm=patch_size is not None)
+        stem = "patches" if patch_size is None else "convolutions"
+        options = {"image_size": SIZE, "dropout": 0.5, "patch_size": patch_size, "stem": stem}
+        options["batch_norm"] = patch_size is not None
+        model = create_base(arch, **options)
+        config = base_config(arch, **options, pretrained=False)
         save_model(tmp_path / "models" / name, model, config, {})
     return tmp_path
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from diagxnet.errors import InputError
 from diagxnet.progress import Progress
-from diagxnet.training.loop import Examples, draw_order, fit, macro_auroc, sampling_weights, split_windows
+from diagxnet.training.loop import Examples, draw_order, fit, macro_auroc, sampling_weights, split_windows, update
 from diagxnet.training.loss import balanced_weights
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState
@@ -179,6 +179,25 @@ def test_a_compiled_training_ends_in_nearly_the_same_weights_under_the_same_name
         assert calls == ([model] if compiled else [])
     for name, weight in weights[0].items():
         np.testing.assert_allclose(weights[1][name], weight, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_a_scaled_update_is_that_of_the_gradients_as_they_are_and_one_that_overflowed_is_left_out():
+    # what fp16 does on a GPU; torch's scaler works on a CPU too
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    inputs = torch.arange(10.0).reshape(2, 5)
+    models = _model().eval(), _model().eval()
+    for model, own in zip(models, (None, scaler), strict=True):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for factor in (1.0, float("inf")) if own else (1.0,):
+            loss = model(inputs).square().sum() * factor
+            (loss if own is None else own.scale(loss)).backward()
+            update(optimizer, list(model.parameters()), own, max_norm=1.0)
+            assert all(parameter.grad is None for parameter in model.parameters())
+    plain, scaled = models
+    assert not torch.equal(plain[0].weight, _model()[0].weight)
+    for one, other in zip(plain.parameters(), scaled.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
+    assert scaler.get_scale() == 512.0
 
 
 def test_the_last_partial_window_is_an_update(tmp_path, monkeypatch):

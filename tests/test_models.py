@@ -65,6 +65,30 @@ def test_batch_norm_trains_on_a_batch_of_one_image_by_the_running_moments():
     assert torch.allclose(model.train()(image), model.eval()(image), atol=1e-5)
 
 
+def test_a_convolutional_stem_makes_as_many_tokens_as_patches_and_sees_across_their_borders():
+    options = {**TINY, "image_size": 64, "patch_size": 16}
+    image = torch.rand(1, 1, 64, 64, requires_grad=True)
+    reached = {}
+    for stem in ("patches", "convolutions"):
+        embed = create_base(**options, stem=stem).eval().network.patch_embed
+        tokens = embed(image)
+        assert tokens.shape == (1, 16, 192)
+        (gradient,) = torch.autograd.grad(tokens[0, 5].sum(), image)  # of the second patch of the second row
+        reached[stem] = gradient[0, 0].abs() > 0
+    assert not reached["patches"][:16].any()
+    assert reached["convolutions"][1:16].any()
+    assert not reached["convolutions"][32:].any()
+
+
+def test_a_base_model_with_a_convolutional_stem_loads_to_the_same_logits(tmp_path):
+    options = {**TINY, "stem": "convolutions", "batch_norm": True, "dropout": 0.0}
+    model = create_base(**options)
+    model.train()(torch.rand(4, 1, 32, 32))
+    save_model(tmp_path, model, base_config(**options, pretrained=False), {"epochs": []})
+    images = torch.rand(3, 1, 32, 32)
+    assert torch.equal(load_model(tmp_path, from_config)(images), model.eval()(images))
+
+
 @pytest.mark.parametrize("arch", ["resnet10t", "vit_tiny_patch16_224"])
 def test_weights_of_a_local_file_are_loaded_summed_over_colours_under_a_new_classifier(tmp_path, arch):
     torch.manual_seed(5)
@@ -108,6 +132,12 @@ def test_a_hub_that_cannot_be_reached_ends_in_one_line_that_names_the_file_optio
         ({"arch": "vit_tiny_patch16_224", "image_size": 40}, "patches of 16 pixels do not fill images of 40"),
         ({"arch": "densenet121", "image_size": 64, "patch_size": 8}, "densenet121 has no patches"),
         ({"arch": "densenet121", "image_size": 64, "batch_norm": True}, "densenet121 has no place for it"),
+        ({"arch": "densenet121", "image_size": 64, "stem": "convolutions"}, "densenet121 is no vision transformer"),
+        (
+            {**TINY, "image_size": 36, "patch_size": 12, "stem": "convolutions"},
+            "patch_size of 2, 4, 8, 16, 32 or 64, not 12",
+        ),
+        ({**TINY, "stem": "convolutions", "pretrained": True}, "pretrained weights, which are of patches"),
     ],
 )
 def test_an_architecture_that_cannot_be_is_refused_by_name(options, message):
@@ -117,7 +147,7 @@ def test_an_architecture_that_cannot_be_is_refused_by_name(options, message):
 
 def test_a_saved_base_model_loads_to_the_same_logits_in_evaluation_mode(tmp_path):
     model = create_base(**TINY).eval()
-    config = base_config(**TINY, pretrained=False, dropout=0.0, batch_norm=False)
+    config = base_config(**TINY, pretrained=False, dropout=0.0, stem="patches", batch_norm=False)
     save_model(tmp_path, model, config, {"epochs": []})
     loaded = load_model(tmp_path, from_config)
     images = torch.rand(3, 1, 32, 32)

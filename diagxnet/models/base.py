@@ -1,5 +1,6 @@
 """Base models: any timm network, made to read one grey channel and to end in one logit per finding."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class BaseModel(nn.Module):
 
     @property
     def is_convolutional(self) -> bool:
-        """Whether channels-last memory pays: networks with BatchNorm, not transformers."""
+        """Whether channels-last memory pays: where there are convolutions with BatchNorm, a stem's among them."""
         return any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
 
 
@@ -58,6 +59,28 @@ class FeatureNorm(nn.BatchNorm1d):
         return super().forward(features)
 
 
+class ConvolutionalStem(nn.Module):
+    """Tokens of overlapping parts of the image: 3 x 3 convolutions of stride 2, each with BatchNorm and ReLU, that
+    double their channels, and one of 1 x 1, down to as many tokens as patches of `patch_size` pixels would give.
+
+    A transformer that is trained from scratch on few images learns faster and better so (Xiao et al., "Early
+    Convolutions Help Transformers See Better", NeurIPS 2021, section 4). `patch_size` is a power of 2.
+    """
+
+    def __init__(self, patch_size: int, channels: int) -> None:
+        super().__init__()
+        halvings = patch_size.bit_length() - 1
+        widths = [1, *(max(channels >> left, 1) for left in reversed(range(halvings)))]
+        layers: list[nn.Module] = []
+        for read, width in pairwise(widths):
+            layers += [nn.Conv2d(read, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, channels, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: [images, 1, side, side] to tokens [images, patches, channels]."""
+        return self.layers(images).flatten(2).transpose(1, 2)
+
+
 def standardise(images: Tensor) -> Tensor:
     """Each of images [images, 1, side, side] at mean 0 and deviation 1; one of a single value becomes 0."""
     deviation, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True, correction=0)
@@ -71,15 +94,17 @@ def create_base(
     pretrained: bool | str = False,
     dropout: float = 0.0,
     patch_size: int | None = None,
+    stem: str = "patches",
     batch_norm: bool = False,
 ) -> BaseModel:
     """A BaseModel on timm's `arch` for images of `image_size` pixels.
 
     pretrained: False, True (timm's hub) or the path of a .safetensors file; timm sums the weights of the first layer
     over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
-    patch_size: of a vision transformer, None for its own. batch_norm: whether a vision transformer's features pass a
-    FeatureNorm. Raises InputError where the name is unknown, the size does
-    not fit, or weights that were asked for cannot be loaded: going on from random weights is never an option.
+    patch_size: of a vision transformer, None for its own. stem: `patches`, or `convolutions` for a vision transformer
+    from scratch (see ConvolutionalStem). batch_norm: whether a vision transformer's features pass a FeatureNorm. Raises
+    InputError where the name is unknown, the size does not fit, or weights that were asked for cannot be loaded: going
+    on from random weights is never an option.
     """
     if not timm.is_model(arch):
         raise InputError(f"arch = {arch!r}: timm knows no such model (see timm.list_models())")
@@ -88,10 +113,16 @@ def create_base(
         options["img_size"] = image_size
         if patch_size is not None:
             options["patch_size"] = patch_size
-        _check_patches(arch, image_size, patch_size)
+        patch = _check_patches(arch, image_size, patch_size)
+        if stem == "convolutions":
+            _check_stem(patch, pretrained)
     elif patch_size is not None:
         raise InputError(f"patch_size = {patch_size}: {arch} has no patches (set it to null)")
+    elif stem == "convolutions":
+        raise InputError(f"stem = 'convolutions': {arch} is no vision transformer (set it to patches)")
     network = _pretrained(arch, pretrained, options) if pretrained else timm.create_model(arch, **options)
+    if stem == "convolutions":
+        network.patch_embed = ConvolutionalStem(patch, network.embed_dim)
     if batch_norm:
         if not hasattr(network, "fc_norm"):
             raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
@@ -100,7 +131,14 @@ def create_base(
 
 
 def base_config(
-    arch: str, *, image_size: int, pretrained: bool | str, dropout: float, patch_size: int | None, batch_norm: bool
+    arch: str,
+    *,
+    image_size: int,
+    pretrained: bool | str,
+    dropout: float,
+    patch_size: int | None,
+    stem: str,
+    batch_norm: bool,
 ) -> dict[str, Any]:
     """What `load_base` and a reader of models/ need to know of a base model."""
     return {
@@ -108,6 +146,7 @@ def base_config(
         "image_size": image_size,
         "patch_size": patch_size,
         "dropout": dropout,
+        "stem": stem,
         "batch_norm": batch_norm,
         "pretrained": bool(pretrained),
         "findings": list(FINDINGS),
@@ -116,7 +155,7 @@ def base_config(
 
 def from_config(config: dict[str, Any]) -> BaseModel:
     """The network that `base_config` describes, with random weights."""
-    options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "batch_norm")}
+    options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "stem", "batch_norm")}
     return create_base(config["arch"], **options)
 
 
@@ -150,13 +189,24 @@ def _is_transformer(arch: str) -> bool:
     return timm.models.get_arch_name(arch).startswith(("vit_", "deit", "beit", "eva"))
 
 
-def _check_patches(arch: str, image_size: int, patch_size: int | None) -> None:
+def _check_patches(arch: str, image_size: int, patch_size: int | None) -> int | None:
+    """The side of a patch in pixels, where it is known; InputError where patches do not fill the image."""
     own = next((int(part[5:]) for part in arch.split("_") if part.startswith("patch") and part[5:].isdigit()), None)
     patch = patch_size or own
     if patch and image_size % patch:
         raise InputError(
             f"patches of {patch} pixels do not fill images of {image_size} (data.image_size must be a multiple of "
             f"vit.patch_size)"
+        )
+    return patch
+
+
+def _check_stem(patch: int | None, pretrained: bool | str) -> None:
+    if pretrained:
+        raise InputError("stem = 'convolutions' with pretrained weights, which are of patches (set it to patches)")
+    if patch is None or patch.bit_count() != 1:
+        raise InputError(
+            f"stem = 'convolutions' halves the image: it needs a patch_size of 2, 4, 8, 16, 32 or 64, not {patch}"
         )
 
 

@@ -30,5 +30,6 @@ class VitParams(BaseModelParams):
     """Vision transformer (Dosovitskiy et al. 2021)."""
 
     patch_size: int | None = Field(ge=2, le=64, description="pixels; null: the architecture's own")
+    stem: Literal["patches", "convolutions"] = Field(description="what makes tokens of an image")
     batch_norm: bool = Field(description="BatchNorm of the features before the classifier")
     weight_decay: float = Field(ge=0, le=1, description="transformers want more than train.weight_decay")

@@ -31,6 +31,7 @@ def train_base(
     pretrained: bool | str,
     dropout: float,
     patch_size: int | None,
+    stem: str,
     batch_norm: bool,
     augmentation: dict[str, float],
     precision: str,
@@ -50,7 +51,7 @@ def train_base(
     accelerator = create_accelerator(precision)
     images = open_packed(packed)
     network = {"image_size": images.shape[1], "pretrained": pretrained, "dropout": dropout}
-    network |= {"patch_size": patch_size, "batch_norm": batch_norm}
+    network |= {"patch_size": patch_size, "stem": stem, "batch_norm": batch_norm}
     config = base_config(arch, **network)
     identity = {
         "recipe": asdict(recipe),

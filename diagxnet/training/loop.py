@@ -170,12 +170,14 @@ def fit(
     accelerator: Accelerator,
     state: ResumeState,
     progress: Progress,
+    val_batch_size: int | None = None,
 ) -> Iterator[Epoch]:
     """Trains `model` in place and yields an Epoch for each; afterwards `model` holds the weights of the best one.
 
     The best epoch is that of the lowest val loss. A state found in `state` is taken up: its epochs are yielded again,
     then training goes on, to the same bytes as without the interruption. Raises InputError where the loss is not
-    finite. `progress` counts training images.
+    finite. `progress` counts training images. val_batch_size: examples of a forward pass over val; None: as many as in
+    a step of training.
     """
     device = accelerator.device
     drawn = None
@@ -202,7 +204,7 @@ def fit(
         patience=recipe.plateau_patience,
     )
     plain = model
-    model, optimizer = accelerator.prepare(torch.compile(model) if recipe.compile else model, optimizer)
+    model = accelerator.prepare(torch.compile(model) if recipe.compile else model)
     stopping = EarlyStopping(recipe.patience, recipe.min_delta)
     epochs: list[Epoch] = []
     best_loss, stopped = float("inf"), False
@@ -246,7 +248,7 @@ def fit(
             plain if processes == 1 else model,
             val.source,
             len(val),
-            batch_size=micro.size,
+            batch_size=val_batch_size or micro.size,
             accelerator=accelerator,
             workers=recipe.num_workers,
         )
@@ -309,6 +311,7 @@ def _train_epoch(
         int(np.random.SeedSequence([recipe.seed, number, accelerator.process_index]).generate_state(1)[0])
     )
     model.train()
+    parameters = list(model.parameters())
     total, known_total = 0.0, 0
     pending: tuple | None = None
     position, left = 0, order
@@ -336,12 +339,9 @@ def _train_epoch(
                     micro.halve(error, processes)
                     optimizer.zero_grad()
                     break
-                if recipe.max_grad_norm is not None:
-                    accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-                optimizer.step()
+                update(optimizer, parameters, accelerator.scaler, recipe.max_grad_norm)
                 if not isinstance(scheduler, ReduceLROnPlateau):
                     scheduler.step()
-                optimizer.zero_grad()
                 if pending is not None:  # checked one update late, so that a GPU never waits for the check
                     total += _finite(*pending)
                 position += 1
@@ -392,6 +392,29 @@ def _backward(
             (scaled if accelerator.scaler is None else accelerator.scaler.scale(scaled)).backward()
         window_loss += part.detach()
     return window_loss
+
+
+def update(
+    optimizer: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+    scaler: torch.amp.GradScaler | None,
+    max_norm: float | None,
+) -> None:
+    """One update from the gradients of `parameters`, clipped to the L2 norm `max_norm`, which are gone afterwards.
+
+    Under fp16 `scaler` takes its factor out of them first, and leaves out an update whose gradients overflowed. This is
+    what accelerate's optimizer does, without its search for optional packages, a tenth of a meta-learner's step.
+    """
+    if scaler is not None:
+        scaler.unscale_(optimizer)
+    if max_norm is not None:
+        nn.utils.clip_grad_norm_(parameters, max_norm)
+    if scaler is None:
+        optimizer.step()
+    else:
+        scaler.step(optimizer)
+        scaler.update()
+    optimizer.zero_grad()
 
 
 def _finite(loss: Tensor, known: int, number: int, position: int, lr: float, examples: np.ndarray) -> float:

@@ -26,6 +26,9 @@ from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState, fingerprint, locked
 from diagxnet.training.sources import ArraySource
 
+VAL_BATCH_SIZE = 4096
+"""Rows of a forward pass over val: a few logits each, so that starting an operation costs more than doing it."""
+
 
 def train_meta(
     recipe: Recipe,
@@ -71,7 +74,15 @@ def train_meta(
             mark = fingerprint(recipe=asdict(own), model=config, data=data)
             state = ResumeState(resume / str(member + 1), mark)
             epochs = []
-            for epoch in fit(model, **splits, recipe=own, accelerator=accelerator, state=state, progress=progress):
+            for epoch in fit(
+                model,
+                **splits,
+                recipe=own,
+                accelerator=accelerator,
+                state=state,
+                progress=progress,
+                val_batch_size=VAL_BATCH_SIZE,
+            ):
                 epochs.append(epoch)
                 yield epoch
             members.append(model.cpu())
