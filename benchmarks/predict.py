@@ -1,7 +1,7 @@
 """What prediction costs, and that it loses nothing.
 
-    python -m benchmarks.predict folder FILMS OUT  1,000 good files out of the folder FILMS and 20 bad ones of every kind
-                                                   into OUT, for: python -m diagxnet.predict OUT --csv predictions.csv
+    python -m benchmarks.predict folder FILMS OUT  1,000 good files out of the folder FILMS and 20 bad ones into OUT,
+                                                   for: python -m diagxnet.predict OUT --csv predictions.csv
     python -m benchmarks.predict models OUT        DenseNet-121 and ViT-B/16 at 224 px with random weights into OUT
     python -m benchmarks.predict throughput MODELS [IMAGES]   images per second and per CPU second, without decoding
     python -m benchmarks.predict cold MODELS FILM  seconds to the first prediction: a new process, three times
@@ -88,8 +88,8 @@ def make_large(out: Path) -> None:
     from tests.ensembles import make_models
 
     networks = {
-        "densenet": {"arch": "densenet121", "patch_size": None, "batch_norm": False},
-        "vit": {"arch": "vit_base_patch16_224", "patch_size": None, "batch_norm": False},
+        "densenet": {"arch": "densenet121", "patch_size": None, "stem": "patches", "batch_norm": False},
+        "vit": {"arch": "vit_base_patch16_224", "patch_size": None, "stem": "patches", "batch_norm": False},
     }
     make_models(out, networks=networks, size=224)
 

@@ -49,8 +49,8 @@ class Blend(nn.Module):
 @pytest.fixture(scope="module")
 def ensemble(tmp_path_factory):
     networks = {
-        "densenet": {"arch": "densenet121", "patch_size": None, "batch_norm": False},
-        "vit": {"arch": "vit_tiny_patch16_224", "patch_size": 8, "batch_norm": True},
+        "densenet": {"arch": "densenet121", "patch_size": None, "stem": "patches", "batch_norm": False},
+        "vit": {"arch": "vit_tiny_patch16_224", "patch_size": 8, "stem": "patches", "batch_norm": True},
     }
     return Ensemble.load(make_models(tmp_path_factory.mktemp("maps"), folds=2, networks=networks, size=SIDE))
 

@@ -9,6 +9,7 @@ No library for it: a map needs one layer's output and one gradient, which a forw
 The hook hands a copy on, since DenseNet's ReLUs work in place and would overwrite the output that was kept.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -101,7 +102,8 @@ def _cells(network: BaseModel, layer: Tensor, gradient: Tensor) -> Tensor:
     if not _is_transformer(inner):
         return (gradient.clamp(min=0) * layer).sum(1, keepdim=True)
     tokens = (gradient * layer).sum(2)[:, inner.num_prefix_tokens :]
-    return tokens.reshape(1, 1, *inner.patch_embed.grid_size)
+    side = math.isqrt(tokens.shape[1])
+    return tokens.reshape(1, 1, side, side)
 
 
 def _as_map(folds: list[Tensor], shape: tuple[int, int]) -> Tensor:
