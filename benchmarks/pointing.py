@@ -4,8 +4,8 @@
 
 For each frontal test image and each finding that is labelled positive and has a box in regions.csv, a hit is a map
 whose maximum lies in one of the finding's boxes (Zhang et al. 2018, arXiv:1608.00507). Beside it: a place drawn at
-random (the share of the visible square that the boxes cover) and the centre of the image. `repeat` is the share of the maps
-that have their maximum in the commonest of 8 x 8 places: near 1, the maps do not depend on the image.
+random (the share of the visible square that the boxes cover) and the centre of the image. `repeat` is the share of the
+maps with their maximum in the commonest of 8 x 8 places: near 1, the maps do not depend on the image.
 """
 
 import argparse
