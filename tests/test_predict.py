@@ -135,6 +135,8 @@ def test_inputs_that_name_nothing_are_refused(tmp_path, models, capsys):
     assert "no: no such folder" in capsys.readouterr().err
     assert main([str(tmp_path / "none.png"), "--models", str(models), "--csv", str(tmp_path / "list.csv/x")]) == 1
     assert "cannot be written" in capsys.readouterr().err
+    assert main([str(tmp_path / "none.png"), "--models", str(models)]) == 1
+    assert capsys.readouterr().err == f"predict: {tmp_path / 'none.png'}: is missing\n"
 
 
 def test_outputs_of_files_of_one_name_do_not_overwrite_each_other(tmp_path):
@@ -249,3 +251,9 @@ def test_the_command_works_where_there_are_only_models(models, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("film.png\n")
     assert done.stderr == ""
+
+
+def test_no_part_of_the_pipeline_imports_prediction():
+    for folder in ("data", "models", "training", "evaluation", "params"):
+        for file in (ROOT / "diagxnet" / folder).rglob("*.py"):
+            assert "diagxnet.prediction" not in file.read_text(encoding="utf-8"), file
