@@ -89,17 +89,9 @@ def table(
 
 def figure(png: bytes, caption: str) -> Html:
     """An image as part of the page, with its caption, which is also what a screen reader says."""
-    return element("figure", element("div", picture(png, caption), class_="wide"), element("figcaption", caption))
-
-
-def picture(content: bytes, text: str, kind: str = "png") -> Html:
-    """An image file (png or jpeg) as part of the page; text: what a screen reader says."""
-    return void("img", src=f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}", alt=text)
-
-
-def void(tag: str, **attributes: str) -> Html:
-    """`<tag attributes>`, of the elements that hold nothing (img, input)."""
-    return Html(element(tag, **attributes).removesuffix(f"</{tag}>"))
+    source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+    image = Html(f'<img src="{source}" alt="{html.escape(caption)}">')
+    return element("figure", element("div", image, class_="wide"), element("figcaption", caption))
 
 
 def page(
@@ -123,6 +115,16 @@ def page(
     main = element("main", *(section(name, *content) for name, content in sections))
     body = element("body", element("h1", title), *introduction, element("nav", element("ul", *links)), main)
     return f"<!DOCTYPE html>\n{element('html', element('head', head), body, lang='en')}\n"
+
+
+def picture(jpeg: bytes, text: str) -> Html:
+    """A small image as part of the page, without a caption; text: what a screen reader says."""
+    return void("img", src=f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}", alt=text)
+
+
+def void(tag: str, **attributes: str) -> Html:
+    """`<tag attributes>`, of the elements that hold nothing (img, input)."""
+    return Html(element(tag, **attributes).removesuffix(f"</{tag}>"))
 
 
 def _class(is_text: bool) -> dict[str, str]:
