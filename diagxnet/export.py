@@ -37,7 +37,7 @@ class Whole(nn.Module):
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__()
         self.base = nn.ModuleList(nn.ModuleList(ensemble.base[name]) for name in BASE_MODELS)
-        self.meta = ensemble.meta
+        self.learner = ensemble.meta  # `meta` is a name that torch.fx uses itself
         own = [ensemble.calibration["ensemble"][key] for key in KEYS]
         self.register_buffer("slopes", torch.tensor([each.slope for each in own]))
         self.register_buffer("intercepts", torch.tensor([each.intercept for each in own]))
@@ -45,7 +45,7 @@ class Whole(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         standardised = standardise(to_float(images))
         means = [torch.stack([_logits(each, standardised) for each in folds]).mean(0) for folds in self.base]
-        logits = self.meta(torch.stack(means, dim=1))
+        logits = self.learner(torch.stack(means, dim=1))
         return torch.sigmoid(self.slopes * logits + self.intercepts), logits
 
 

@@ -15,6 +15,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tqdm import tqdm
+
+from diagxnet.data.images import ImageError
 from diagxnet.ensemble import Ensemble
 from diagxnet.errors import InputError
 from diagxnet.evaluation.calibration import RULES
@@ -95,7 +98,7 @@ def predict(options: argparse.Namespace, stack: contextlib.ExitStack) -> int:
         for outcome in run(ensemble, items, rule=options.rule):
             failed += outcome.error is not None
             for line in complaints(outcome):
-                progress.write(line)
+                tqdm.write(line, file=sys.stderr)
             for write in writers:
                 write(outcome)
             progress.update()
@@ -177,7 +180,10 @@ def map_writer(ensemble: Ensemble, options: argparse.Namespace) -> Iterator[Writ
             options.html.open("a").close()
 
     def write(outcome: Outcome) -> None:
-        maps = None if outcome.error is not None else map_outcome(ensemble, outcome, options.finding or ())
+        try:
+            maps = None if outcome.error is not None else map_outcome(ensemble, outcome, options.finding or ())
+        except ImageError as error:
+            raise InputError(f"{outcome.item.shown}: changed while it was predicted: it {error} (run again)") from None
         if options.heatmap is not None and maps is not None:
             with writing(options.heatmap):
                 write_maps(options.heatmap, outcome, maps, thresholds)

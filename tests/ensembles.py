@@ -15,8 +15,8 @@ from diagxnet.models.meta import create_members
 
 SIZE = 32
 NETWORKS = {
-    "densenet": {"arch": "test_resnet", "patch_size": None, "batch_norm": False},
-    "vit": {"arch": "vit_tiny_patch16_224", "patch_size": 8, "batch_norm": True},
+    "densenet": {"arch": "test_resnet", "patch_size": None, "stem": "patches", "batch_norm": False},
+    "vit": {"arch": "vit_tiny_patch16_224", "patch_size": 8, "stem": "convolutions", "batch_norm": True},
 }
 OPTIONS = {"hidden_dim": 8, "dropout": 0.1, "init": "average", "inputs": "logits"}
 NO_THRESHOLD = KEYS.index("fracture")

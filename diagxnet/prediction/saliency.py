@@ -102,7 +102,8 @@ def _cells(network: BaseModel, layer: Tensor, gradient: Tensor) -> Tensor:
     if not _is_transformer(inner):
         return (gradient.clamp(min=0) * layer).sum(1, keepdim=True)
     tokens = (gradient * layer).sum(2)[:, inner.num_prefix_tokens :]
-    return tokens.reshape(1, 1, math.isqrt(tokens.shape[1]), -1)  # images are square, so are their tokens
+    side = math.isqrt(tokens.shape[1])
+    return tokens.reshape(1, 1, side, side)
 
 
 def _as_map(folds: list[Tensor], shape: tuple[int, int]) -> Tensor:

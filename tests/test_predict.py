@@ -1,0 +1,259 @@
+"""predict: everything that can be read is predicted, everything else keeps its reason, and nothing is lost."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diagxnet.ensemble import Ensemble
+from diagxnet.errors import InputError
+from diagxnet.findings import KEYS
+from diagxnet.predict import main
+from diagxnet.prediction.doubts import FRONTAL, doubts_of_square, frontal_likeness
+from diagxnet.prediction.inputs import list_inputs
+from diagxnet.prediction.radiographs import read_radiograph
+from tests.conftest import ROOT
+from tests.dicoms import needs_pydicom, write_dicom
+from tests.ensembles import SIZE, make_models
+from tests.radiographs import image_path, make_data, write_image
+from tests.test_report import BROWSER, FLAGS, opened
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return make_models(tmp_path_factory.mktemp("predict") / "models")
+
+
+def frontal(side=64):
+    """[side, side] uint8, something like a chest: FRONTAL, grown."""
+    grey = ((FRONTAL - FRONTAL.min()) * 40).astype(np.uint8)
+    return np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def write_frontal(path, invert=False, side=64):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(255 - frontal(side) if invert else frontal(side)).save(path)
+    return path
+
+
+def rows(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_with_bad_files_is_predicted_but_for_those_which_are_named_each(models, tmp_path, capsys):
+    folder = tmp_path / "films"
+    good = [write_frontal(folder / f"{number // 4}/{number}.png") for number in range(7)]
+    content = good[0].read_bytes()
+    bad = {
+        "empty.jpg": (b"", "is empty"),
+        "text.png": (b"no image at all", "is no image"),
+        "cut.png": (content[: len(content) // 2], "is truncated or damaged"),
+        "gif.jpg": (b"GIF89a" + bytes(40), "is no image"),
+        "two\nlines.jpg": (b"x", "is no image"),
+    }
+    for name, (bytes_, _) in bad.items():
+        (folder / name).write_bytes(bytes_)
+    (folder / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    (folder / "notes.txt").write_text("passed over", encoding="utf-8")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe.jpg")
+    table = tmp_path / "predictions.csv"
+
+    assert main([str(folder), "--models", str(models), "--csv", str(table), "--json"]) == 1
+    out, err = capsys.readouterr()
+    found = rows(table)
+    failed = {row["path"]: row["error"] for row in found if row["error"]}
+    assert len(found) == len(good) + len(failed) == 7 + len(bad) + 1 + hasattr(os, "mkfifo")
+    for name, (_, reason) in bad.items():
+        path = str(folder / name).replace("\n", "\\n")
+        assert failed[path].startswith(reason)
+        assert f"predict: {path}: {reason}" in err
+    assert failed[str(folder / "gone.jpg")] == "is missing"
+    assert err.count("notes.txt") == 1
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [record["path"] for record in records] == [row["path"] for row in found]
+    predicted = [record for record in records if "error" not in record]
+    expected = Ensemble.load(models).predict(read_radiograph(good[0], SIZE).image[None]).probabilities[0]
+    for record in predicted:
+        np.testing.assert_allclose(list(record["probabilities"].values()), expected, atol=2e-3)
+
+
+def test_probabilities_are_printed_sorted_and_marked_where_they_reach_the_threshold(models, tmp_path, capsys):
+    path = write_frontal(tmp_path / "film.png")
+    assert main([str(path), "--models", str(models)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == str(path)
+    assert len(lines) == 1 + len(KEYS)
+    values = [float(line[31:36]) for line in lines[1:]]
+    assert values == sorted(values, reverse=True)
+    for line, value in zip(lines[1:], values, strict=True):
+        known = "no threshold" not in line
+        threshold = float(line.split("threshold ")[1].rstrip(")")) if known else 2.0
+        assert (line[2] == "*") == (value >= threshold), line
+    assert any(line[2] == "*" for line in lines[1:])
+    assert any(line[2] == " " for line in lines[1:])
+
+
+def test_a_table_in_chexperts_form_names_images_below_its_folder(tmp_path):
+    make_data(tmp_path, train=2, valid=0)
+    items, _ = list_inputs([tmp_path / "train.csv"])
+    assert [item.path for item in items] == [tmp_path / image_path(0), tmp_path / image_path(1)]
+    assert all(item.root == tmp_path for item in items)
+
+
+@pytest.mark.parametrize("value", ["/etc/passwd", "../a.png", "C:\\a.png", "a/../../b.png", ""])
+def test_a_tables_path_that_leaves_its_folder_is_not_opened(models, tmp_path, value, capsys):
+    write_frontal(tmp_path / "in/a.png")
+    (tmp_path / "in/list.csv").write_text(f'Path,note\na.png,\n"{value}",x\n', encoding="utf-8")
+    items, _ = list_inputs([tmp_path / "in/list.csv"])
+    assert items[0].problem is None
+    assert items[1].problem
+
+
+def test_a_link_in_a_table_may_not_lead_outside(tmp_path):
+    write_frontal(tmp_path / "secret.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(Exception, match="is a link to a file outside"):
+        read_radiograph(tmp_path / "in/a.png", SIZE, tmp_path / "in")
+
+
+def test_inputs_that_name_nothing_are_refused(tmp_path, models, capsys):
+    with pytest.raises(InputError, match="no image here"):
+        list_inputs([tmp_path])
+    (tmp_path / "list.csv").write_text("Image\na.png\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no column Path"):
+        list_inputs([tmp_path / "list.csv"])
+    assert main([str(tmp_path / "none.png"), "--models", str(tmp_path / "no")]) == 1
+    assert "no: no such folder" in capsys.readouterr().err
+    assert main([str(tmp_path / "none.png"), "--models", str(models), "--csv", str(tmp_path / "list.csv/x")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert main([str(tmp_path / "none.png"), "--models", str(models)]) == 1
+    assert capsys.readouterr().err == f"predict: {tmp_path / 'none.png'}: is missing\n"
+
+
+def test_outputs_of_files_of_one_name_do_not_overwrite_each_other(tmp_path):
+    paths = [write_frontal(tmp_path / folder / "a.png") for folder in ("x", "y", "z")]
+    items, _ = list_inputs(paths)
+    assert [item.name for item in items] == ["a.png", "a.png-2", "a.png-3"]
+
+
+def test_what_is_doubtful_is_predicted_and_said(models, tmp_path, capsys):
+    write_frontal(tmp_path / "inverted.png", invert=True)
+    Image.new("L", (64, 64), 90).save(tmp_path / "even.png")
+    colour = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(colour).save(tmp_path / "photo.jpg", quality=95)
+    write_image(tmp_path / "wide.png", size=(300, 64))
+    write_frontal(tmp_path / "small.png", side=20)
+    assert main([str(tmp_path), "--models", str(models), "--json"]) == 0
+    out, err = capsys.readouterr()
+    doubts = {os.path.basename(record["path"]): record["doubts"] for record in map(json.loads, out.splitlines())}
+    assert "looks inverted" in doubts["inverted.png"][0]
+    assert "hardly any contrast" in doubts["even.png"][0]
+    assert "in colour" in doubts["photo.jpg"][0]
+    assert "only the square in its middle" in doubts["wide.png"][0]
+    assert doubts["small.png"][0].startswith("is 20 x 20 pixels, fewer than")
+    assert err.count("warning:") == sum(map(len, doubts.values()))
+
+
+def test_a_frontal_radiograph_is_not_doubted(tmp_path):
+    assert read_radiograph(write_frontal(tmp_path / "a.png"), SIZE).doubts == ()
+    assert doubts_of_square(np.rot90(frontal())) == ["looks like no upright frontal chest radiograph"]
+
+
+def test_of_real_radiographs_hardly_one_is_doubted_and_of_negatives_hardly_one_is_not(nih):
+    paths = sorted((nih / "train").rglob("*.jpg"))[::4]
+    likeness = np.array([frontal_likeness(read_radiograph(path, SIZE).image) for path in paths])
+    assert len(likeness) > 100
+    assert (likeness < 0.2).mean() < 0.02
+    assert (likeness < -0.2).sum() == 0
+
+
+@needs_pydicom
+def test_dicom_files_are_found_by_content_and_a_png_of_the_same_is_predicted_alike(models, tmp_path, capsys):
+    samples = frontal().astype(np.uint16) * 16
+    write_dicom(tmp_path / "IM00001", samples)
+    Image.fromarray(samples).save(tmp_path / "b.png")
+    assert main([str(tmp_path), "--models", str(models), "--json"]) == 0
+    out, err = capsys.readouterr()
+    first, second = (json.loads(line) for line in out.splitlines())
+    assert first["probabilities"] == second["probabilities"]
+    assert "SECRET" not in out + err
+
+
+def test_maps_and_a_study_list_are_written_for_every_image(models, tmp_path, capsys):
+    write_frontal(tmp_path / "films/<b>a.png")
+    write_frontal(tmp_path / "films/sub/b.png", invert=True)
+    (tmp_path / "films/bad.png").write_bytes(b"<i>")
+    maps, page = tmp_path / "maps", tmp_path / "list.html"
+    arguments = ["--models", str(models), "--heatmap", str(maps), "--html", str(page), "--finding", "Edema"]
+    assert main([str(tmp_path / "films"), *arguments, "--finding", "pneumonia"]) == 1
+    names = sorted(path.relative_to(maps).as_posix() for path in maps.rglob("*.png"))
+    assert names == [f"{image}.png.{key}.png" for image in ("<b>a", "sub/b") for key in ("edema", "pneumonia")]
+    assert Image.open(maps / names[0]).size == (940, 500)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<article") == 2
+    assert text.count("data:image/jpeg") == 2 * 3
+    assert "&lt;b&gt;a.png" in text
+    assert "<script" not in text
+    assert "bad.png" in text
+    assert "Doubtful: looks inverted" in text
+    with pytest.raises(SystemExit):
+        main(["x.png", "--finding", "oedema"])
+    assert "is it edema?" in capsys.readouterr().err
+    for width in (1280, 390) if BROWSER else ():
+        shown, console, asked = opened(page, tmp_path / str(width), width)
+        assert "<h2>Images</h2>" in shown
+        assert console == ""
+        assert asked == []
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_the_study_list_is_sorted_by_the_finding_that_is_chosen(models, tmp_path):
+    for number, grey in enumerate((40, 200)):
+        Image.new("L", (64, 64), grey).save(tmp_path / f"{number}.png")
+        shade = np.full((64, 64), grey, np.uint8)
+        shade[:, : 10 + number] = 0
+        Image.fromarray(shade).save(tmp_path / f"{number}.png")
+    page = tmp_path / "list.html"
+    assert main([str(tmp_path), "--models", str(models), "--html", str(page), "--csv", str(tmp_path / "p.csv")]) == 0
+    found = rows(tmp_path / "p.csv")
+    key = next(key for key in KEYS if float(found[1][key]) > float(found[0][key]))
+    text = page.read_text(encoding="utf-8")
+    chosen = text.replace(' checked=""', "").replace(f'id="by-{key}"', f'id="by-{key}" checked=""')
+    (tmp_path / "chosen.html").write_text(chosen, encoding="utf-8", newline="\n")
+    heights = {}
+    for name in ("list", "chosen"):
+        shot = tmp_path / f"{name}.png"
+        flags = (*FLAGS, f"--user-data-dir={tmp_path / name}", "--window-size=1280,2400", f"--screenshot={shot}")
+        subprocess.run([BROWSER, *flags, (tmp_path / f"{name}.html").as_uri()], check=True, capture_output=True)
+        pixels = np.asarray(Image.open(shot).convert("L")).astype(int)
+        heights[name] = [np.flatnonzero((np.abs(pixels - grey) < 3).sum(1) > 100)[0] for grey in (40, 200)]
+    assert heights["list"][0] < heights["list"][1]
+    assert heights["chosen"][0] > heights["chosen"][1]
+
+
+@pytest.mark.slow
+def test_the_command_works_where_there_are_only_models(models, tmp_path):
+    shutil.copytree(models, tmp_path / "models")
+    write_frontal(tmp_path / "film.png")
+    command = [sys.executable, "-m", "diagxnet.predict", "film.png"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("film.png\n")
+    assert done.stderr == ""
+
+
+def test_no_part_of_the_pipeline_imports_prediction():
+    for folder in ("data", "models", "training", "evaluation", "params"):
+        for file in (ROOT / "diagxnet" / folder).rglob("*.py"):
+            assert "diagxnet.prediction" not in file.read_text(encoding="utf-8"), file
