@@ -46,7 +46,7 @@ def make_tiny_models(folder: Path) -> None:
     """An ensemble of the smallest networks with random weights, trained on nothing."""
     history = {"best_epoch": 1, "epochs_run": 1, "stopped_early": False, "train_images": 0, "epochs": [OWN]}
     for name, (arch, batch_norm) in NETWORKS.items():
-        options = {"patch_size": None, "dropout": 0.0, "pretrained": False}
+        options = {"patch_size": None, "stem": "patches", "dropout": 0.0, "pretrained": False}
         config = base_config(arch, image_size=SIDE, batch_norm=batch_norm, **options)
         save_model(folder / name, from_config(config), config, history)
     options = {"hidden_dim": 16, "dropout": 0.0, "init": "average", "inputs": "logits"}

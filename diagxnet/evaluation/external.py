@@ -21,7 +21,7 @@ from diagxnet.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
 from diagxnet.errors import InputError, problems_error
 from diagxnet.evaluation.drop import TestSet, drop
 from diagxnet.evaluation.external_report import external_sections
-from diagxnet.evaluation.figures import write_figures
+from diagxnet.evaluation.figures import examples, write_figures
 from diagxnet.evaluation.history import TRAININGS
 from diagxnet.evaluation.report import write_report
 from diagxnet.evaluation.results import Results, measure_test
@@ -135,8 +135,8 @@ def validate(
     params = {"seed": seed, "data": {"views": views, "blank": blank, "bad_images": bad_images}}
     params["evaluate"] = {"bootstrap": bootstrap, "min_positives": min_positives}
     positive = (targets > 0) & mask
-    examples, places = _examples(root, rows["path"].tolist(), positive, ensemble.image_size)
-    return External(results, audit, params, examples, places, positive)
+    shown, places = _examples(root, rows["path"].tolist(), positive, ensemble.image_size)
+    return External(results, audit, params, shown, places, positive)
 
 
 def write_external(found: External, out: Path, report: Path) -> None:
@@ -257,7 +257,7 @@ def _mapping(root: Path, path: Path | None) -> dict:
 
 def _examples(root: Path, paths: list[str], positive: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The images that `contact_sheet` shows, decoded again, and for each image its row among them."""
-    shown = {int(np.argmax(positive[:, f])) for f in range(len(KEYS))} | {int(np.argmin(positive.any(axis=1)))}
+    shown = sorted({image for _, image in examples(positive)})
     rows = np.zeros(len(paths), np.int64)
-    rows[sorted(shown)] = np.arange(len(shown))
-    return np.stack([decode(root / paths[image], size, root) for image in sorted(shown)]), rows
+    rows[shown] = np.arange(len(shown))
+    return np.stack([decode(root / paths[image], size, root) for image in shown]), rows
