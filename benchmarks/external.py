@@ -27,7 +27,7 @@ from diagxnet.data.trained_on import FILE, TrainedOn, write_trained_on
 from diagxnet.evaluation.calibration import FindingCalibration, write_calibration
 from diagxnet.evaluation.external import External, validate, write_external
 from diagxnet.evaluation.scored import MODELS
-from diagxnet.files import write_text
+from diagxnet.files import write_json, write_text
 from diagxnet.findings import FINDINGS, KEYS
 from diagxnet.models.base import base_config, from_config
 from diagxnet.models.checkpoint import save_model
@@ -46,7 +46,7 @@ def make_tiny_models(folder: Path) -> None:
     """An ensemble of the smallest networks with random weights, trained on nothing."""
     history = {"best_epoch": 1, "epochs_run": 1, "stopped_early": False, "train_images": 0, "epochs": [OWN]}
     for name, (arch, batch_norm) in NETWORKS.items():
-        options = {"patch_size": None, "dropout": 0.0, "pretrained": False}
+        options = {"patch_size": None, "stem": "patches", "dropout": 0.0, "pretrained": False}
         config = base_config(arch, image_size=SIDE, batch_norm=batch_norm, **options)
         save_model(folder / name, from_config(config), config, history)
     options = {"hidden_dim": 16, "dropout": 0.0, "init": "average", "inputs": "logits"}
@@ -132,8 +132,8 @@ def hospitals(folder: Path, data: Path, models: Path, images: int, bootstrap: in
     print("| hospital | ensemble's | own test | there | difference (95% interval) |\n|---|---|---:|---:|---:|")
     for root in (seed, exposure):
         found = validate(root, models, data=data, allow_patients=True, bootstrap=bootstrap, **SETTINGS)
-        write_external(found, folder / f"{root.name}.json", folder / f"{root.name}_page")
         print_drop(root.name, found)
+        write_json(folder / f"{root.name}.json", found.results.evaluation)
 
 
 def print_drop(name: str, found: External) -> None:

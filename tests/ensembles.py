@@ -34,7 +34,7 @@ def make_models(
     """A models folder for images of `size` pixels; folds: of crossfit. Fracture has no threshold."""
     torch.manual_seed(seed)
     for name in BASE_MODELS:
-        options = networks[name] | {"image_size": size, "pretrained": False, "dropout": 0.5}
+        options = {"stem": "patches"} | networks[name] | {"image_size": size, "pretrained": False, "dropout": 0.5}
         config = base_config(**options)
         for fold in range(1, (folds or 1) + 1):
             model = create_base(**options)

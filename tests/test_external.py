@@ -15,7 +15,7 @@ from diagxnet.ensemble import Ensemble
 from diagxnet.errors import InputError
 from diagxnet.evaluation.bootstrap import draw_counts
 from diagxnet.evaluation.calibration import read_calibration
-from diagxnet.evaluation.drop import CALIBRATION_METRICS, TestSet, calibration_estimates, drop
+from diagxnet.evaluation.drop import CALIBRATION_METRICS, Hospital, calibration_estimates, drop
 from diagxnet.evaluation.external import read_rows, score, validate, write_external
 from diagxnet.evaluation.external_report import external_sections
 from diagxnet.evaluation.metrics import auroc, brier, ece
@@ -220,7 +220,11 @@ def test_all_bad_images_are_named_at_once_or_left_out_and_counted(copied):
     assert (counts["units"], counts["dropped_images"]) == (PATIENTS - 2, 2)
 
 
-def test_a_table_or_a_view_that_is_not_there_is_refused(world):
+def test_a_table_a_view_or_a_folder_that_is_not_there_is_refused(world, tmp_path):
+    with pytest.raises(InputError, match="give --root the folder"):
+        run(world, root=tmp_path)
+    with pytest.raises(InputError, match="give --data the data"):
+        run(world, data=tmp_path)
     with pytest.raises(InputError, match=r"valid.csv: no such file"):
         run(world, tables="valid")
     with pytest.raises(InputError, match="no lateral image"):
@@ -235,7 +239,7 @@ def test_only_the_tables_asked_for_are_scored(copied):
 
 def hospitals(skill: float):
     own, foreign = make_scored(units=300, seed=1), make_scored(units=300, seed=2, skill=skill)
-    return own, TestSet(foreign, estimate(foreign, resamples=200, seed=0))
+    return own, Hospital(foreign, estimate(foreign, resamples=200, seed=0))
 
 
 def test_the_drop_is_the_plain_difference_and_its_interval_holds_zero_where_there_is_none(world):

@@ -22,6 +22,7 @@ FILE = "trained_on.npz"
 """Its name in the models folder."""
 
 SHOWN = 3
+FILES_AT_ONCE = 4096
 ALLOW_PATIENTS, ALLOW_IMAGES = "--allow-known-patients", "--allow-known-images"
 
 
@@ -55,9 +56,12 @@ class TrainedOn:
             except OSError:
                 return False  # a file that is missing or cannot be read is reported where it is decoded
 
+        found: list[str] = []
         with ThreadPoolExecutor() as pool:
-            found = pool.map(known, paths)
-            return [path for path, is_known in zip(paths, found, strict=True) if is_known]
+            for start in range(0, len(paths), FILES_AT_ONCE):
+                part = paths[start : start + FILES_AT_ONCE]
+                found += [path for path, is_known in zip(part, pool.map(known, part), strict=True) if is_known]
+        return found
 
 
 def hash_patients(patients: Iterable[str]) -> np.ndarray:

@@ -27,14 +27,14 @@ CALIBRATION_METRICS = {"brier": brier, "ece": ece, "excess": excess}
 
 
 @dataclass(frozen=True)
-class TestSet:
+class Hospital:
     """One hospital's test set: what was scored, and AUROC and average precision with their resamples."""
 
     scored: Scored
     estimates: Estimates
 
 
-def drop(own: Scored, foreign: TestSet, calibration: Calibration, *, resamples: int, seed: int) -> dict:
+def drop(own: Scored, foreign: Hospital, calibration: Calibration, *, resamples: int, seed: int) -> dict:
     """The foreign set's figures minus the own set's, by model and metric, with 95% intervals.
 
     own: the test split of the data that the ensemble was trained on. calibration: of the models, for `brier`, `ece` and

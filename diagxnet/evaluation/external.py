@@ -19,9 +19,9 @@ from diagxnet.data.tables import read_tables
 from diagxnet.data.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
 from diagxnet.errors import InputError, problems_error
-from diagxnet.evaluation.drop import TestSet, drop
+from diagxnet.evaluation.drop import Hospital, drop
 from diagxnet.evaluation.external_report import external_sections
-from diagxnet.evaluation.figures import write_figures
+from diagxnet.evaluation.figures import examples, write_figures
 from diagxnet.evaluation.history import TRAININGS
 from diagxnet.evaluation.report import write_report
 from diagxnet.evaluation.results import Results, measure_test
@@ -79,6 +79,10 @@ def validate(
     """
     ensemble = Ensemble.load(models)
     histories = {name: _history(models, name) for name in TRAININGS}
+    if data is not None and not (data / "stacked" / "logits_test.npz").exists():
+        raise InputError(
+            f"{data / 'stacked' / 'logits_test.npz'}: no such file (give --data the data of the training run)"
+        )
     rows, labels = read_rows(root, tables=tables, views=views)
     guard = check_unknown(
         _trained_on(models, allow_patients and allow_images),
@@ -95,9 +99,10 @@ def validate(
     annotated = ~np.isnan(labels).all(axis=0)
     mask &= annotated  # blank is negative where others are positive; a finding blank everywhere was never looked for
     unit = read_json(models / CALIBRATION)["unit"]
+    name = root.resolve().name
     audit = {
         "rules": {"uncertain": {}, "blank": blank, "views": views},
-        "splits": {root.name: count(rows, labels)},
+        "splits": {name: count(rows, labels)},
         "dropped": {"images": len(bad)},
         "dropped_images": [
             {"table": row.table, "path": row.path, "reason": bad[place]}
@@ -111,7 +116,7 @@ def validate(
         assemble(rows, base[used], logits[used], targets, mask, unit),
         histories,
         unit=unit,
-        studies=audit["splits"][root.name]["studies"],
+        studies=audit["splits"][name]["studies"],
         dropped=len(bad),
         bootstrap=bootstrap,
         min_positives=min_positives,
@@ -120,14 +125,14 @@ def validate(
     one_class = results.evaluation["one_class"]
     one_class["test"] = {key: own for key, own in one_class["test"].items() if annotated[KEYS.index(key)]}
     results.evaluation["external"] = {
-        "data": root.name,
+        "data": name,
         "tables": tables,
         "overlap": _overlap(results, annotated),
         "trained_on": guard,
         **_mapping(root, mapping),
     }
     if data is not None:
-        foreign = TestSet(results.test, results.estimates)
+        foreign = Hospital(results.test, results.estimates)
         at_home = read_scored(data, models, "test", unit)
         results.evaluation["external"]["drop"] = drop(
             at_home, foreign, ensemble.calibration, resamples=bootstrap, seed=seed + 1
@@ -135,8 +140,8 @@ def validate(
     params = {"seed": seed, "data": {"views": views, "blank": blank, "bad_images": bad_images}}
     params["evaluate"] = {"bootstrap": bootstrap, "min_positives": min_positives}
     positive = (targets > 0) & mask
-    examples, places = _examples(root, rows["path"].tolist(), positive, ensemble.image_size)
-    return External(results, audit, params, examples, places, positive)
+    shown, places = _examples(root, rows["path"].tolist(), positive, ensemble.image_size)
+    return External(results, audit, params, shown, places, positive)
 
 
 def write_external(found: External, out: Path, report: Path) -> None:
@@ -155,6 +160,8 @@ def read_rows(root: Path, *, tables: str, views: str) -> tuple[pd.DataFrame, np.
 
     tables: `train`, `valid` or `all`. views: `frontal`, `lateral` or `all`. Raises InputError where there is no row.
     """
+    if not (root / "train.csv").is_file():
+        raise InputError(f"{root / 'train.csv'}: no such file (give --root the folder that holds it)")
     chosen = [table for table in read_tables(root) if table is not None and tables in ("all", table.name)]
     if not chosen:
         raise InputError(f"{root / tables}.csv: no such file (choose other --tables)")
@@ -257,7 +264,7 @@ def _mapping(root: Path, path: Path | None) -> dict:
 
 def _examples(root: Path, paths: list[str], positive: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The images that `contact_sheet` shows, decoded again, and for each image its row among them."""
-    shown = {int(np.argmax(positive[:, f])) for f in range(len(KEYS))} | {int(np.argmin(positive.any(axis=1)))}
+    shown = sorted({image for _, image in examples(positive)})
     rows = np.zeros(len(paths), np.int64)
-    rows[sorted(shown)] = np.arange(len(shown))
-    return np.stack([decode(root / paths[image], size, root) for image in sorted(shown)]), rows
+    rows[shown] = np.arange(len(shown))
+    return np.stack([decode(root / paths[image], size, root) for image in shown]), rows

@@ -294,17 +294,24 @@ def subgroup_intervals(results: Results) -> Figure:
     return figure
 
 
-def contact_sheet(images: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> Figure:
-    """For each finding the radiograph that has it and the fewest others, named below it; then the first with none.
-
-    images: [all images, size, size] uint8. rows: [images] rows of `images`. targets: [images, findings] bool.
-    """
+def examples(targets: np.ndarray) -> list[tuple[str, int]]:
+    """What `contact_sheet` shows, as (title, number of the image): for each finding the one that has it and the fewest
+    others, then the first with none. targets: [images, findings] bool."""
     others = np.where(
         targets, targets.sum(axis=1, keepdims=True), len(FINDINGS) + 1
     )  # where the finding is absent: more
     chosen = [(FINDINGS[f], int(others[:, f].argmin())) for f in range(len(FINDINGS)) if targets[:, f].any()]
     if not targets.any(axis=1).all():
         chosen.append(("no label positive", int(np.argmin(targets.any(axis=1)))))
+    return chosen
+
+
+def contact_sheet(images: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> Figure:
+    """The `examples` as the models see them, with what else they show.
+
+    images: [all images, size, size] uint8. rows: [images] rows of `images`. targets: [images, findings] bool.
+    """
+    chosen = examples(targets)
     columns = 5
     lines = -(-len(chosen) // columns)
     figure = Figure(figsize=(11, 2.75 * lines + 0.3), dpi=DPI, layout="constrained")

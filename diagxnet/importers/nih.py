@@ -135,6 +135,8 @@ def _places(root: Path, problems: list[str]) -> dict[str, str]:
     twice = []
     for folder in folders:
         for path in sorted(folder.iterdir()):
+            if path.name.startswith("."):
+                continue  # what file managers leave
             if path.name in places:
                 twice.append(f"{path.relative_to(root).as_posix()} and {places[path.name]}")
             places[path.name] = path.relative_to(root).as_posix()
