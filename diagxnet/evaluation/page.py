@@ -133,15 +133,5 @@ def page(
     return f"<!DOCTYPE html>\n{element('html', element('head', head), body, lang='en')}\n"
 
 
-def picture(jpeg: bytes, text: str) -> Html:
-    """A small image as part of the page, without a caption; text: what a screen reader says."""
-    return void("img", src=f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}", alt=text)
-
-
-def void(tag: str, **attributes: str) -> Html:
-    """`<tag attributes>`, of the elements that hold nothing (img, input)."""
-    return Html(element(tag, **attributes).removesuffix(f"</{tag}>"))
-
-
 def _class(is_text: bool) -> dict[str, str]:
     return {"class_": "text"} if is_text else {}

@@ -129,4 +129,4 @@ def _figure(pixels: np.ndarray, caption: str) -> Html:
     small = Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     file = io.BytesIO()
     small.save(file, "JPEG", quality=85)
-    return element("figure", picture(file.getvalue(), caption), element("figcaption", caption))
+    return element("figure", picture(file.getvalue(), caption, "jpeg"), element("figcaption", caption))
