@@ -96,7 +96,7 @@ def scale(folder: Path, sizes: list[int], bootstrap: int) -> None:
         place = folder / f"scale{images}"
         if not (place / "data/train.csv").exists():
             make_tiny_images(place / "data", images)
-            make_tiny_models(place / "models")
+        make_tiny_models(place / "models")
         command = [sys.executable, "-m", "benchmarks.external", "scale-step", "--folder", str(place)]
         done = subprocess.run([*command, "--bootstrap", str(bootstrap)], stdout=subprocess.PIPE, check=True, text=True)
         own = json.loads(done.stdout.splitlines()[-1])
