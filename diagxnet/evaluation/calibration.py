@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.special import expit, log_expit
+from sklearn.metrics import roc_curve
 
 from diagxnet.errors import InputError
 from diagxnet.evaluation.scored import MODELS, Scored
@@ -119,8 +120,6 @@ def offset(logits: np.ndarray, targets: np.ndarray, slope: float = 1.0) -> float
 
 def thresholds(probability: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     """The threshold of each rule, midway between the two neighbouring probabilities (or 0 or 1) that it separates."""
-    from sklearn.metrics import roc_curve  # 1.5 s that whoever only reads a calibration need not wait
-
     false_positive, true_positive, cuts = roc_curve(targets, probability, drop_intermediate=False)
     best = 1 + int(np.argmax((true_positive - false_positive)[1:]))  # position 0 calls nobody positive
     specific = int(np.flatnonzero(1 - false_positive >= SPECIFICITY)[-1])
