@@ -1,5 +1,6 @@
 """What every stage does around its work: errors as one line, time and memory on record."""
 
+import errno
 import os
 import platform
 import signal
@@ -13,6 +14,9 @@ from diagxnet.files import write_json
 
 INTERRUPTED, TERMINATED = 130, 143
 
+NOT_WRITABLE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM} | {getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""What the system says of a full disk, a spent quota, a read-only file system and missing rights."""
+
 
 class Terminated(BaseException):
     """SIGTERM came, as a scheduler or `kill` sends it: raised like KeyboardInterrupt, so that work ends in order."""
@@ -25,7 +29,8 @@ def _terminate(number: int, frame: object) -> None:
 def run(name: str, main: Callable[[], dict[str, float] | None], *, timed: bool = True) -> None:
     """Runs a stage's `main` and, where `timed`, writes `metrics/timing/NAME.json`: seconds, peak memory, `main`'s own.
 
-    Bad input ends in its message alone, with status 1; DIAGXNET_DEBUG=1 adds the traceback. A defect of ours keeps it.
+    Bad input ends in its message alone, and so does a full disk, with status 1; DIAGXNET_DEBUG=1 adds the traceback. A
+    defect of ours keeps it.
     """
     started = time.perf_counter()
     signal.signal(signal.SIGTERM, _terminate)
@@ -35,6 +40,12 @@ def run(name: str, main: Callable[[], dict[str, float] | None], *, timed: bool =
         if os.environ.get("DIAGXNET_DEBUG") == "1":
             raise
         print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE or os.environ.get("DIAGXNET_DEBUG") == "1":
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{name}: {where}{error.strerror} (mend that, then run the same command again to go on)", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)

@@ -715,6 +715,11 @@ PARAMS_CASES = [
         "'tag:yaml.org,2002:python/object/apply:os.system' (mend the YAML there)",
     ),
     BadInput(
+        "YAML aliases that stand for more than memory holds",
+        param("seed: 42", f"a: &a [{', '.join('x' * 9)}]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nseed: *b"),
+        "params.yaml, line 7: aliases are not taken: write the value out (mend the YAML there)",
+    ),
+    BadInput(
         "an unknown section",
         param("launch: python", "lunch: python"),
         "params.yaml: 2 problems (mend params.yaml)\n"
@@ -831,6 +836,12 @@ MODELS = [
         "a list as config",
         model(lambda folder: (folder / "config.json").write_text("[1]", encoding="utf-8")),
         f"{HERE}: this is no model of ours: list indices must be integers or slices, not str {OTHER_FILE}",
+    ),
+    BadInput(
+        "a config that is not UTF-8",
+        model(lambda folder: (folder / "config.json").write_bytes(b"\xff")),
+        f"{HERE}: this is no model of ours: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte "
+        f"{OTHER_FILE}",
     ),
     BadInput(
         "a config without architecture",

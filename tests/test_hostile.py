@@ -36,6 +36,13 @@ def test_a_state_that_would_run_code_is_ignored_and_runs_none(tmp_path, capsys, 
     assert not marker.exists()
 
 
+def test_a_state_that_is_none_of_ours_is_ignored(tmp_path, capsys):
+    for other in (torch.ones(2), {"epochs": 3}, [1]):
+        torch.save(other, tmp_path / LAST)
+        assert ResumeState(tmp_path, "mark").load() is None
+        assert "training starts from the beginning" in capsys.readouterr().err
+
+
 def test_best_weights_that_would_run_code_run_none(tmp_path):
     torch.save({"weight": RunsCode(tmp_path / "ran")}, tmp_path / BEST)
     with pytest.raises(pickle.UnpicklingError):

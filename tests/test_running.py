@@ -1,5 +1,6 @@
 """What every stage does when it is told to end, and the live curves."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from diagxnet.training.loop import Epoch
 from stages.live import live
+from stages.running import run
 from tests.conftest import ROOT
 
 SLOW_STAGE = """
@@ -51,6 +53,21 @@ def test_a_signal_ends_a_stage_in_order_and_in_one_line(tmp_path: Path, number, 
     stage.send_signal(number)
     output, error = stage.communicate(timeout=30)
     assert (stage.returncode, output, error.strip()) == (status, "put in order\n", message)
+    assert not (tmp_path / "metrics").exists()
+
+
+def test_a_full_disk_ends_a_stage_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def main() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "models/vit")
+
+    with pytest.raises(SystemExit) as ended:
+        run("train_vit", main)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        f"train_vit: models/vit: {os.strerror(errno.ENOSPC)} (mend that, then run the same command again to go on)\n"
+    )
     assert not (tmp_path / "metrics").exists()
 
 

@@ -1,6 +1,5 @@
 """Model folders: model.safetensors, config.json, training_history.json. Loading one runs no code from it."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def load_model(folder: Path, create: Callable[[dict[str, Any]], nn.Module]) -> n
         model.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError as error:
         raise InputError(f"{error.filename or folder}: no trained model here (run dvc repro)") from None
-    except (json.JSONDecodeError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{folder}: this is no model of ours: {reason} (delete it and run dvc repro)") from None
     return model.eval()

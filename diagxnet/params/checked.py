@@ -23,7 +23,14 @@ class Section(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML whose numbers follow YAML 1.2, as DVC's do (`1e-4` is a number), and that refuses a key given twice."""
+    """Safe YAML whose numbers follow YAML 1.2, as DVC's do (`1e-4` is a number), and that refuses a key given twice and
+    aliases: a few of them in one another stand for more values than memory holds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases are not taken: write the value out", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]

@@ -51,7 +51,7 @@ class ResumeState:
         except Exception as error:  # a damaged file raises anything from EOFError to UnpicklingError
             print(f"{path}: is damaged ({type(error).__name__}); training starts from the beginning", file=sys.stderr)
             return None
-        if state["fingerprint"] != self.mark:
+        if not isinstance(state, dict) or state.get("fingerprint") != self.mark:
             print(f"{path}: is of other params, data or code; training starts from the beginning", file=sys.stderr)
             return None
         return state
