@@ -49,5 +49,6 @@ def describe(accelerator: Accelerator) -> str:
     device = accelerator.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     if device.type == "cpu":
-        name += f" ({torch.get_num_threads()} threads)"
+        threads = torch.get_num_threads()
+        name += f" ({threads} thread{'s' * (threads > 1)})"
     return f"{name}. Mixed precision: {NAMES[accelerator.mixed_precision]}"
