@@ -25,8 +25,8 @@ from diagxnet.data.demo.draw import COLUMNS, draw_demo
 from diagxnet.data.stacked import BASE_MODELS
 from diagxnet.data.trained_on import FILE, TrainedOn, write_trained_on
 from diagxnet.evaluation.calibration import FindingCalibration, write_calibration
-from diagxnet.evaluation.external import External, validate, write_external
 from diagxnet.evaluation.scored import MODELS
+from diagxnet.external.validation import External, validate, write_external
 from diagxnet.files import write_json, write_text
 from diagxnet.findings import FINDINGS, KEYS
 from diagxnet.models.base import base_config, from_config

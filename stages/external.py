@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diagxnet.data.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS
 from diagxnet.evaluation.comparison import model_table
-from diagxnet.evaluation.external import validate, write_external
+from diagxnet.external.validation import validate, write_external
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
 from diagxnet.params.evaluate import EvaluateParams

@@ -15,12 +15,12 @@ from diagxnet.ensemble import Ensemble
 from diagxnet.errors import InputError
 from diagxnet.evaluation.bootstrap import draw_counts
 from diagxnet.evaluation.calibration import read_calibration
-from diagxnet.evaluation.drop import CALIBRATION_METRICS, Hospital, calibration_estimates, drop
-from diagxnet.evaluation.external import read_rows, score, validate, write_external
-from diagxnet.evaluation.external_report import external_sections
 from diagxnet.evaluation.metrics import auroc, brier, ece
 from diagxnet.evaluation.scored import MODELS
 from diagxnet.evaluation.uncertainty import estimate
+from diagxnet.external.drop import CALIBRATION_METRICS, Hospital, calibration_estimates, drop
+from diagxnet.external.sections import external_sections
+from diagxnet.external.validation import read_rows, score, validate, write_external
 from diagxnet.files import content_hash, read_json, write_json
 from diagxnet.findings import KEYS
 from tests.conftest import ROOT

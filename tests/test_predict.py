@@ -251,9 +251,3 @@ def test_the_command_works_where_there_are_only_models(models, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("film.png\n")
     assert done.stderr == ""
-
-
-def test_no_part_of_the_pipeline_imports_prediction():
-    for folder in ("data", "models", "training", "evaluation", "params"):
-        for file in (ROOT / "diagxnet" / folder).rglob("*.py"):
-            assert "diagxnet.prediction" not in file.read_text(encoding="utf-8"), file

@@ -27,7 +27,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy.special import expit, log_expit
-from sklearn.metrics import roc_curve
 
 from diagxnet.errors import InputError
 from diagxnet.evaluation.scored import MODELS, Scored
@@ -125,6 +124,8 @@ def thresholds(probability: np.ndarray, targets: np.ndarray) -> dict[str, float]
     `specificity_90` the lower: the one whose specificity is nearest to 90%. It is just above 1 where nobody may be
     called positive and a probability is 1.
     """
+    from sklearn.metrics import roc_curve  # a second and a half to import, which a prediction does not need
+
     false_positive, true_positive, cuts = roc_curve(targets, probability, drop_intermediate=False)
     best = 1 + int(np.argmax((true_positive - false_positive)[1:]))  # position 0 calls nobody positive
     specific = int(np.flatnonzero(1 - false_positive >= SPECIFICITY)[-1])

@@ -19,13 +19,13 @@ from diagxnet.data.tables import read_tables
 from diagxnet.data.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
 from diagxnet.errors import InputError, problems_error
-from diagxnet.evaluation.drop import Hospital, drop
-from diagxnet.evaluation.external_report import external_sections
 from diagxnet.evaluation.figures import examples, write_figures
 from diagxnet.evaluation.history import TRAININGS
 from diagxnet.evaluation.report import write_report
 from diagxnet.evaluation.results import Results, measure_test
 from diagxnet.evaluation.scored import assemble, read_scored
+from diagxnet.external.drop import Hospital, drop
+from diagxnet.external.sections import external_sections
 from diagxnet.files import read_json, write_json
 from diagxnet.findings import KEYS
 from diagxnet.importers.release import MAPPING, merged
