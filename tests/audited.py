@@ -23,7 +23,7 @@ from diagxnet.training.features import stack_features
 from tests.radiographs import Row, image_path, write_image, write_table
 
 SIZE = 32
-NETWORK = {"image_size": SIZE, "pretrained": False, "dropout": 0.0, "batch_norm": False}
+NETWORK = {"image_size": SIZE, "pretrained": False, "dropout": 0.0, "stem": "patches", "batch_norm": False}
 NETWORKS = {
     "densenet": base_config("resnet10t", patch_size=None, **NETWORK),
     "vit": base_config("vit_tiny_patch16_224", patch_size=16, **NETWORK),

@@ -34,7 +34,13 @@ WINDOWS_PATH = f"C:\\release\\{FIRST}"
 SHARE_PATH = f"\\\\server\\{FIRST}"
 META = {"arch": "mlp", "options": {"hidden_dim": 8}, "members": 1}
 BASE = base_config(
-    "vit_tiny_patch16_224", image_size=32, pretrained=False, dropout=0.0, patch_size=16, batch_norm=False
+    "vit_tiny_patch16_224",
+    image_size=32,
+    pretrained=False,
+    dropout=0.0,
+    patch_size=16,
+    stem="patches",
+    batch_norm=False,
 )
 
 

@@ -144,7 +144,9 @@ def test_nothing_is_fetched_from_a_network_unless_pretrained_is_true(tmp_path, m
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     make_data(tmp_path / "data", train=4, valid=0)
     take_inventory(tmp_path / "data", cache=tmp_path / "cache")
-    config = base_config("resnet10t", image_size=32, pretrained=False, dropout=0.0, patch_size=None, batch_norm=False)
+    config = base_config(
+        "resnet10t", image_size=32, pretrained=False, dropout=0.0, patch_size=None, stem="patches", batch_norm=False
+    )
     save_model(tmp_path / "model", from_config(config), config, {})
     load_base(tmp_path / "model")
     assert asked == []
