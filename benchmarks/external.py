@@ -98,7 +98,9 @@ def scale(folder: Path, sizes: list[int], bootstrap: int) -> None:
             make_tiny_images(place / "data", images)
         make_tiny_models(place / "models")
         command = [sys.executable, "-m", "benchmarks.external", "scale-step", "--folder", str(place)]
-        done = subprocess.run([*command, "--bootstrap", str(bootstrap)], stdout=subprocess.PIPE, check=True, text=True)
+        done = subprocess.run(
+            [*command, "--bootstrap", str(bootstrap)], stdout=subprocess.PIPE, check=True, encoding="utf-8"
+        )
         own = json.loads(done.stdout.splitlines()[-1])
         each = 1000 * own["cpu_seconds"] / images
         cells = (f"{own[name]:,.0f}" for name in ("seconds", "cpu_seconds"))

@@ -177,7 +177,7 @@ def map_writer(ensemble: Ensemble, options: argparse.Namespace) -> Iterator[Writ
     if options.html is not None:
         with writing(options.html):  # found out now, not after an hour of predictions
             options.html.parent.mkdir(parents=True, exist_ok=True)
-            options.html.open("a").close()
+            options.html.open("a", encoding="utf-8").close()
 
     def write(outcome: Outcome) -> None:
         try:

@@ -76,7 +76,7 @@ def test_a_group_too_small_to_be_scored_has_a_line_that_says_so(results):
     groups = {**results.test.groups, "sex": np.where(np.arange(60) < 3, "unknown", "female").astype(object)}
     test = replace(results.test, groups=groups)
     sizes = {"unit": "image", "studies": 60, "dropped": 0, "bootstrap": 20, "min_positives": 15, "seed": 0}
-    figure = FIGURES["subgroups"](measure(results.val, test, results.histories, **sizes))
+    figure = FIGURES["subgroups"](measure(make_scored(units=60, seed=1), test, results.histories, **sizes))
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert "sex: unknown (n = 3; too small to be scored)" in labels
 

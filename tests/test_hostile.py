@@ -5,6 +5,7 @@ import os
 import pickle
 import socket
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,7 @@ def test_nothing_is_fetched_from_a_network_unless_pretrained_is_true(tmp_path, m
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the hub's library tries again after a while
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     make_data(tmp_path / "data", train=4, valid=0)
     take_inventory(tmp_path / "data", cache=tmp_path / "cache")
