@@ -1,6 +1,6 @@
 """Kills `dvc repro` in every stage, restarts it, and compares what it ends with: the same bytes as undisturbed?
 
-    python -m benchmarks.crash --folder /somewhere --kills 54
+    python -m benchmarks.crash --folder /somewhere --kills 60
 
 Two copies of this repository run a small demo: one undisturbed, one that is killed so many times, equally often in each
 stage: in turn SIGKILL to the whole process group (as a power cut would), SIGKILL to DVC alone (whose stage then goes on
@@ -253,7 +253,7 @@ def dated_ahead(clone: Path, folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="scratch, about 1 GB")
-    parser.add_argument("--kills", type=int, default=54)
+    parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--undisturbed", type=Path, help="a finished run of these params, to compare with")
     arguments = parser.parse_args()

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from diagxnet.data.images import _box, decode
+from diagxnet.data.images import RESIZE_RATIO, _box, decode
 from diagxnet.ensemble import Ensemble
 from diagxnet.findings import FINDINGS
 from diagxnet.prediction.saliency import heat_maps
@@ -27,7 +27,7 @@ CELLS = 8
 
 def covered(boxes: np.ndarray, image_size: tuple[int, int], size: int) -> np.ndarray:
     """[size, size] bool: pixels of the square with their middle in a box of [boxes, 4] (left, top, right, bottom)."""
-    left, top, right, bottom = _box(image_size, round(size * 256 / 224), size)
+    left, top, right, bottom = _box(image_size, round(size * RESIZE_RATIO), size)
     across = left + (np.arange(size) + 0.5) * (right - left) / size
     down = top + (np.arange(size) + 0.5) * (bottom - top) / size
     mask = np.zeros((size, size), bool)

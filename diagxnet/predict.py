@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import csv
 import difflib
+import errno
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from diagxnet.data.dicom import one_line
 from diagxnet.data.images import ImageError
 from diagxnet.ensemble import Ensemble
 from diagxnet.errors import InputError
@@ -29,14 +31,19 @@ from diagxnet.progress import Progress
 
 NAMES = dict(zip(KEYS, FINDINGS, strict=True))
 SHOWN = 5
-"""Files in folders that were passed over are named up to this many."""
+"""Files and linked folders that were passed over are named up to this many."""
 
 Writer = Callable[[Outcome], None]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0: all were predicted; 1: some were not, or the input is bad; 2: the command line is."""
-    options = parser().parse_args(arguments)
+    commands = parser()
+    options = commands.parse_args(arguments)
+    if options.finding and options.heatmap is None and options.html is None:
+        commands.error("--finding says what to map: give --heatmap or --html too")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path's letters may be none of the terminal's
     try:
         with contextlib.ExitStack() as stack:
             return predict(options, stack)
@@ -47,6 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if os.environ.get("DIAGXNET_DEBUG") == "1":
+            raise
+        place = "" if error.filename is None else f"{one_line(error.filename)}: "
+        print(f"predict: {place}{error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("predict: interrupted", file=sys.stderr)
@@ -85,8 +98,9 @@ def predict(options: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     items, passed = list_inputs(options.paths)
     if passed:
         more = ", ..." if len(passed) > SHOWN else ""
-        names = ", ".join(str(path) for path in passed[:SHOWN])
-        print(f"predict: passed over, no images by name or content: {len(passed):,} ({names}{more})", file=sys.stderr)
+        names = ", ".join(one_line(path) for path in passed[:SHOWN])
+        what = "no images by name or content, or linked folders"
+        print(f"predict: passed over, {what}: {len(passed):,} ({names}{more})", file=sys.stderr)
     ensemble = Ensemble.load(options.models, precision=options.precision)
     writers: list[Writer] = [print_json if options.json else Printer(ensemble, options.rule)]
     if options.csv is not None:
@@ -132,7 +146,7 @@ class Printer:
 
 
 def print_json(outcome: Outcome) -> None:
-    print(json.dumps(as_record(outcome), ensure_ascii=False))
+    print(json.dumps(as_record(outcome)))
 
 
 def as_record(outcome: Outcome) -> dict:
@@ -176,8 +190,7 @@ def map_writer(ensemble: Ensemble, options: argparse.Namespace) -> Iterator[Writ
     studies = StudyList(thresholds)
     if options.html is not None:
         with writing(options.html):  # found out now, not after an hour of predictions
-            options.html.parent.mkdir(parents=True, exist_ok=True)
-            options.html.open("a", encoding="utf-8").close()
+            check_replaceable(options.html)
 
     def write(outcome: Outcome) -> None:
         try:
@@ -194,6 +207,15 @@ def map_writer(ensemble: Ensemble, options: argparse.Namespace) -> Iterator[Writ
     if options.html is not None:
         with writing(options.html):
             studies.write(options.html)
+
+
+def check_replaceable(path: Path) -> None:
+    """An OSError where `replacing` could not put a file at `path`; makes its folder, but leaves nothing there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @contextlib.contextmanager

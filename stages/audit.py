@@ -34,6 +34,8 @@ def main() -> None:
         "--images", type=int, default=IMAGES, help=f"of each split, whose logits are made again ({IMAGES})"
     )
     images = parser.parse_args().images
+    if images < 1:
+        parser.error(f"argument --images: must be 1 or more, is {images}")
     print("\n".join(check(read_claims(Path("metrics"), Path("models")), images=images)))
 
 

@@ -19,10 +19,7 @@ def notices(params: dict[str, Any]) -> list[str]:
     """Lines on how this working copy differs from its last commit. params: content of params.yaml."""
     committed = _git("show", "HEAD:./params.yaml")
     untracked = _git("ls-files", "--others", "--exclude-standard", "--", *CODE)
-    lines = []
-    if committed is not None:
-        changes = _changes(params, parse(committed, "params.yaml of the last commit"))
-        lines += _line("params.yaml differs from the last commit (what -S set stays)", changes)
+    lines = _line("params.yaml differs from the last commit (what -S set stays)", _left(params, committed))
     lines += _line("not in git, so queued experiments lack (git add)", (untracked or "").splitlines())
     return lines
 
@@ -37,6 +34,16 @@ def check_root(root: str, here: Path) -> None:
             f"data.root = {root!r} is relative, and a queued experiment runs in a copy of the repository, where that "
             "folder is not (queue it with the absolute path: -S data.root=/...)"
         )
+
+
+def _left(params: dict[str, Any], committed: str | None) -> list[str]:
+    """The changes since `committed`; none where that is missing or no params.yaml, which is no reason to stop a run."""
+    if committed is None:
+        return []
+    try:
+        return _changes(params, parse(committed, "params.yaml of the last commit"))
+    except (InputError, ValueError):
+        return []
 
 
 def _line(title: str, items: list[str]) -> list[str]:
@@ -61,7 +68,9 @@ def _changes(new: dict[str, Any], old: dict[str, Any], prefix: str = "") -> list
 def _git(*arguments: str) -> str | None:
     """What git prints; None where it fails or is missing."""
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, encoding="utf-8", check=True)
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, encoding="utf-8", errors="replace", check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
+from diagxnet.data.stacked import BASE_MODELS
 from diagxnet.errors import InputError
+from diagxnet.evaluation import recomputed
 from diagxnet.evaluation.audit import CHECKS, Claims, Pipeline, audit, read_claims
 from diagxnet.evaluation.calibration import FindingCalibration, fit_calibration
 from diagxnet.evaluation.evaluate import evaluate
@@ -20,6 +23,7 @@ from diagxnet.evaluation.metrics import ece
 from diagxnet.evaluation.recomputed import average_precision, calibration_error, mann_whitney, squared_distance
 from diagxnet.evaluation.scored import read_scored
 from diagxnet.files import read_arrays, read_json, write_arrays, write_json
+from stages import audit as stage
 from tests.audited import MIN_POSITIVES, NETWORKS, Run, make_base, make_run
 from tests.workspace import make_workspace
 
@@ -263,6 +267,65 @@ def test_files_that_are_not_those_recorded_are_named(finished):
 def test_an_unfinished_run_is_named(tmp_path):
     with pytest.raises(InputError, match=r"evaluation\.json: no such file: the run is not finished"):
         read_claims(tmp_path / "metrics", tmp_path / "models")
+
+
+DAMAGED = [
+    ("data/prepared/manifest.csv", b"", r"patients: .*manifest\.csv: is damaged: No columns"),
+    ("data/prepared/manifest.csv", b"row,path\n0,a\n", "patients: .*patient"),
+    ("data/prepared/labels_val.npz", b"PK\x03\x04cut", r"patients: .*labels_val\.npz: is damaged: "),
+    ("data/prepared/folds.npz", b"", r"patients: .*folds\.npz: is damaged: "),
+    ("data/packed/index.csv", None, r"counts: .*index\.csv"),
+    ("data/packed/images.npy", b"cut", r"counts: .*images\.npy: is damaged: "),
+    ("data/stacked/logits_val.npz", b"cut", r"logits: .*logits_val\.npz: is damaged: "),
+    ("models/vit/training_history.json", b"{}", r"summary: .*training_history\.json: is damaged: lacks 'epochs'"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), DAMAGED)
+def test_a_damaged_or_missing_file_fails_the_audit_in_one_line_that_names_it(run, name, content, message):
+    (run.root / name).unlink()
+    if content is not None:
+        (run.root / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"this run fails its audit: {message}") as raised:
+        check_alone(message.split(":")[0], run)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_the_run_recorded_is_checked_before_any_file_is_read(run):
+    (run.root / "data/prepared/manifest.csv").unlink()
+    with pytest.raises(InputError, match=r"audit: recorded: data/prepared"):
+        audited(replace(run, pipeline=replace(run.pipeline, changed={"data/prepared"})))
+
+
+@pytest.mark.parametrize("name", ["metrics/evaluation.json", "metrics/vit.json", "models/calibration.json"])
+@pytest.mark.parametrize("content", [b'{"cut": ', b"\xff", b"[]"])
+def test_damaged_claims_are_named_in_one_line(run, name, content):
+    (run.root / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: is damaged: ") as raised:
+        read_claims(run.root / "metrics", run.root / "models")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("images", ["0", "-1"])
+def test_an_audit_of_no_logits_is_a_usage_error(images, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["audit", "--images", images])
+    with pytest.raises(SystemExit, match="2"):
+        stage.main()
+    assert "--images: must be 1 or more" in capsys.readouterr().err
+
+
+def test_the_second_path_takes_any_number_of_base_models(run, monkeypatch):
+    path = run.root / "data/stacked/logits_val.npz"
+    arrays = read_arrays(path)
+    third = arrays["vit"] + np.float32(3)
+    write_arrays(path, **arrays, convnext=third)
+    monkeypatch.setattr(recomputed, "BASE_MODELS", (*BASE_MODELS, "convnext"))
+    monkeypatch.setattr(recomputed, "apply_meta", lambda meta, logits: logits.mean(dim=1))
+    logits = recomputed.read_units(*run.folders, "val", "image").logits
+    assert list(logits) == ["densenet", "vit", "convnext", "average", "ensemble"]
+    np.testing.assert_allclose(logits["average"], logits["ensemble"], rtol=1e-5, atol=1e-5)
+    figures = {f"{model}.auroc.macro": 0.5 for model in logits}
+    assert "comparison.ensemble_minus_convnext.auroc.macro.difference" in recomputed.differences(figures, "vit")
 
 
 def test_evaluate_writes_nothing_where_the_audit_refuses(tmp_path):

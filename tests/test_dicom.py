@@ -1,6 +1,7 @@
 """DICOM: samples reach the models as a viewer would show them, whatever their encoding, and patients stay unnamed."""
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,7 @@ def test_the_same_picture_as_png_and_as_dicom_is_the_same_to_the_models(tmp_path
     np.testing.assert_array_equal(dicom, preprocess(Image.fromarray(samples.astype(np.float32)), 32))
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")  # while it is written
 @pytest.mark.parametrize(
     ("tags", "said"),
     [
@@ -97,6 +99,8 @@ def test_the_same_picture_as_png_and_as_dicom_is_the_same_to_the_models(tmp_path
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "is no grey image: its photometric interpretation is PALETTE"),
         ({"NumberOfFrames": 3}, "has 3 frames; a radiograph has one"),
         ({"Rows": 20_000, "Columns": 20_000}, "has 20,000 x 20,000 pixels, more than"),
+        ({"PhotometricInterpretation": "A\x1b[2J"}, r"photometric interpretation is A\\x1b\[2J$"),
+        ({"PixelData": bytes(3 * 2 * 40 * 48)}, "has more or fewer pixels than its header says"),
         ({"PixelData": b"\0\0"}, "is truncated or damaged"),
         ({"Rows": None}, "is truncated or damaged"),
     ],
@@ -104,6 +108,44 @@ def test_the_same_picture_as_png_and_as_dicom_is_the_same_to_the_models(tmp_path
 def test_what_is_no_radiograph_is_refused_with_its_reason(tmp_path, samples, tags, said):
     with pytest.raises(ImageError, match=said):
         read_dicom(write_dicom(tmp_path / "a.dcm", samples, **tags))
+
+
+@pytest.mark.parametrize(
+    ("syntax", "said"),
+    [(None, "does not say how it is encoded"), ("1.2.840.10008.1.2.1.99", "is deflated, which is not read")],
+)
+def test_a_file_of_no_encoding_or_a_deflated_one_is_refused(tmp_path, samples, syntax, said):
+    import pydicom
+
+    path = write_dicom(tmp_path / "a.dcm", samples)
+    dataset = pydicom.dcmread(path)
+    if syntax is None:
+        del dataset.file_meta.TransferSyntaxUID
+    else:
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
+    dataset.save_as(path)
+    with pytest.raises(ImageError, match=said):
+        read_dicom(path)
+
+
+def test_pixels_are_not_read_before_their_number_is_checked(tmp_path, samples):
+    path = write_dicom(tmp_path / "a.dcm", samples, Rows=20_000, Columns=20_000, PixelData=bytes(32 << 20))
+    with pytest.raises(ImageError):
+        read_dicom(path)  # imports done
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match="has 20,000 x 20,000 pixels"):
+            read_dicom(path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_pixels_that_are_read_late_are_the_same(tmp_path):
+    large = np.random.default_rng(0).integers(0, 4096, (800, 900)).astype(np.uint16)
+    path = write_dicom(tmp_path / "a.dcm", large)
+    np.testing.assert_array_equal(read(path), large)
+    np.testing.assert_array_equal(read(compress(path, "JPEGLSLossless")), large)
 
 
 def test_a_truncated_file_is_refused(tmp_path, samples):
@@ -129,10 +171,11 @@ def test_no_word_about_a_patient_is_passed_on(tmp_path, samples, capfd, recwarn)
     assert "19x" not in "".join(said)
 
 
-def test_another_modality_is_doubtful(tmp_path, samples):
-    assert read_dicom(write_dicom(tmp_path / "a.dcm", samples, Modality="CT"))[1] == [
-        "its modality is CT, not radiography"
-    ]
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")  # while it is written
+@pytest.mark.parametrize(("modality", "shown"), [("CT", "CT"), ("C\x1b[2J", "C\\x1b[2J")])
+def test_another_modality_is_doubtful(tmp_path, samples, modality, shown):
+    path = write_dicom(tmp_path / "a.dcm", samples, Modality=modality)
+    assert read_dicom(path)[1] == [f"its modality is {shown}, not radiography"]
 
 
 def test_without_pydicom_the_message_says_what_to_install(tmp_path, samples, monkeypatch):

@@ -1,5 +1,6 @@
 """Releases of other hospitals become CheXpert's tables, and what is wrong with one is said in one report."""
 
+import errno
 import shutil
 import sys
 
@@ -231,6 +232,35 @@ def test_tables_that_no_importer_wrote_are_never_replaced(tmp_path, monkeypatch,
     assert run(monkeypatch, "nih", root, "--models", tmp_path) == 1
     assert "no importer wrote it" in capsys.readouterr().err
     assert (root / "train.csv").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_part_without_test_images_has_no_valid_csv_and_an_earlier_one_is_removed(tmp_path, monkeypatch, capsys):
+    root = make_nih(tmp_path / "release")
+    assert run(monkeypatch, "nih", root, "--models", tmp_path) == 0
+    assert (root / "valid.csv").exists()
+    (root / "images_002/images/00000013_000.png").unlink()
+    assert run(monkeypatch, "nih", root, "--models", tmp_path, "--partial") == 0
+    assert "valid.csv: not written" in capsys.readouterr().out
+    assert not (root / "valid.csv").exists()
+    assert read_tables(root)[1] is None
+
+
+def test_a_release_that_cannot_be_written_ends_in_one_line_and_in_a_traceback_for_debugging(
+    tmp_path, monkeypatch, capsys
+):
+    def refuse(root, imported):
+        raise PermissionError(errno.EACCES, "Permission denied", str(root / "mapping.json"))
+
+    root = make_nih(tmp_path / "release")
+    monkeypatch.setattr(release, "write_tables", refuse)
+    assert run(monkeypatch, "nih", root, "--models", tmp_path / "none") == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"nih: {root / 'mapping.json'}: Permission denied (")
+    monkeypatch.setenv("DIAGXNET_DEBUG", "1")
+    with pytest.raises(PermissionError):
+        run(monkeypatch, "nih", root, "--models", tmp_path / "none")
+    with pytest.raises(InputError):
+        run(monkeypatch, "nih", tmp_path / "absent")
 
 
 def remember(models, patients: list[str], images: list) -> None:

@@ -34,6 +34,13 @@ def test_values_that_stay_in_params_yaml_are_named_with_those_of_the_last_commit
     assert notices(changed) == [f"{title}: seed = 1 (was 42), meta.hidden_dim = 64 (was 256)"]
 
 
+@pytest.mark.parametrize("content", [b"a: &x 1\nb: *x\n", b"a: [\n", b"\xff\xfe: [1\n", b"# \xe9\n" + TEXT.encode()])
+def test_a_last_commit_whose_params_cannot_be_read_stops_no_run(copy: Path, content: bytes) -> None:
+    (copy / "params.yaml").write_bytes(content)
+    _git(copy, "commit", "-q", "-a", "-m", "broken")
+    assert notices(PARAMS) == []
+
+
 def test_many_values_are_counted(copy: Path) -> None:
     (line,) = notices(PARAMS | {f"key{number}": number for number in range(12)})
     assert line.endswith("key7 = 7 (was None), and 4 more")

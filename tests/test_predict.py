@@ -1,6 +1,7 @@
 """predict: everything that can be read is predicted, everything else keeps its reason, and nothing is lost."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -108,7 +109,9 @@ def test_a_table_in_chexperts_form_names_images_below_its_folder(tmp_path):
     assert all(item.root == tmp_path for item in items)
 
 
-@pytest.mark.parametrize("value", ["/etc/passwd", "../a.png", "C:\\a.png", "a/../../b.png", ""])
+@pytest.mark.parametrize(
+    "value", ["/etc/passwd", "//host/a.png", "../a.png", "C:\\a.png", "release/C:/x.png", "a/../../b.png", ""]
+)
 def test_a_tables_path_that_leaves_its_folder_is_not_opened(models, tmp_path, value, capsys):
     write_frontal(tmp_path / "in/a.png")
     (tmp_path / "in/list.csv").write_text(f'Path,note\na.png,\n"{value}",x\n', encoding="utf-8")
@@ -123,6 +126,55 @@ def test_a_link_in_a_table_may_not_lead_outside(tmp_path):
     (tmp_path / "in/a.png").symlink_to(tmp_path / "secret.png")
     with pytest.raises(Exception, match="is a link to a file outside"):
         read_radiograph(tmp_path / "in/a.png", SIZE, tmp_path / "in")
+
+
+def test_links_that_loop_and_names_that_are_too_long_are_said_and_the_rest_predicted(models, tmp_path, capsys):
+    write_frontal(tmp_path / "in/a.png")
+    (tmp_path / "in/loop.png").symlink_to("loop.png")
+    long = "x" * 300
+    (tmp_path / "in/list.csv").write_text(f"Path\nloop.png\n{long}/b.png\na.png\n", encoding="utf-8")
+    paths = [str(tmp_path / "in/list.csv"), str(tmp_path / f"{long}.png")]
+    assert main([*paths, "--models", str(models), "--json"]) == 1
+    errors = [json.loads(line).get("error") for line in capsys.readouterr().out.splitlines()]
+    assert errors[2] is None
+    assert all(errors[number] for number in (0, 1, 3)), errors
+
+
+def test_an_error_of_the_system_is_one_line(monkeypatch, capsys):
+    def fail(*_):
+        raise OSError(5, "Input/output error", "a\nb.png")
+
+    monkeypatch.setattr("diagxnet.predict.predict", fail)
+    assert main(["a.png"]) == 1
+    assert capsys.readouterr().err == "predict: a\\nb.png: Input/output error\n"
+    monkeypatch.setenv("DIAGXNET_DEBUG", "1")
+    with pytest.raises(OSError, match="Input/output"):
+        main(["a.png"])
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_terminal_without_a_paths_letters_shows_escapes(models, tmp_path, monkeypatch, form):
+    path = write_frontal(tmp_path / "Röntgen.png")
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main([str(path), "--models", str(models), *form]) == 0
+    shown.flush()
+    out = shown.buffer.getvalue().decode("ascii")
+    assert json.loads(out)["path"] == str(path) if form else "R\\xf6ntgen.png" in out
+
+
+def test_json_is_ascii(models, tmp_path, capsys):
+    assert main([str(write_frontal(tmp_path / "Röntgen.png")), "--models", str(models), "--json"]) == 0
+    assert "R\\u00f6ntgen.png" in capsys.readouterr().out
+
+
+def test_linked_folders_are_counted_as_passed_over_and_named_on_one_line(models, tmp_path, capsys):
+    write_frontal(tmp_path / "films/a.png")
+    write_frontal(tmp_path / "others/b.png")
+    (tmp_path / "films/li\x1bnk").symlink_to(tmp_path / "others", target_is_directory=True)
+    assert main([str(tmp_path / "films"), "--models", str(models)]) == 0
+    err = capsys.readouterr().err
+    assert f"linked folders: 1 ({tmp_path / 'films'}{os.sep}li\\x1bnk)" in err
 
 
 def test_inputs_that_name_nothing_are_refused(tmp_path, models, capsys):
@@ -213,6 +265,28 @@ def test_maps_and_a_study_list_are_written_for_every_image(models, tmp_path, cap
         assert "<h2>Images</h2>" in shown
         assert console == ""
         assert asked == []
+
+
+def test_findings_to_map_without_a_place_for_maps_are_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["x.png", "--finding", "edema"])
+    assert caught.value.code == 2
+    assert "give --heatmap or --html" in capsys.readouterr().err
+
+
+def test_a_study_list_is_left_alone_where_the_run_fails(models, tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise InputError("no luck")
+
+    arguments = [str(write_frontal(tmp_path / "a.png")), "--models", str(models), "--html"]
+    monkeypatch.setattr("diagxnet.predict.run", fail)
+    assert main([*arguments, str(tmp_path / "new/list.html")]) == 1
+    assert list((tmp_path / "new").iterdir()) == []
+    assert main([*arguments, str(tmp_path / "new")]) == 1
+    assert "new: cannot be written: Is a directory" in capsys.readouterr().err
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert main([*arguments, str(tmp_path / "new/list.html")]) == 1
+    assert "list.html: cannot be written: Permission denied" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")

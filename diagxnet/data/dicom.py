@@ -20,6 +20,9 @@ PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2")
 RADIOGRAPHY = ("CR", "DX", "RG", "RF", "XC", "OT", "")
 """Modalities that a chest radiograph may bear; OT (other) is what converters write."""
 
+DEFERRED = "1 MB"
+"""Values longer than this are not read before they are asked for: pixels, not before their number is checked."""
+
 INSTALL = "python -m pip install -c constraints.txt pydicom python-gdcm"
 
 
@@ -32,19 +35,28 @@ def is_dicom(path: str | Path) -> bool:
         return False
 
 
+def one_line(text: object) -> str:
+    """`text` on one line, whatever characters are in it: what cannot be printed becomes an escape."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in str(text)
+    )
+
+
 def read_dicom(path: str | Path) -> tuple[Image.Image, list[str]]:
     """The radiograph in a DICOM file, white where the ray was weakened most, and what is doubtful about it.
 
     The image has 32-bit float samples (mode F): stored values through the rescale or modality LUT, then through the
     first VOI window or LUT, turned round for MONOCHROME1; padding is as the darkest of the rest. Raises ImageError
-    with the reason where it is damaged, not one grey frame, too large, or compressed in a way that cannot be decoded;
-    InputError where pydicom is not installed.
+    with the reason where it is damaged, not one grey frame, too large, deflated or compressed in a way that cannot be
+    decoded; InputError where pydicom is not installed.
     """
     pydicom = _pydicom()
     doubts: list[str] = []
     with warnings.catch_warnings(action="ignore"):
         try:
-            dataset = pydicom.dcmread(path)
+            _check_encoding(pydicom.filereader.read_file_meta_info(path))
+            dataset = pydicom.dcmread(path, defer_size=DEFERRED)
             _check(dataset)
             modality = str(dataset.get("Modality", "") or "")
         except ImageError:
@@ -52,7 +64,7 @@ def read_dicom(path: str | Path) -> tuple[Image.Image, list[str]]:
         except Exception as error:  # pydicom's errors on damaged files have no common base
             raise ImageError(DAMAGED) from error
         if modality not in RADIOGRAPHY:
-            doubts.append(f"its modality is {modality[:16]}, not radiography")
+            doubts.append(f"its modality is {one_line(modality[:16])}, not radiography")
         samples = _samples(dataset, doubts)  # [rows, columns] float32
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         samples = samples.max() + samples.min() - samples
@@ -75,13 +87,27 @@ def _pydicom() -> Any:
     return pydicom
 
 
+def _check_encoding(meta: Any) -> None:
+    """Raises ImageError where the file says not how it is encoded, or is deflated.
+
+    pydicom inflates a file whole before it reads a word of it: 300 kB may become gigabytes.
+    """
+    from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+    syntax = meta.get("TransferSyntaxUID")
+    if not isinstance(syntax, UID) or not syntax:
+        raise ImageError("does not say how it is encoded: it has no transfer syntax")
+    if syntax == DeflatedExplicitVRLittleEndian:
+        raise ImageError("is deflated, which is not read (save it uncompressed)")
+
+
 def _check(dataset: Any) -> None:
     """Raises ImageError where the file holds no single grey frame of a size that we read."""
     if "PixelData" not in dataset:
         raise ImageError("is a DICOM file without an image")
     photometric = str(dataset.PhotometricInterpretation)
     if photometric not in PHOTOMETRIC or int(dataset.get("SamplesPerPixel", 1)) != 1:
-        raise ImageError(f"is no grey image: its photometric interpretation is {photometric[:16]}")
+        raise ImageError(f"is no grey image: its photometric interpretation is {one_line(photometric[:16])}")
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     if frames != 1:
         raise ImageError(f"has {frames:,} frames; a radiograph has one")
@@ -100,10 +126,15 @@ def _samples(dataset: Any, doubts: list[str]) -> np.ndarray:
     except NotImplementedError:
         available = False
     if not available:
-        raise ImageError(f"has the transfer syntax {syntax.name[:60]}, which cannot be decoded here ({INSTALL})")
+        name = one_line(syntax.name[:60])
+        raise ImageError(f"has the transfer syntax {name}, which cannot be decoded here ({INSTALL})")
     try:
         stored = dataset.pixel_array
+        if stored.shape != (dataset.Rows, dataset.Columns):
+            raise ImageError("has more or fewer pixels than its header says")
         rescaled = apply_modality_lut(stored, dataset)
+    except ImageError:
+        raise
     except Exception as error:  # each decoder raises errors of its own
         raise ImageError(DAMAGED) from error
     try:

@@ -6,8 +6,12 @@ forges all of them together.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +45,9 @@ order: that moves logits by up to some hundredths. Another model's logits differ
 FIGURE_TOLERANCE = 1e-9
 """Largest difference allowed between a stored figure and the same computed by another path: only rounding."""
 
+DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error)
+"""What readers raise where a file is missing or damaged, or lacks what its name promises."""
+
 MEND = "make it anew with dvc repro, or get back what the run wrote with dvc checkout"
 
 
@@ -72,11 +79,16 @@ class _Run:
     models: Path
     claims: Claims
     pipeline: Pipeline
-    manifest: pd.DataFrame
     unit: str
     min_positives: int
     precision: str
     images: int
+
+    @cached_property
+    def manifest(self) -> pd.DataFrame:
+        path = self.data / "prepared" / "manifest.csv"
+        with _reading(path):
+            return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 class _AuditError(Exception):
@@ -84,16 +96,25 @@ class _AuditError(Exception):
 
 
 def read_claims(metrics: Path, models: Path) -> Claims:
-    """Reads what a finished run wrote; InputError where a file is missing."""
+    """Reads what a finished run wrote; InputError where a file is missing or damaged."""
+    return Claims(
+        _claim(metrics / "evaluation.json"),
+        _claim(metrics / "summary.json"),
+        {name: _claim(metrics / f"{name}.json") for name in TRAININGS},
+        _claim(models / "calibration.json", read_calibration),
+    )
+
+
+def _claim(path: Path, read: Callable[[Path], Any] = read_json) -> dict[str, Any]:
     try:
-        return Claims(
-            read_json(metrics / "evaluation.json"),
-            read_json(metrics / "summary.json"),
-            {name: read_json(metrics / f"{name}.json") for name in TRAININGS},
-            read_calibration(models / "calibration.json"),
-        )
-    except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: no such file: the run is not finished (run dvc repro)") from None
+        content = read(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: the run is not finished (run dvc repro)") from None
+    except (*DAMAGE, AttributeError, TypeError) as error:
+        raise InputError(f"{path}: is damaged: {_told(error)} ({MEND})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is damaged: holds no names and values ({MEND})")
+    return content
 
 
 def audit(
@@ -113,15 +134,34 @@ def audit(
     so many `images` of each split, evenly spaced; a tampered logit of another image is then found by the hash in
     `pipeline` alone.
     """
-    manifest = pd.read_csv(data / "prepared" / "manifest.csv", dtype=str, keep_default_na=False)
-    run = _Run(data, models, claims, pipeline, manifest, unit, min_positives, precision, images)
+    run = _Run(data, models, claims, pipeline, unit, min_positives, precision, images)
     lines = []
     for name, check in CHECKS.items():
         try:
             lines.append(f"{name}: {check(run)}")
         except _AuditError as fault:
-            raise InputError(f"this run fails its audit: {name}: {fault} ({MEND})") from None
+            raise InputError(f"this run fails its audit: {name}: {fault} ({MEND})") from fault.__cause__
+        except DAMAGE as error:
+            raise InputError(f"this run fails its audit: {name}: {_told(error)} ({MEND})") from error
     return lines
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Names `path` where what is read of it is damaged, for few readers do."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise _AuditError(f"{path}: is damaged: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """What is wrong, in one line, with the file or the key where the error has one."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, KeyError):
+        return f"lacks {error.args[0]!r}" if error.args else "lacks a key"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _patients(run: _Run) -> str:
@@ -132,9 +172,13 @@ def _patients(run: _Run) -> str:
         raise _AuditError(f"manifest.csv has {len(twice):,} in two splits, {twice.iloc[0]} first, in {where}")
     for split in SPLITS:
         rows = run.manifest["row"][run.manifest["split"] == split].astype(np.int64)
-        if rows.tolist() != read_arrays(run.data / "prepared" / f"labels_{split}.npz")["rows"].tolist():
+        path = run.data / "prepared" / f"labels_{split}.npz"
+        with _reading(path):
+            labelled = read_arrays(path)["rows"].tolist()
+        if rows.tolist() != labelled:
             raise _AuditError(f"labels_{split}.npz holds other images than manifest.csv has in {split}")
-    draws = read_draws(run.data / "prepared")
+    with _reading(run.data / "prepared" / "folds.npz"):
+        draws = read_draws(run.data / "prepared")
     owners = run.manifest.set_index(run.manifest["row"].astype(np.int64))["patient"]
     folds = pd.DataFrame({"patient": owners.reindex(draws.rows).to_numpy(), "draw": draws.values}).drop_duplicates()
     if folds["patient"].isna().any() or folds["patient"].duplicated().any():
@@ -164,8 +208,12 @@ def _recorded(run: _Run) -> str:
 def _logits(run: _Run) -> str:
     found, count = 0.0, 0
     accelerator = create_accelerator(run.precision)
-    packed = open_packed(run.data / "packed")
-    stored = {split: read_stacked(run.data / "stacked", split) for split in STACKED_SPLITS}
+    with _reading(run.data / "packed" / "images.npy"):
+        packed = open_packed(run.data / "packed")
+    stored = {}
+    for split in STACKED_SPLITS:
+        with _reading(run.data / "stacked" / f"logits_{split}.npz"):
+            stored[split] = read_stacked(run.data / "stacked", split)
     for number, name in enumerate(BASE_MODELS):
         places = model_folders(run.models / name)
         models = [load_model(place, from_config).to(accelerator.device) for place in places]
@@ -253,16 +301,24 @@ def _summary(run: _Run) -> str:
             f"summary.json: {wrong[0]} is {stored.get(wrong[0])}, evaluation.json has {expected[wrong[0]]}"
         )
     for name, training in run.claims.trainings.items():
-        epochs = read_json(run.models / name / "training_history.json")["epochs"]
-        best = epochs[training["best_epoch"] - 1]
+        path = run.models / name / "training_history.json"
+        with _reading(path):
+            best = read_json(path)["epochs"][training["best_epoch"] - 1]
         if (training["best_val_loss"], training["val_auroc"]) != (best["val_loss"], best["val_auroc"]):
             raise _AuditError(f"{name}.json: not the best epoch of models/{name}/training_history.json")
     return "summary and trainings say what evaluation and histories say"
 
 
 def _counts(run: _Run) -> str:
-    packed, index = open_packed(run.data / "packed"), read_index(run.data / "packed")
-    dropped, summary = read_dropped(run.data / "packed"), read_json(run.data / "prepared" / "summary.json")
+    folder = run.data / "packed"
+    with _reading(folder / "images.npy"):
+        packed = open_packed(folder)
+    with _reading(folder / "index.csv"):
+        index = read_index(folder)
+    with _reading(folder / "dropped.csv"):
+        dropped = read_dropped(folder)
+    with _reading(run.data / "prepared" / "summary.json"):
+        summary = read_json(run.data / "prepared" / "summary.json")
     rows = run.manifest["row"].astype(np.int64)
     if index["row"].tolist() != list(range(len(packed))):
         raise _AuditError(f"index.csv has {len(index):,} rows, images.npy {len(packed):,} images")
@@ -300,7 +356,7 @@ def _units(run: _Run, split: str) -> Units:
     try:
         return read_units(run.data, run.models, split, run.unit)
     except ValueError as error:
-        raise _AuditError(str(error)) from None
+        raise _AuditError(str(error)) from error
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -328,9 +384,9 @@ def _unequal(stored: Mapping[str, Any], again: Mapping[str, Any]) -> list[str]:
 
 
 CHECKS: dict[str, Callable[[_Run], str]] = {
+    "recorded": _recorded,
     "patients": _patients,
     "test labels": _test_labels,
-    "recorded": _recorded,
     "counts": _counts,
     "logits": _logits,
     "calibration": _calibration,

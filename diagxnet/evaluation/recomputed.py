@@ -50,9 +50,10 @@ def read_units(data: Path, models: Path, split: str, unit: str) -> Units:
     rows = frame["row"].astype(np.int64)
     if rows.tolist() != stacked["rows"].tolist() or rows.tolist() != labels["rows"].tolist():
         raise ValueError(f"logits_{split}.npz, labels_{split}.npz and manifest.csv are not of the same images")
-    densenet, vit = (stacked[name] for name in BASE_MODELS)
-    ensemble = apply_meta(load_meta(models / "meta"), torch.from_numpy(np.stack([densenet, vit], axis=1))).numpy()
-    logits = {"densenet": densenet, "vit": vit, "average": (densenet + vit) / np.float32(2), "ensemble": ensemble}
+    logits = {name: stacked[name] for name in BASE_MODELS}
+    base = np.stack(list(logits.values()), axis=1)
+    logits["average"] = sum(stacked[name] for name in BASE_MODELS) / np.float32(len(BASE_MODELS))
+    logits["ensemble"] = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
     positive = labels["mask"] & (labels["targets"] > 0)
     negative = labels["mask"] & ~positive
     frame["view"] = [
@@ -81,7 +82,7 @@ def _studies(units: Units) -> Units:
 
 
 def recompute(val: Units, test: Units, calibration: Calibration) -> dict[str, float | str]:
-    """Figures of metrics/evaluation.json by dotted key: of the four models but for intervals, the differences between
+    """Figures of metrics/evaluation.json by dotted key: of all models but for intervals, the differences between
     models, and the counts. Subgroups are of `subgroup_auroc`."""
     figures: dict[str, float] = {}
     both = [f for f in range(len(KEYS)) if test.positive[:, f].any() and test.negative[:, f].any()]
@@ -121,7 +122,8 @@ def best_of_val(val: Units) -> str:
 def differences(figures: Mapping[str, float], best: str) -> dict[str, float | str]:
     """The ensemble's AUROC and AUPRC minus those of each other, on how many findings it is better, and than which."""
     result: dict[str, float | str] = {"comparison.best_base": best}
-    for name, other in {"best_base": best, "average": "average", "densenet": "densenet", "vit": "vit"}.items():
+    others = {"best_base": best, "average": "average"} | {model: model for model in BASE_MODELS}
+    for name, other in others.items():
         for key, value in figures.items():
             model, _, metric = key.partition(".")
             if model == "ensemble" and metric.startswith(("auroc.", "auprc.")) and ".prevalence" not in metric:

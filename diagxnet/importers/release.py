@@ -7,6 +7,7 @@ beside the tables says which classes of the release became which finding; `stage
 import argparse
 import csv
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -91,7 +92,10 @@ def report_missing(where: str, missing: Sequence[str], candidates: Iterable[str]
 
 
 def write_tables(root: Path, imported: Imported) -> None:
-    """Writes train.csv, valid.csv and mapping.json to `root`; InputError where it holds tables that are not ours."""
+    """Writes train.csv, valid.csv and mapping.json to `root`; InputError where it holds tables that are not ours.
+
+    A table without rows is not written, and one that an importer left there before is removed.
+    """
     if not (root / MAPPING).exists():
         theirs = [name for name in ("train.csv", "valid.csv") if (root / name).exists()]
         if theirs:
@@ -108,6 +112,9 @@ def write_tables(root: Path, imported: Imported) -> None:
         },
     )
     for name, rows in imported.tables.items():
+        if not rows:
+            (root / f"{name}.csv").unlink(missing_ok=True)
+            continue
         with replacing(root / f"{name}.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
 
@@ -119,7 +126,7 @@ def merged(mapping: dict) -> dict[str, list[str]]:
 
 def summary_lines(imported: Imported) -> Iterator[str]:
     for name, rows in imported.tables.items():
-        yield f"{name}.csv: {len(rows):,} images"
+        yield f"{name}.csv: {len(rows):,} images" if rows else f"{name}.csv: not written, for no image of it is there"
     for key, finding in zip(KEYS, FINDINGS, strict=True):
         classes = imported.mapping.get(key, [])
         column = COLUMNS.index(finding)
@@ -150,7 +157,15 @@ def main(name: str, importer: Callable[..., Imported], description: str) -> int:
         write_tables(arguments.folder, imported)
         read_tables(arguments.folder)
     except InputError as error:
+        if os.environ.get("DIAGXNET_DEBUG") == "1":
+            raise
         print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if os.environ.get("DIAGXNET_DEBUG") == "1":
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"{name}: {where}{error.strerror or error} (mend that, then run the same command again)", file=sys.stderr)
         return 1
     print("\n".join(summary_lines(imported)))
     return 0

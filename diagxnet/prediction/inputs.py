@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from diagxnet.data.dicom import is_dicom
+from diagxnet.data.dicom import is_dicom, one_line
 from diagxnet.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
@@ -26,14 +26,11 @@ class Item:
     @property
     def shown(self) -> str:
         """The path on one line, whatever characters are in it."""
-        return "".join(
-            character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-            for character in str(self.path)
-        )
+        return one_line(self.path)
 
 
 def list_inputs(paths: Iterable[str | Path]) -> tuple[list[Item], list[Path]]:
-    """The images that `paths` name, in their order, and the files in folders that were passed over.
+    """The images that `paths` name, in their order, and what was passed over in folders: other files, linked folders.
 
     A folder stands for the images in it and below, sorted: those with an image's suffix, and DICOM files whatever
     their name. A `.csv` file is a table with a column `Path`, relative to the table's folder; CheXpert's first
@@ -42,7 +39,7 @@ def list_inputs(paths: Iterable[str | Path]) -> tuple[list[Item], list[Path]]:
     items: list[Item] = []
     passed: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir():
+        if os.path.isdir(path):
             found, others = _in_folder(path)
             items += found
             passed += others
@@ -59,8 +56,9 @@ def _in_folder(folder: Path) -> tuple[list[Item], list[Path]]:
     items, passed = [], []
     for place, folders, files in os.walk(folder, onerror=_refuse):
         folders.sort()
+        passed += [path for path in (Path(place) / name for name in folders) if path.is_symlink()]  # not walked
         for path in (Path(place) / name for name in sorted(files)):
-            if path.suffix.lower() in SUFFIXES or (path.is_file() and is_dicom(path)):
+            if path.suffix.lower() in SUFFIXES or (os.path.isfile(path) and is_dicom(path)):
                 items.append(Item(path, path.relative_to(folder).as_posix()))
             else:
                 passed.append(path)
@@ -92,10 +90,10 @@ def _row(root: Path, value: str, line: str) -> Item:
     parts = PurePosixPath(value.replace("\\", "/")).parts
     if not value.isprintable() or not parts:
         return Item(root / line, line, root, "names no image")
-    if ".." in parts or parts[0] == "/" or PureWindowsPath(value).drive:
+    if ".." in parts or parts[0][0] == "/" or any(PureWindowsPath(part).drive for part in parts):
         return Item(Path(value), line, root, f"{line}: its path must be below the table's folder")
     path = root.joinpath(*parts)
-    if len(parts) > 1 and not path.exists():
+    if len(parts) > 1 and not os.path.exists(path):
         path = root.joinpath(*parts[1:])
     return Item(path, path.relative_to(root).as_posix(), root)
 

@@ -1,5 +1,6 @@
 """Reading radiographs of any kind that we know: by the code that packs images for training, and DICOM."""
 
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,15 @@ def read_radiograph(path: str | Path, size: int, root: str | Path | None = None)
     ImageError with the reason where it cannot be used, InputError where it is DICOM and pydicom is not installed.
     """
     path = Path(path)
-    if root is not None and not path.resolve().is_relative_to(Path(root).resolve()):
+    if root is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise ImageError(f"is a link to a file outside {root}")
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise ImageError("is no regular file")  # a pipe would be waited for
     if not is_dicom(path):
-        square = decode(path, size)
+        try:
+            square = decode(path, size)
+        except OSError as error:  # a name too long, a folder that may not be entered
+            raise ImageError(f"cannot be read: {error.strerror}") from error
         return Radiograph(square, (*_source_doubts(path, size), *doubts_of_square(square)))
     image, doubts = read_dicom(path)
     doubts += doubts_of_source(image, size)
