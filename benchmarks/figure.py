@@ -49,9 +49,7 @@ def draw(runs: dict[str, dict]) -> Figure:
             axes.annotate(text, (ci["upper"], y), (5, 0), textcoords="offset points", va="center", fontsize=8)
     axes.axvline(0.5, color="0.6", linewidth=1, linestyle=(0, (4, 3)))
     axes.set_yticks(range(len(LABELS)), LABELS.values())
-    axes.set(
-        ylim=(len(LABELS) - 0.5, -0.5), xlim=(0.4, 1.0), xlabel="macro AUROC on test, 95% interval; 0.5 is chance"
-    )
+    axes.set(ylim=(len(LABELS) - 0.5, -0.5), xlim=(0.4, 1.0), xlabel="macro AUROC on test, 95% interval; 0.5 is chance")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, loc="outside upper center", ncols=2)
     return figure
