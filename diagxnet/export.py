@@ -10,13 +10,13 @@ and the thresholds. For research only: not a medical device.
 import argparse
 import importlib
 import json
-import os
 import sys
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from diagxnet.commands import run_command
 from diagxnet.data.augment import to_float
 from diagxnet.data.stacked import BASE_MODELS
 from diagxnet.ensemble import Ensemble
@@ -59,14 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("file", type=Path, metavar="FILE", help="where to write it (.onnx)")
     options.add_argument("--models", default="models", metavar="DIR", help="trained ensemble (default: models)")
     chosen = options.parse_args(arguments)
-    try:
-        export(chosen.models, chosen.file)
-    except InputError as error:
-        if os.environ.get("DIAGXNET_DEBUG") == "1":
-            raise
-        print(f"export: {error}", file=sys.stderr)
-        return 1
-    print(f"{chosen.file}: {chosen.file.stat().st_size / 1e6:,.1f} MB")
+    return run_command("export", lambda: export_to(chosen.models, chosen.file))
+
+
+def export_to(models: str, file: Path) -> int:
+    """Writes the ensemble of `models` to `file` and says how large it is; returns the exit status 0."""
+    export(models, file)
+    print(f"{file}: {file.stat().st_size / 1e6:,.1f} MB")
     return 0
 
 

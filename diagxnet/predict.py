@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from diagxnet.commands import run_command
 from diagxnet.data.dicom import one_line
 from diagxnet.data.images import ImageError
 from diagxnet.ensemble import Ensemble
@@ -45,21 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path's letters may be none of the terminal's
     try:
-        with contextlib.ExitStack() as stack:
-            return predict(options, stack)
-    except InputError as error:
-        if os.environ.get("DIAGXNET_DEBUG") == "1":
-            raise
-        print(f"predict: {error}", file=sys.stderr)
-        return 1
+        return run_command("predict", lambda: predict(options))
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        if os.environ.get("DIAGXNET_DEBUG") == "1":
-            raise
-        place = "" if error.filename is None else f"{one_line(error.filename)}: "
-        print(f"predict: {place}{error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("predict: interrupted", file=sys.stderr)
@@ -93,8 +82,14 @@ def finding(text: str) -> str:
     return key
 
 
-def predict(options: argparse.Namespace, stack: contextlib.ExitStack) -> int:
+def predict(options: argparse.Namespace) -> int:
     """Predicts what `options` name and writes what they ask for; returns the exit status."""
+    with contextlib.ExitStack() as stack:
+        return predict_into(options, stack)
+
+
+def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> int:
+    """`predict`, whose files are whole once `stack` is left."""
     items, passed = list_inputs(options.paths)
     if passed:
         more = ", ..." if len(passed) > SHOWN else ""

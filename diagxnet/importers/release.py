@@ -7,7 +7,6 @@ beside the tables says which classes of the release became which finding; `stage
 import argparse
 import csv
 import difflib
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from diagxnet.commands import run_command
 from diagxnet.data.tables import read_tables, resolve
 from diagxnet.data.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS, FILE, check_unknown, listed, read_trained_on
 from diagxnet.errors import InputError, problems_error
@@ -147,26 +147,20 @@ def main(name: str, importer: Callable[..., Imported], description: str) -> int:
     parser.add_argument(ALLOW_PATIENTS, action="store_true", help="write tables with patients it was trained on")
     parser.add_argument(ALLOW_IMAGES, action="store_true", help="write tables with images it was trained on")
     arguments = parser.parse_args()
-    try:
-        if not arguments.folder.is_dir():
-            raise InputError(f"{arguments.folder}: no such folder (give the folder of the release)")
-        imported = importer(arguments.folder, partial=arguments.partial)
-        if not imported.tables["train"]:
-            raise InputError(f"{arguments.folder}: no image for train.csv ({MEND})")
-        _check(arguments, imported)
-        write_tables(arguments.folder, imported)
-        read_tables(arguments.folder)
-    except InputError as error:
-        if os.environ.get("DIAGXNET_DEBUG") == "1":
-            raise
-        print(f"{name}: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if os.environ.get("DIAGXNET_DEBUG") == "1":
-            raise
-        where = "" if error.filename is None else f"{error.filename}: "
-        print(f"{name}: {where}{error.strerror or error} (mend that, then run the same command again)", file=sys.stderr)
-        return 1
+    again = " (mend that, then run the same command again)"
+    return run_command(name, lambda: import_release(arguments, importer), advice=again)
+
+
+def import_release(arguments: argparse.Namespace, importer: Callable[..., Imported]) -> int:
+    """Reads, checks and writes what `main` was told to and prints what became of it; returns the exit status 0."""
+    if not arguments.folder.is_dir():
+        raise InputError(f"{arguments.folder}: no such folder (give the folder of the release)")
+    imported = importer(arguments.folder, partial=arguments.partial)
+    if not imported.tables["train"]:
+        raise InputError(f"{arguments.folder}: no image for train.csv ({MEND})")
+    _check(arguments, imported)
+    write_tables(arguments.folder, imported)
+    read_tables(arguments.folder)
     print("\n".join(summary_lines(imported)))
     return 0
 
