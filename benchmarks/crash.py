@@ -5,7 +5,8 @@
 Two copies of this repository run a small demo: one undisturbed, one that is killed so many times, equally often in each
 stage: in turn SIGKILL to the whole process group (as a power cut would), SIGKILL to DVC alone (whose stage then goes on
 without it) and SIGTERM to the group (as a scheduler would); and in turn at a random moment of the stage and as soon as
-it is seen writing. DVC's run cache is emptied before each restart, so that nothing is taken from a run that ended well.
+it is seen writing. DVC's run cache is emptied before each restart, so that nothing is taken from a run that ended well,
+and a stage that ended before its kills were used up is taken off dvc.lock and loses its outputs, so that it runs again.
 Where the stage that DVC left behind still holds the lock of its training, the restart must say so in one line; other
 stages hold none, and DVC may fail to remove a folder that one is writing. That stage is then killed as well. Then, in
 the copy that survived, what else happens on shared machines:
@@ -151,6 +152,20 @@ def kill(process: subprocess.Popen, way: str) -> None:
         time.sleep(1)  # the stage puts its things in order
 
 
+def forget(clone: Path, stage: str, paths: list[Path]) -> None:
+    """Makes a stage that has ended run again; one that has not is left as its kill left it."""
+    lock = clone / "dvc.lock"
+    recorded = yaml.safe_load(lock.read_text(encoding="utf-8")) if lock.exists() else {"stages": {}}
+    if recorded["stages"].pop(stage, None) is None:
+        return
+    lock.write_text(yaml.safe_dump(recorded, sort_keys=False), encoding="utf-8")
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
 class Campaign:
     """The killing of `dvc repro` in `clone`; what happened is in `result`, and in FOLDER/crash.json."""
 
@@ -172,6 +187,8 @@ class Campaign:
         """One run, killed in `stage`, or to its end where that is empty."""
         while True:
             shutil.rmtree(self.clone / ".dvc" / "cache" / "runs", ignore_errors=True)
+            if stage:
+                forget(self.clone, stage, paths)
             before = self.log.stat().st_size if self.log.exists() else 0
             process = start(self.clone, self.folder, self.log)
             seconds = self.chance.uniform(0, self.seconds.get(stage, 1.0) + IMPORT_SECONDS)
@@ -226,12 +243,14 @@ def read_only(clone: Path, folder: Path) -> str:
 
 
 def disk_full(clone: Path, folder: Path) -> str:
-    """Files of more than 64 KiB cannot be written while the pack is made anew; then they can."""
-    arguments = ("-f", "-s", "pack")
-    code = start(clone, folder, folder / "full.log", *arguments, largest=1 << 16).wait()
-    partial = (clone / "data/packed/images.npy").exists()
-    again = start(clone, folder, folder / "full.log", *arguments).wait()
-    return f"exit status {code}, {'a part' if partial else 'no part'} of images.npy left; with room again {again}"
+    """Files of more than 1 MiB (DVC's own are smaller, the pack is larger) cannot be written for a while."""
+    arguments, log, packed = ("-f", "-s", "pack"), folder / "full.log", clone / "data/packed/images.npy"
+    whole = packed.stat().st_size
+    code = start(clone, folder, log, *arguments, largest=1 << 20).wait()
+    left = packed.stat().st_size if packed.exists() else 0
+    said = [line for line in log.read_text(encoding="utf-8").splitlines() if "images.npy" in line]
+    again = start(clone, folder, log, *arguments).wait()
+    return f"exit status {code}, {left:,} of {whole:,} bytes of images.npy left, {said}; with room again {again}"
 
 
 def dated_ahead(clone: Path, folder: Path) -> str:
