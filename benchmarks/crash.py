@@ -8,8 +8,9 @@ without it) and SIGTERM to the group (as a scheduler would); and in turn at a ra
 it is seen writing. DVC's run cache is emptied before each restart, so that nothing is taken from a run that ended well,
 and a stage that ended before its kills were used up is taken off dvc.lock and loses its outputs, so that it runs again.
 Where the stage that DVC left behind still holds the lock of its training, the restart must say so in one line; other
-stages hold none, and DVC may fail to remove a folder that one is writing. That stage is then killed as well. Then, in
-the copy that survived, what else happens on shared machines:
+stages hold none, and DVC may fail to remove a folder that one is writing. That stage is then killed as well. Where a
+kill cut off DVC's own lock file, which DVC then cannot read, it is removed. Then, in the copy that survived, what else
+happens on shared machines:
 
 - two `dvc repro` at once: the second must end in DVC's line about the lock, or do nothing, and change no byte;
 - outputs that are read-only, as DVC leaves them when it links: they must be replaced, never written through;
@@ -60,6 +61,8 @@ IMPORT_SECONDS = 6.0
 """What a stage takes before its own clock, metrics/timing/STAGE.json, starts, about."""
 
 BUSY = "another process is training this"
+CUT_OFF = "Unable to read RWLock-file"
+"""DVC writes that file in place: a kill in that moment leaves it empty (docs/reliability.md)."""
 
 
 def start(clone: Path, folder: Path, log: Path, *arguments: str, largest: int | None = None) -> subprocess.Popen:
@@ -201,11 +204,17 @@ class Campaign:
                 return
             if process.wait() == 0:
                 return  # the stage ended before its moment came
+            said = self.log.read_bytes()[before:].decode()
+            if CUT_OFF in said:
+                (self.clone / ".dvc/tmp/rwlock").unlink()
+                self.stopped["DVC's lock file was cut off: removed by hand"] += 1
+                continue
             orphans = left_behind(self.clone)
             if not orphans:
                 raise SystemExit(f"dvc repro failed after {len(self.kills)} kills, see {self.log}")
-            refused = BUSY in self.log.read_bytes()[before:].decode()
-            self.stopped["refused by the lock of a training" if refused else "stopped by DVC"] += 1
+            self.stopped[
+                "a stage goes on: refused by its lock" if BUSY in said else "a stage goes on: stopped by DVC"
+            ] += 1
             for orphan in orphans:
                 orphan.kill()
             psutil.wait_procs(orphans)
@@ -216,7 +225,7 @@ class Campaign:
             "by stage": Counter(kill["stage"] for kill in self.kills),
             "by way": Counter(kill["way"] for kill in self.kills),
             "by moment": Counter(kill["moment"] for kill in self.kills),
-            "restarts while a stage went on": self.stopped,
+            "restarts refused": self.stopped,
         }
 
 
