@@ -249,6 +249,20 @@ def test_a_full_disk_is_found_before_decoding_and_the_sum_is_named(
     assert "\n" not in str(raised.value)
 
 
+def test_a_pack_larger_than_a_file_may_be_is_refused_in_a_line(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    make_data(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        with pytest.raises(InputError, match=r"images\.npy: a file of 188,544 bytes is larger than") as raised:
+            pack_of(tmp_path, size=64)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / ".packed" / "images.npy").exists()
+
+
 def test_tables_that_changed_since_the_inventory_are_refused(tmp_path: Path) -> None:
     make_data(tmp_path)
     inventory = inventory_file(tmp_path)

@@ -180,10 +180,23 @@ def _take_up(folder: Path, plan: _Plan, size: int) -> _Work:
         release(folder)
         folder.mkdir(parents=True)
     _check_space(fresh)
-    with fresh.file.open("ab") as file:
-        file.truncate(packed_bytes(len(plan.paths), size))
+    _make_room(fresh.file, packed_bytes(len(plan.paths), size))
     fresh.save()
     return fresh
+
+
+def _make_room(path: Path, size: int) -> None:
+    """Gives the file `path` its size in bytes; what it holds stays."""
+    with path.open("ab") as file:
+        try:
+            file.truncate(size)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            raise InputError(
+                f"{path}: a file of {size:,} bytes is larger than this file system takes (FAT32: 4 GiB) or a limit "
+                f"allows (`ulimit -f`): use another disk, raise the limit, or take a smaller data.image_size"
+            ) from None
 
 
 def _read_work(folder: Path, size: int) -> _Work | None:
