@@ -124,8 +124,13 @@ def traces(paths: list[Path]) -> set[tuple[str, int]]:
     return found
 
 
+def said_since(log: Path, before: int) -> str:
+    """What stands in `log` after its first `before` bytes."""
+    return log.read_bytes()[before:].decode()
+
+
 def running_stage(log: Path, before: int) -> str:
-    lines = [line for line in log.read_bytes()[before:].decode().splitlines() if line.startswith("Running stage")]
+    lines = [line for line in said_since(log, before).splitlines() if line.startswith("Running stage")]
     return lines[-1].split("'")[1] if lines else ""
 
 
@@ -204,7 +209,7 @@ class Campaign:
                 return
             if process.wait() == 0:
                 return  # the stage ended before its moment came
-            said = self.log.read_bytes()[before:].decode()
+            said = said_since(self.log, before)
             if CUT_OFF in said:
                 (self.clone / ".dvc/tmp/rwlock").unlink()
                 self.stopped["DVC's lock file was cut off: removed by hand"] += 1
@@ -212,9 +217,8 @@ class Campaign:
             orphans = left_behind(self.clone)
             if not orphans:
                 raise SystemExit(f"dvc repro failed after {len(self.kills)} kills, see {self.log}")
-            self.stopped[
-                "a stage goes on: refused by its lock" if BUSY in said else "a stage goes on: stopped by DVC"
-            ] += 1
+            what = "refused by its lock" if BUSY in said else "stopped by DVC"
+            self.stopped[f"a stage goes on: {what}"] += 1
             for orphan in orphans:
                 orphan.kill()
             psutil.wait_procs(orphans)
