@@ -1,5 +1,6 @@
 """One progress bar a stage, with rate and time left; plain lines where nobody watches a terminal."""
 
+import os
 import sys
 import time
 
@@ -9,7 +10,8 @@ SECONDS_BETWEEN_LINES = 20
 
 
 class Progress:
-    """Counts `total` items. On a terminal a tqdm bar; elsewhere (a log, CI) a line every twenty seconds and at the end.
+    """Counts `total` items. On a terminal a tqdm bar; elsewhere (a log, CI, a terminal without width) a line every
+    twenty seconds and at the end.
 
     Use as a context manager; `update(n)` counts items, `note(text)` sets what stands behind the bar. With
     `shown=False` (processes other than the first of several) it prints nothing.
@@ -20,7 +22,7 @@ class Progress:
         self.done, self.text = 0, ""
         self.started = self.printed = time.monotonic()
         self.bar = None
-        if shown and sys.stderr.isatty():
+        if shown and sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns:
             self.bar = tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True, smoothing=0.05)
 
     def __enter__(self) -> "Progress":

@@ -14,8 +14,10 @@ from diagxnet.files import write_json
 
 INTERRUPTED, TERMINATED = 130, 143
 
-NOT_WRITABLE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM} | {getattr(errno, "EDQUOT", errno.ENOSPC)}
-"""What the system says of a full disk, a spent quota, a read-only file system and missing rights."""
+NOT_WRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+NOT_WRITABLE |= {getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""What the system says of a full disk, a file too large for it, a read-only file system, missing rights and a spent
+quota."""
 
 
 class Terminated(BaseException):

@@ -910,7 +910,8 @@ MODELS = [
     BadInput(
         "a base model whose patches do not fill its images",
         base(config(image_size=31)),
-        "patches of 16 pixels do not fill images of 31 (data.image_size must be a multiple of vit.patch_size)",
+        "patch_size = 16, arch = 'vit_tiny_patch16_224': patches of 16 pixels do not fill images of 31 "
+        "(data.image_size must be a multiple)",
     ),
     BadInput(
         "a base model without the folds that it names",

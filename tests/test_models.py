@@ -137,12 +137,31 @@ def test_a_hub_that_cannot_be_reached_ends_in_one_line_that_names_the_file_optio
             {**TINY, "image_size": 36, "patch_size": 12, "stem": "convolutions"},
             "patch_size of 2, 4, 8, 16, 32 or 64, not 12",
         ),
-        ({**TINY, "stem": "convolutions", "pretrained": True}, "pretrained weights, which are of patches"),
+        ({**TINY, "stem": "convolutions", "pretrained": True}, "pretrained weights are of patches"),
+        (
+            {"arch": "nest_tiny", "image_size": 90},
+            "'nest_tiny': takes no images of 90 pixels: `patch_size` must divide",
+        ),
+        (
+            {"arch": "vit_base_r50_s16_224", "image_size": 64, "stem": "convolutions"},
+            "patch_size of 2, .*, not null",
+        ),
+        (
+            {"arch": "levit_128s", "image_size": 90},
+            "'levit_128s': takes no images of 90 pixels: The size of tensor",
+        ),
     ],
 )
 def test_an_architecture_that_cannot_be_is_refused_by_name(options, message):
     with pytest.raises(InputError, match=message):
         create_base(**options)
+
+
+@pytest.mark.parametrize("arch", ["mixer_s32_224", "swin_tiny_patch4_window7_224", "test_vit"])
+def test_an_architecture_of_one_image_size_is_built_for_the_size_that_is_asked_for(arch):
+    model = create_base(arch, image_size=64)
+    assert model.training
+    assert model.eval()(torch.rand(1, 1, 64, 64)).shape == (1, len(FINDINGS))
 
 
 def test_a_saved_base_model_loads_to_the_same_logits_in_evaluation_mode(tmp_path):

@@ -29,8 +29,12 @@ MISTAKES = [
     ("  max_patients: null", "  max_patients: 3", r"data\.max_patients = 3: must be greater than or equal to 10"),
     ("  label_smoothing: 0.1", "  label_smoothing: 1.5", r"train\.label_smoothing = 1\.5: must be less than 1"),
     ("  label_smoothing: 0.1", "  label_smoothing: .nan", r"train\.label_smoothing = nan: must be a finite number"),
-    ("  image_size: 80", "  image_size: 90", r"patches of 16 pixels do not fill images of 90"),
-    ("  patch_size: 16", "  patch_size: 20", r"stem = 'convolutions': needs a patch_size of 2, .*, not 20"),
+    (
+        "  image_size: 80",
+        "  image_size: 90",
+        r"vit\.patch_size = 16, .*: patches of 16 pixels do not fill images of 90",
+    ),
+    ("  patch_size: 16", "  patch_size: 20", r"vit\.stem = 'convolutions': needs a patch_size of 2, .*, not 20"),
     ("  pretrained: false  # as above", "  pretrained: true  # as above", r"stem = 'convolutions': pretrained weights"),
     (
         "  batch_size: 16  # images per step",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from diagxnet.progress import Progress
 from diagxnet.training.loop import Epoch
 from stages.live import live
 from stages.running import run
@@ -56,19 +57,39 @@ def test_a_signal_ends_a_stage_in_order_and_in_one_line(tmp_path: Path, number, 
     assert not (tmp_path / "metrics").exists()
 
 
-def test_a_full_disk_ends_a_stage_in_one_line(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_a_full_disk_or_one_of_smaller_files_ends_a_stage_in_one_line(tmp_path, monkeypatch, capsys, number):
     monkeypatch.chdir(tmp_path)
 
     def main() -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "models/vit")
+        raise OSError(number, os.strerror(number), "models/vit")
 
     with pytest.raises(SystemExit) as ended:
         run("train_vit", main)
     assert ended.value.code == 1
     assert capsys.readouterr().err == (
-        f"train_vit: models/vit: {os.strerror(errno.ENOSPC)} (mend that, then run the same command again to go on)\n"
+        f"train_vit: models/vit: {os.strerror(number)} (mend that, then run the same command again to go on)\n"
     )
     assert not (tmp_path / "metrics").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize(("columns", "shown"), [(100, "images: 100%|"), (0, "images: 4/4 img in 0 s")])
+def test_a_terminal_without_a_width_gets_lines_in_place_of_a_bar(monkeypatch, columns, shown):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(writer, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with Progress(4, "images") as progress:
+            progress.update(4)
+        terminal.flush()
+        assert shown in os.read(reader, 10_000).decode()
+    os.close(reader)
 
 
 @pytest.mark.parametrize("monitor", [False, True])

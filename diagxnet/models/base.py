@@ -14,6 +14,7 @@ from diagxnet.files import read_json
 from diagxnet.findings import FINDINGS
 from diagxnet.models.checkpoint import CONFIG, load_model
 from diagxnet.models.mean import MeanLogits
+from diagxnet.params.patches import patch_problems, patch_side
 
 
 class BaseModel(nn.Module):
@@ -109,20 +110,24 @@ def create_base(
     if not timm.is_model(arch):
         raise InputError(f"arch = {arch!r}: timm knows no such model (see timm.list_models())")
     options: dict[str, Any] = {"in_chans": 1, "num_classes": len(FINDINGS), "drop_rate": dropout}
-    if _is_transformer(arch):
+    if timm.get_pretrained_cfg(arch).fixed_input_size:
         options["img_size"] = image_size
+    if _is_transformer(arch):
+        own = {"patch_size": patch_size, "stem": stem, "pretrained": pretrained}
+        problems = patch_problems(arch, image_size=image_size, **own)
+        if problems:
+            raise InputError(problems[0])
         if patch_size is not None:
             options["patch_size"] = patch_size
-        patch = _check_patches(arch, image_size, patch_size)
-        if stem == "convolutions":
-            _check_stem(patch, pretrained)
     elif patch_size is not None:
         raise InputError(f"patch_size = {patch_size}: {arch} has no patches (set it to null)")
     elif stem == "convolutions":
         raise InputError(f"stem = 'convolutions': {arch} is no vision transformer (set it to patches)")
+    elif "img_size" in options:
+        _check_size(arch, options)
     network = _pretrained(arch, pretrained, options) if pretrained else timm.create_model(arch, **options)
     if stem == "convolutions":
-        network.patch_embed = ConvolutionalStem(patch, network.embed_dim)
+        network.patch_embed = ConvolutionalStem(patch_side(arch, patch_size), network.embed_dim)
     if batch_norm:
         if not hasattr(network, "fc_norm"):
             raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
@@ -189,25 +194,15 @@ def _is_transformer(arch: str) -> bool:
     return timm.models.get_arch_name(arch).startswith(("vit_", "deit", "beit", "eva"))
 
 
-def _check_patches(arch: str, image_size: int, patch_size: int | None) -> int | None:
-    """The side of a patch in pixels, where it is known; InputError where patches do not fill the image."""
-    own = next((int(part[5:]) for part in arch.split("_") if part.startswith("patch") and part[5:].isdigit()), None)
-    patch = patch_size or own
-    if patch and image_size % patch:
-        raise InputError(
-            f"patches of {patch} pixels do not fill images of {image_size} (data.image_size must be a multiple of "
-            f"vit.patch_size)"
-        )
-    return patch
-
-
-def _check_stem(patch: int | None, pretrained: bool | str) -> None:
-    if pretrained:
-        raise InputError("stem = 'convolutions' with pretrained weights, which are of patches (set it to patches)")
-    if patch is None or patch.bit_count() != 1:
-        raise InputError(
-            f"stem = 'convolutions' halves the image: it needs a patch_size of 2, 4, 8, 16, 32 or 64, not {patch}"
-        )
+def _check_size(arch: str, options: dict[str, Any]) -> None:
+    """Windows, stages and mixers of tokens each want sizes of their own: one image tells, before an epoch does."""
+    size = options["img_size"]
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            timm.create_model(arch, **options).eval()(torch.zeros(1, 1, size, size))
+    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"arch = {arch!r}: takes no images of {size} pixels: {reason}") from error
 
 
 def _pretrained(arch: str, pretrained: bool | str, options: dict[str, Any]) -> nn.Module:

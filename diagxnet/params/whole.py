@@ -1,6 +1,5 @@
 """All of params.yaml."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ from diagxnet.params.data import DataParams
 from diagxnet.params.demo import DemoParams
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.meta import MetaParams
+from diagxnet.params.patches import patch_problems
 from diagxnet.params.seed import Seed
 from diagxnet.params.stack import StackParams
 from diagxnet.params.train import TrainParams
@@ -47,24 +47,10 @@ def read_all(path: str | Path = "params.yaml") -> dict[str, Any]:
     if problems:
         raise problems_error(path.name, problems, "mend params.yaml")
     checked = check(content, SECTIONS, path.name)
-    problems = [f"{path.name}: {problem}" for problem in _vit_problems(checked["vit"], checked["data"].image_size)]
+    vit = checked["vit"].model_dump(include={"arch", "patch_size", "stem", "pretrained"})  # what train_vit would refuse
+    problems = [
+        f"{path.name}: vit.{problem}" for problem in patch_problems(**vit, image_size=checked["data"].image_size)
+    ]
     if problems:
         raise problems_error(path.name, problems, "mend params.yaml or the -S that set it")
     return checked
-
-
-def _vit_problems(vit: VitParams, image_size: int) -> list[str]:
-    """What train_vit would refuse, hours later than it can be known: `models.base` has the last word, and timm."""
-    named = re.search(r"(?:^|_)patch(\d+)(?:_|$)", vit.arch)
-    patch = vit.patch_size or (int(named[1]) if named else None)
-    problems = []
-    if patch and image_size % patch:
-        problems.append(
-            f"vit.patch_size = {vit.patch_size}, vit.arch = {vit.arch!r}: patches of {patch} pixels do not fill images "
-            f"of {image_size} (data.image_size must be a multiple)"
-        )
-    if vit.stem == "convolutions" and vit.pretrained:
-        problems.append("vit.stem = 'convolutions': pretrained weights are of patches (set it to patches)")
-    if vit.stem == "convolutions" and patch and patch.bit_count() != 1:
-        problems.append(f"vit.stem = 'convolutions': needs a patch_size of 2, 4, 8, 16, 32 or 64, not {patch}")
-    return problems
