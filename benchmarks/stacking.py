@@ -2,20 +2,22 @@
 
     python -m benchmarks.stacking seeds --root data/demo --folder /somewhere --seeds 5
     python -m benchmarks.stacking seeds --root data/demo --folder /somewhere --seeds 5 --recipe baseline
+    python -m benchmarks.stacking unfrozen --root data/demo --folder /somewhere --seeds 5
     python -m benchmarks.stacking table --root /your/nih-cxr-1k --folder /somewhere --size 64
     python -m benchmarks.stacking settings --folder /somewhere
     python -m benchmarks.stacking speed --folder /somewhere
 
 `seeds` trains everything as params.yaml says (or a recipe, on top of it) from one `seed` after the other, on the same
 splits, and prints each model's figures on test, the ensemble's differences from the best base model (chosen on val) and
-from the plain average with the bootstrap's standard error, and their mean and spread over the seeds. It also trains the
-meta-learner as the predecessor did, on base models that are frozen but left in training mode: the same base models, the
-same recipe, but their BatchNorm normalises by the batch and goes on moving while the meta-learner learns.
+from the plain average with the bootstrap's standard error, and their mean and spread over the seeds. `unfrozen` does so
+under holdout, and trains a second meta-learner as the predecessor did, on base models that are frozen but left in
+training mode: the same base models, the same recipe, but their BatchNorm normalises by the batch and goes on moving
+while the meta-learner learns.
 
 `table` trains the base models under holdout and under crossfit, and each meta-learner on top of both. A choice between
 them is made by val; test is printed beside it. `settings` trains meta-learners of many settings on the logits that the
-parts before kept in the same folder, and prints figures on val alone, to choose by. `speed` times `train_meta` on
-made-up logits of CheXpert's size.
+parts before kept in the same folder for params.yaml's stack.method, and prints figures on val alone, to choose by.
+`speed` times `train_meta` on made-up logits of CheXpert's size.
 """
 
 import argparse
@@ -26,7 +28,7 @@ import json
 import multiprocessing
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -211,26 +213,46 @@ def keep_logits(folder: Path, name: str) -> None:
 
 
 def seeds(arguments: argparse.Namespace) -> list[dict]:
+    own = read_recipe(arguments.recipe) if arguments.recipe else {}
     results = []
-    for number in range(arguments.seeds):
-        own = read_recipe(arguments.recipe) if arguments.recipe else {}
-        own |= {"data.root": str(arguments.root), "seed": params_seed() + number}
-        if arguments.size:
-            own["data.image_size"] = arguments.size
-        params = params_with(own)
-        if not results:
-            prepare_data(params, arguments.folder)
-        train_bases(params, arguments.folder)
-        keep_logits(arguments.folder, f"holdout {params.seed}")
+    for params in params_of_seeds(arguments, own):
+        seconds = train_bases(params, arguments.folder)
+        keep_logits(arguments.folder, f"{params.stack.method} {params.seed}")
         train_on_top(params, arguments.folder)
-        result = {"seed": params.seed} | figures(arguments.folder)
-        train_on_unfrozen(params, arguments.folder, arguments.folder / "fault")
-        result["in training mode"] = figures(arguments.folder / "fault")["test"]
-        results.append(result)
+        known = {"seed": params.seed, "seconds of the base models": seconds}
+        results.append(known | figures(arguments.folder))
         write_json(arguments.folder / "seeds.json", results)
-        print(json.dumps(result), flush=True)
+        print(json.dumps(results[-1]), flush=True)
     print_seeds(results)
     return results
+
+
+def unfrozen(arguments: argparse.Namespace) -> list[dict]:
+    results = []
+    for params in params_of_seeds(arguments, {"stack.method": "holdout"}):
+        train_bases(params, arguments.folder)
+        train_on_top(params, arguments.folder)
+        frozen = figures(arguments.folder)["test"]
+        train_on_unfrozen(params, arguments.folder, arguments.folder / "fault")
+        results.append({"seed": params.seed, "frozen": frozen, "unfrozen": figures(arguments.folder / "fault")["test"]})
+        write_json(arguments.folder / "unfrozen.json", results)
+        print(json.dumps(results[-1]), flush=True)
+    print_row("change by training mode, on test", list(MODELS))
+    print_row("---", ["---:"] * len(MODELS))
+    for metric in METRICS:
+        changes = [
+            [own["unfrozen"][model][metric] - own["frozen"][model][metric] for own in results] for model in MODELS
+        ]
+        print_row(f"macro {metric.upper()}", [mean_and_spread(own) for own in changes])
+    return results
+
+
+def params_of_seeds(arguments: argparse.Namespace, own: dict[str, Any]) -> Iterator[SimpleNamespace]:
+    """params.yaml with `own` values for one seed after the other; the data are prepared once, before the first."""
+    own = own | {"data.root": str(arguments.root)} | ({"data.image_size": arguments.size} if arguments.size else {})
+    prepare_data(params_with(own), arguments.folder)
+    for number in range(arguments.seeds):
+        yield params_with(own | {"seed": params_seed() + number})
 
 
 def params_seed() -> int:
@@ -250,12 +272,15 @@ def print_seeds(results: list[dict]) -> None:
         print_row("mean", [f"{np.mean(column):.4f}" for column in columns])
         if len(results) > 1:
             print_row("standard deviation", [f"{np.std(column, ddof=1):.4f}" for column in columns])
-        faulty = [[result["in training mode"][model][metric] for result in results] for model in MODELS]
-        print_row("mean, base models in training mode", [f"{np.mean(column):.4f}" for column in faulty])
 
 
 def print_row(name: str, cells: list[str]) -> None:
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def mean_and_spread(values: list[float]) -> str:
+    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):+.4f}{spread}"
 
 
 def with_error(own: dict[str, float]) -> str:
@@ -263,38 +288,41 @@ def with_error(own: dict[str, float]) -> str:
 
 
 def table(arguments: argparse.Namespace) -> list[dict]:
-    results = []
-    base = {"data.root": str(arguments.root)} | ({"data.image_size": arguments.size} if arguments.size else {})
-    prepare_data(params_with(base), arguments.folder)
-    print("| seed | method | meta-learner | val AUROC | val AUPRC | test AUROC | test AUPRC | test AUROC - average |")
-    print("|---" * 3 + "| ---: " * 5 + "|", flush=True)
-    for number in range(arguments.seeds):
+    results, rows = [], {}
+    for params in params_of_seeds(arguments, {}):
         for method in METHODS:
-            own = base | {"stack.method": method, "seed": params_seed() + number}
-            seconds = train_bases(params_with(own), arguments.folder)
-            keep_logits(arguments.folder, f"{method} {own['seed']}")
+            params.stack = params.stack.model_copy(update={"method": method})
+            seconds = train_bases(params, arguments.folder)
+            keep_logits(arguments.folder, f"{method} {params.seed}")
             for arch in ARCHS:
-                train_on_top(params_with(own | {"meta.arch": arch}), arguments.folder)
+                params.meta = params.meta.model_copy(update={"arch": arch})
+                train_on_top(params, arguments.folder)
                 result = figures(arguments.folder)
-                known = {"seed": own["seed"], "method": method, "seconds of the base models": seconds}
-                results.append(known | {"arch": arch, **result})
-                print(table_line(own["seed"], method, arch, result, "ensemble"), flush=True)
+                known = {"seed": params.seed, "method": method, "seconds of the base models": seconds, "arch": arch}
+                results.append(known | result)
+                rows.setdefault((method, arch), []).append(table_row(result, "ensemble"))
             for model in ("densenet", "vit", "average"):
-                print(table_line(own["seed"], method, model, result, model), flush=True)
-            print(f"{method}: base models and features in {seconds:.0f} s", flush=True)
+                rows.setdefault((method, model), []).append(table_row(result, model))
+            print(f"seed {params.seed}, {method}: base models and features in {seconds:.0f} s", flush=True)
             write_json(arguments.folder / "table.json", results)
+    header = ["val AUROC", "val AUPRC", "test AUROC", "test AUPRC", "test AUROC - average", "error"]
+    print_row(f"mean of {arguments.seeds} seeds", ["", *header])
+    print_row("---", ["---", *["---:"] * len(header)])
+    for (method, name), own in rows.items():
+        print_row(method, [name, *(f"{value:.3f}" for value in np.mean(own, axis=0))])
     return results
 
 
-def table_line(seed: int, method: str, name: str, result: dict, model: str) -> str:
-    cells = [f"{result[split][model][metric]:.3f}" for split in ("val", "test") for metric in METRICS]
-    last = with_error(result["minus average"]["auroc"]) if model == "ensemble" else ""
-    return f"| {seed} | {method} | {name} | {' | '.join(cells)} | {last} |"
+def table_row(result: dict, model: str) -> list[float]:
+    """Macro figures of `model` on val and test; of the ensemble also its lead over the average, with its error."""
+    row = [result[split][model][metric] for split in ("val", "test") for metric in METRICS]
+    return row + list(result["minus average"]["auroc"].values()) if model == "ensemble" else row
 
 
 def settings(arguments: argparse.Namespace) -> list[dict]:
     """Each setting on each kept set of logits: mean macro figures on val, and the mean difference from the average."""
-    kept = sorted((arguments.folder / "kept").iterdir())
+    method = params_with({}).stack.method
+    kept = sorted((arguments.folder / "kept").glob(f"{method} *"))
     results = []
     header = ["meta-learner", "inputs", "rate", *(f"val {metric.upper()}" for metric in METRICS)]
     header += [f"{metric.upper()} - {other}" for other in OTHERS for metric in METRICS]
@@ -304,8 +332,7 @@ def settings(arguments: argparse.Namespace) -> list[dict]:
         own = {"meta.arch": arch, "meta.inputs": inputs, "meta.lr": rate, "meta.epochs": 40}
         scores = []
         for folder in kept:
-            method, seed = folder.name.split()
-            params = params_with(own | {"stack.method": method, "seed": int(seed)})
+            params = params_with(own | {"seed": int(folder.name.split()[1])})
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 train_on_top(params, folder)
             scores.append(val_figures(folder))
@@ -365,16 +392,19 @@ def time_meta(folder: Path, batch_size: int, results: multiprocessing.Queue) -> 
     results.put({"batch size": batch_size, "seconds": seconds, **peak_memory()})
 
 
+PARTS = (seeds, unfrozen, table, settings, speed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["seeds", "table", "settings", "speed"])
+    parser.add_argument("part", choices=[part.__name__ for part in PARTS])
     parser.add_argument("--root", type=Path, default=Path("data/demo"), help="a data set in CheXpert's layout")
     parser.add_argument("--folder", type=Path, required=True, help="scratch")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--size", type=int, help="data.image_size; params.yaml's own if not given")
     parser.add_argument("--recipe", help="of recipes/, for `seeds`")
     arguments = parser.parse_args()
-    {"seeds": seeds, "table": table, "settings": settings, "speed": speed}[arguments.part](arguments)
+    next(part for part in PARTS if part.__name__ == arguments.part)(arguments)
 
 
 if __name__ == "__main__":
