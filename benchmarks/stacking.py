@@ -9,15 +9,17 @@
 
 `seeds` trains everything as params.yaml says (or a recipe, on top of it) from one `seed` after the other, on the same
 splits, and prints each model's figures on test, the ensemble's differences from the best base model (chosen on val) and
-from the plain average with the bootstrap's standard error, and their mean and spread over the seeds. `unfrozen` does so
-under holdout, and trains a second meta-learner as the predecessor did, on base models that are frozen but left in
-training mode: the same base models, the same recipe, but their BatchNorm normalises by the batch and goes on moving
-while the meta-learner learns.
+from the plain average with the bootstrap's standard error, and their mean and spread over the seeds.
+
+`unfrozen` trains two meta-learners on each seed's base models, under holdout and in fp32: one on the stored logits, and
+one as the predecessor did, on base models that are frozen but left in training mode, whose BatchNorm normalises by the
+batch and goes on moving while the meta-learner learns. It prints how much that changes on test.
 
 `table` trains the base models under holdout and under crossfit, and each meta-learner on top of both. A choice between
 them is made by val; test is printed beside it. `settings` trains meta-learners of many settings on the logits that the
-parts before kept in the same folder for params.yaml's stack.method, and prints figures on val alone, to choose by.
-`speed` times `train_meta` on made-up logits of CheXpert's size.
+parts before (`seeds`, `table`) kept in the same folder for params.yaml's stack.method, which should be of one data set,
+size and recipe, and prints figures on val alone, to choose by. `speed` times `train_meta` on made-up logits of
+CheXpert's size.
 """
 
 import argparse
@@ -28,7 +30,7 @@ import json
 import multiprocessing
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -175,16 +177,17 @@ def train_on_unfrozen(params: SimpleNamespace, folder: Path, fault: Path) -> Non
     """A meta-learner on base models in training mode into `fault`/models, with the logits of what these have become."""
     recipe, arch, options = meta_stage.options(params)
     images = open_packed(folder / "data/packed")
-    models = [load_base(folder / "models" / name) for name in BASE_MODELS]
+    accelerator = create_accelerator("fp32")
+    models = [load_base(folder / "models" / name).to(accelerator.device) for name in BASE_MODELS]
     labels = {split: read_labels(folder / "data/prepared", split) for split in STACKED_SPLITS}
 
     def examples(own: Labels) -> Examples:
         return Examples(LiveFeatures(models, ImageSource(images, own.rows)), own.targets, own.mask)
 
-    accelerator = create_accelerator("fp32")
     torch.manual_seed(recipe.seed)
     meta = create_meta(arch, **options)
     state = ResumeState(fault / "resume", "benchmark")
+    state.remove()  # another seed's, where a run was killed
     total = recipe.epochs * len(labels["stack"].rows)
     with Progress(total, "in training mode") as progress:
         splits = examples(labels["stack"]), examples(labels["val"])
@@ -215,7 +218,8 @@ def keep_logits(folder: Path, name: str) -> None:
 def seeds(arguments: argparse.Namespace) -> list[dict]:
     own = read_recipe(arguments.recipe) if arguments.recipe else {}
     results = []
-    for params in params_of_seeds(arguments, own):
+    for values in values_of_seeds(arguments, own):
+        params = params_with(values)
         seconds = train_bases(params, arguments.folder)
         keep_logits(arguments.folder, f"{params.stack.method} {params.seed}")
         train_on_top(params, arguments.folder)
@@ -229,7 +233,9 @@ def seeds(arguments: argparse.Namespace) -> list[dict]:
 
 def unfrozen(arguments: argparse.Namespace) -> list[dict]:
     results = []
-    for params in params_of_seeds(arguments, {"stack.method": "holdout"}):
+    fixed = {"stack.method": "holdout", "train.precision": "fp32", "meta.ensemble_seeds": 1}
+    for values in values_of_seeds(arguments, fixed):
+        params = params_with(values)
         train_bases(params, arguments.folder)
         train_on_top(params, arguments.folder)
         frozen = figures(arguments.folder)["test"]
@@ -247,12 +253,12 @@ def unfrozen(arguments: argparse.Namespace) -> list[dict]:
     return results
 
 
-def params_of_seeds(arguments: argparse.Namespace, own: dict[str, Any]) -> Iterator[SimpleNamespace]:
-    """params.yaml with `own` values for one seed after the other; the data are prepared once, before the first."""
+def values_of_seeds(arguments: argparse.Namespace, own: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """`own` values for one seed after the other, to lay over params.yaml; prepares the data once, before the first."""
     own = own | {"data.root": str(arguments.root)} | ({"data.image_size": arguments.size} if arguments.size else {})
     prepare_data(params_with(own), arguments.folder)
     for number in range(arguments.seeds):
-        yield params_with(own | {"seed": params_seed() + number})
+        yield own | {"seed": params_seed() + number}
 
 
 def params_seed() -> int:
@@ -278,9 +284,9 @@ def print_row(name: str, cells: list[str]) -> None:
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def mean_and_spread(values: list[float]) -> str:
-    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{np.mean(values):+.4f}{spread}"
+def mean_and_spread(values: Sequence[float]) -> str:
+    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):+.3f}{spread}"
 
 
 def with_error(own: dict[str, float]) -> str:
@@ -289,40 +295,43 @@ def with_error(own: dict[str, float]) -> str:
 
 def table(arguments: argparse.Namespace) -> list[dict]:
     results, rows = [], {}
-    for params in params_of_seeds(arguments, {}):
+    for values in values_of_seeds(arguments, {}):
         for method in METHODS:
-            params.stack = params.stack.model_copy(update={"method": method})
-            seconds = train_bases(params, arguments.folder)
-            keep_logits(arguments.folder, f"{method} {params.seed}")
+            own = values | {"stack.method": method}
+            seconds = train_bases(params_with(own), arguments.folder)
+            keep_logits(arguments.folder, f"{method} {own['seed']}")
             for arch in ARCHS:
-                params.meta = params.meta.model_copy(update={"arch": arch})
-                train_on_top(params, arguments.folder)
+                train_on_top(params_with(own | {"meta.arch": arch}), arguments.folder)
                 result = figures(arguments.folder)
-                known = {"seed": params.seed, "method": method, "seconds of the base models": seconds, "arch": arch}
+                known = {"seed": own["seed"], "method": method, "seconds of the base models": seconds, "arch": arch}
                 results.append(known | result)
                 rows.setdefault((method, arch), []).append(table_row(result, "ensemble"))
             for model in ("densenet", "vit", "average"):
                 rows.setdefault((method, model), []).append(table_row(result, model))
-            print(f"seed {params.seed}, {method}: base models and features in {seconds:.0f} s", flush=True)
+            print(f"seed {own['seed']}, {method}: base models and features in {seconds:.0f} s", flush=True)
             write_json(arguments.folder / "table.json", results)
-    header = ["val AUROC", "val AUPRC", "test AUROC", "test AUPRC", "test AUROC - average", "error"]
-    print_row(f"mean of {arguments.seeds} seeds", ["", *header])
-    print_row("---", ["---", *["---:"] * len(header)])
+    columns = [f"{split} {metric.upper()}" for split in ("val", "test") for metric in METRICS]
+    columns += [f"test {metric.upper()} - average" for metric in METRICS]
+    print_row(f"mean ± standard deviation, seeds: {arguments.seeds}", ["", *columns])
+    print_row("---", ["---", *["---:"] * len(columns)])
     for (method, name), own in rows.items():
-        print_row(method, [name, *(f"{value:.3f}" for value in np.mean(own, axis=0))])
+        print_row(method, [name, *(mean_and_spread(column) for column in zip(*own, strict=True))])
     return results
 
 
 def table_row(result: dict, model: str) -> list[float]:
-    """Macro figures of `model` on val and test; of the ensemble also its lead over the average, with its error."""
+    """Macro figures of `model` on val and test; of the ensemble also its lead over the average, on test."""
     row = [result[split][model][metric] for split in ("val", "test") for metric in METRICS]
-    return row + list(result["minus average"]["auroc"].values()) if model == "ensemble" else row
+    lead = [result["minus average"][metric]["difference"] for metric in METRICS]
+    return row + lead if model == "ensemble" else row
 
 
 def settings(arguments: argparse.Namespace) -> list[dict]:
     """Each setting on each kept set of logits: mean macro figures on val, and the mean difference from the average."""
     method = params_with({}).stack.method
     kept = sorted((arguments.folder / "kept").glob(f"{method} *"))
+    if not kept:
+        raise SystemExit(f"{arguments.folder}: no logits kept of {method} (run `seeds` or `table` into it first)")
     results = []
     header = ["meta-learner", "inputs", "rate", *(f"val {metric.upper()}" for metric in METRICS)]
     header += [f"{metric.upper()} - {other}" for other in OTHERS for metric in METRICS]
@@ -364,8 +373,10 @@ def speed(arguments: argparse.Namespace) -> list[dict]:
         queue = context.Queue()
         process = context.Process(target=time_meta, args=(arguments.folder, batch_size, queue))
         process.start()
-        results.append(queue.get())
         process.join()
+        if process.exitcode:
+            raise SystemExit(f"train_meta ended with status {process.exitcode}")
+        results.append(queue.get())
         print(json.dumps(results[-1]), flush=True)
     return results
 
@@ -384,7 +395,7 @@ def make_logits(folder: Path) -> None:
 
 
 def time_meta(folder: Path, batch_size: int, results: multiprocessing.Queue) -> None:
-    own = {"meta.batch_size": batch_size, "meta.epochs": 20, "meta.patience": None}
+    own = {"meta.batch_size": batch_size, "meta.epochs": 20, "meta.patience": None, "stack.method": "holdout"}
     params = params_with(own)
     started = time.perf_counter()
     train_on_top(params, folder)
@@ -402,7 +413,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="scratch")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--size", type=int, help="data.image_size; params.yaml's own if not given")
-    parser.add_argument("--recipe", help="of recipes/, for `seeds`")
+    parser.add_argument("--recipe", help="of recipes/; `seeds` alone reads it")
     arguments = parser.parse_args()
     next(part for part in PARTS if part.__name__ == arguments.part)(arguments)
 

@@ -22,7 +22,7 @@ class Progress:
         self.done, self.text = 0, ""
         self.started = self.printed = time.monotonic()
         self.bar = None
-        if shown and sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns:
+        if shown and sys.stderr.isatty() and _columns() > 0:
             self.bar = tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True, smoothing=0.05)
 
     def __enter__(self) -> "Progress":
@@ -42,7 +42,7 @@ class Progress:
             self._line()
 
     def skip(self, items: int) -> None:
-        """Counts items that an earlier run did; they are no part of the rate."""
+        """Takes off items that need not be done, as an earlier run did them or training stopped early."""
         self.total -= items
         if self.bar is not None:
             self.bar.total = self.total
@@ -70,3 +70,11 @@ class Progress:
             file=sys.stderr,
             flush=True,
         )
+
+
+def _columns() -> int:
+    """Width of the terminal behind stderr; 0 where it has none, or is a device that only looks like one."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 0

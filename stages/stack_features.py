@@ -1,4 +1,4 @@
-"""Runs each base model once over each image of stack, val and test; reads no labels."""
+"""Logits of each base model for each image of stack, val and test, under crossfit also of train; reads no labels."""
 
 from pathlib import Path
 

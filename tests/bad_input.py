@@ -913,6 +913,14 @@ MODELS = [
         "patch_size = 16, arch = 'vit_tiny_patch16_224': patches of 16 pixels do not fill images of 31 "
         "(data.image_size must be a multiple)",
     ),
+    *(
+        BadInput(
+            f"a base model of {folds!r} folds",
+            base(config(folds=folds)),
+            f"{{root}}{os.sep}vit{os.sep}config.json: folds = {folds!r}: this is no model of ours (run dvc repro)",
+        )
+        for folds in (0, 1, "3")
+    ),
     BadInput(
         "a base model without the folds that it names",
         base(config(folds=2)),

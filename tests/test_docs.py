@@ -7,7 +7,6 @@ test lacks: `<!-- needs: a GPU -->`. `<!-- ci: NAME -->` marks the README's two,
 
 import re
 import shutil
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 
 from diagxnet.params.checked import read_yaml
 from tests.conftest import ROOT, leaves
-from tests.test_pipeline import SMALL, clone, environment
+from tests.test_pipeline import SMALL, bounded, clone
 
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 SECONDS = 180
@@ -42,16 +41,7 @@ def runnable(page: str) -> list[Block]:
 
 
 def shell(folder: Path, commands: str, seconds: float) -> str:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=folder,
-        env=environment(folder),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        encoding="utf-8",
-        timeout=seconds,
-    )
+    done = bounded(["bash", "-euo", "pipefail", "-c", commands], folder, seconds)
     assert done.returncode == 0, f"{commands}\n{done.stdout[-4000:]}"
     return done.stdout
 

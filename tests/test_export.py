@@ -12,10 +12,11 @@ from tests.ensembles import SIZE, make_models
 
 
 @pytest.mark.slow
-def test_the_exported_file_gives_pytorchs_probabilities_for_any_number_of_images(tmp_path, capsys):
+@pytest.mark.parametrize("folds", [None, 2])
+def test_the_exported_file_gives_pytorchs_probabilities_for_any_number_of_images(tmp_path, capsys, folds):
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is an extra")
     pytest.importorskip("onnxscript", reason="onnxscript is an extra")
-    models = make_models(tmp_path / "models", members=2)
+    models = make_models(tmp_path / "models", members=2, folds=folds)
     assert main(["--models", str(models), str(tmp_path / "out" / "ensemble.onnx")]) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["ensemble.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "out" / "ensemble.onnx", providers=["CPUExecutionProvider"])

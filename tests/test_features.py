@@ -91,6 +91,19 @@ def test_a_base_model_in_training_mode_is_caught_by_its_statistics(finished, mon
         _stack(finished)
 
 
+def test_a_base_model_without_statistics_is_caught_in_training_mode_too(finished, monkeypatch):
+    predict = features.predict_logits
+
+    def careless(model, *arguments, **options):
+        logits = predict(model, *arguments, **options)
+        model.network.get_classifier().train()
+        return logits
+
+    monkeypatch.setattr(features, "predict_logits", careless)
+    with pytest.raises(AssertionError, match="left in training mode"):
+        _stack(finished)
+
+
 def test_batch_statistics_are_copies_not_views():
     model = torch.nn.BatchNorm2d(2)
     before = batch_statistics(model)

@@ -130,9 +130,12 @@ def test_a_hub_that_cannot_be_reached_ends_in_one_line_that_names_the_file_optio
     [
         ({"arch": "densnet121", "image_size": 64}, "timm knows no such model"),
         ({"arch": "vit_tiny_patch16_224", "image_size": 40}, "patches of 16 pixels do not fill images of 40"),
-        ({"arch": "densenet121", "image_size": 64, "patch_size": 8}, "densenet121 has no patches"),
+        ({"arch": "densenet121", "image_size": 64, "patch_size": 8}, "densenet121 has none to choose"),
         ({"arch": "densenet121", "image_size": 64, "batch_norm": True}, "densenet121 has no place for it"),
-        ({"arch": "densenet121", "image_size": 64, "stem": "convolutions"}, "densenet121 is no vision transformer"),
+        (
+            {"arch": "densenet121", "image_size": 64, "stem": "convolutions"},
+            "is no plain vision transformer",
+        ),
         (
             {**TINY, "image_size": 36, "patch_size": 12, "stem": "convolutions"},
             "patch_size of 2, 4, 8, 16, 32 or 64, not 12",
@@ -140,15 +143,18 @@ def test_a_hub_that_cannot_be_reached_ends_in_one_line_that_names_the_file_optio
         ({**TINY, "stem": "convolutions", "pretrained": True}, "pretrained weights are of patches"),
         (
             {"arch": "nest_tiny", "image_size": 90},
-            "'nest_tiny': takes no images of 90 pixels: `patch_size` must divide",
+            "'nest_tiny': timm builds none for images of 90 pixels: `patch_size` must divide",
         ),
         (
             {"arch": "vit_base_r50_s16_224", "image_size": 64, "stem": "convolutions"},
             "patch_size of 2, .*, not null",
         ),
+        ({"arch": "densenet121.foo", "image_size": 64}, "Invalid pretrained tag"),
+        ({"arch": "crossvit_tiny_240", "image_size": 240}, "gives no logits for images of 240 pixels"),
+        ({"arch": "deit_tiny_distilled_patch16_224", "image_size": 32, "batch_norm": True}, "passes it by"),
         (
             {"arch": "levit_128s", "image_size": 90},
-            "'levit_128s': takes no images of 90 pixels: The size of tensor",
+            "'levit_128s': gives no logits for images of 90 pixels as set here: The size of tensor",
         ),
     ],
 )

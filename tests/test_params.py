@@ -34,6 +34,7 @@ MISTAKES = [
         "  image_size: 90",
         r"vit\.patch_size = 16, .*: patches of 16 pixels do not fill images of 90",
     ),
+    ("  arch: vit_tiny_patch16_224", "  arch: resnet18", r"vit\.patch_size = 16: resnet18 has none .*\n.*vit\.stem = "),
     ("  patch_size: 16", "  patch_size: 20", r"vit\.stem = 'convolutions': needs a patch_size of 2, .*, not 20"),
     ("  pretrained: false  # as above", "  pretrained: true  # as above", r"stem = 'convolutions': pretrained weights"),
     (

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -77,17 +78,42 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path, "DIAGXNET_CACHE": str(folder.parent / "cache"), "DVC_NO_ANALYTICS": "1"}
 
 
-def _dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-    """Runs dvc in `folder` with this Python first on the path; all that it printed is in `.stdout`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
+def bounded(command: list[str], folder: Path, seconds: float) -> subprocess.CompletedProcess:
+    """Runs `command` in `folder`; all that it printed is in `.stdout`. After so many seconds it and all processes that
+    it started are killed (but workers of DVC's queue, which leave its group)."""
+    process = subprocess.Popen(
+        command,
         cwd=folder,
         env=environment(folder),
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
-        timeout=500,
+        start_new_session=True,
     )
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except BaseException:
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, output)
+
+
+def test_a_command_that_takes_too_long_ends_with_all_that_it_started(tmp_path):
+    command = [sys.executable, "-c", "import subprocess, sys; subprocess.run(['sleep', '71.25'])"]
+    with pytest.raises(subprocess.TimeoutExpired):
+        bounded(command, tmp_path, 1)
+    deadline = time.monotonic() + 10
+    while (listed := subprocess.run(["ps", "ax"], capture_output=True, text=True).stdout).count("sleep 71.25"):
+        assert time.monotonic() < deadline, listed
+        time.sleep(0.1)
+
+
+def _dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Runs dvc in `folder` with this Python first on the path; all that it printed is in `.stdout`."""
+    done = bounded([sys.executable, "-m", "dvc", *arguments], folder, 500)
     assert not check or done.returncode == 0, done.stdout[-4000:]
     return done
 

@@ -1,6 +1,7 @@
 """What every stage does when it is told to end, and the live curves."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -90,6 +91,15 @@ def test_a_terminal_without_a_width_gets_lines_in_place_of_a_bar(monkeypatch, co
         terminal.flush()
         assert shown in os.read(reader, 10_000).decode()
     os.close(reader)
+
+
+def test_a_stream_that_only_looks_like_a_terminal_gets_lines(monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Progress(4, "images") as progress:
+        progress.update(4)
+    assert stream.getvalue().startswith("images: 4/4 img in 0 s")
 
 
 @pytest.mark.parametrize("monitor", [False, True])

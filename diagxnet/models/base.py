@@ -14,7 +14,7 @@ from diagxnet.files import read_json
 from diagxnet.findings import FINDINGS
 from diagxnet.models.checkpoint import CONFIG, load_model
 from diagxnet.models.mean import MeanLogits
-from diagxnet.params.patches import patch_problems, patch_side
+from diagxnet.params.patches import is_transformer, patch_problems, patch_side
 
 
 class BaseModel(nn.Module):
@@ -105,27 +105,40 @@ def create_base(
     patch_size: of a vision transformer, None for its own. stem: `patches`, or `convolutions` for a vision transformer
     from scratch (see ConvolutionalStem). batch_norm: whether a vision transformer's features pass a FeatureNorm. Raises
     InputError where the name is unknown, the size does not fit, or weights that were asked for cannot be loaded: going
-    on from random weights is never an option.
+    on from random weights is never an option. One image of zeros goes through the model before it is returned: windows,
+    stages and mixers of tokens each want sizes of their own, and timm tells at the first image.
     """
+    model = _build(arch, image_size, pretrained, dropout, patch_size, stem, batch_norm)
+    _check_forward(model, arch, image_size)
+    return model
+
+
+def _build(
+    arch: str,
+    image_size: int,
+    pretrained: bool | str,
+    dropout: float,
+    patch_size: int | None,
+    stem: str,
+    batch_norm: bool,
+) -> BaseModel:
     if not timm.is_model(arch):
         raise InputError(f"arch = {arch!r}: timm knows no such model (see timm.list_models())")
+    own = {"patch_size": patch_size, "stem": stem, "pretrained": pretrained}
+    problems = patch_problems(arch, image_size=image_size, **own)
+    if problems:
+        raise InputError(problems[0])
     options: dict[str, Any] = {"in_chans": 1, "num_classes": len(FINDINGS), "drop_rate": dropout}
-    if timm.get_pretrained_cfg(arch).fixed_input_size:
-        options["img_size"] = image_size
-    if _is_transformer(arch):
-        own = {"patch_size": patch_size, "stem": stem, "pretrained": pretrained}
-        problems = patch_problems(arch, image_size=image_size, **own)
-        if problems:
-            raise InputError(problems[0])
+    try:
+        if is_transformer(arch) or timm.get_pretrained_cfg(arch).fixed_input_size:
+            options["img_size"] = image_size
         if patch_size is not None:
             options["patch_size"] = patch_size
-    elif patch_size is not None:
-        raise InputError(f"patch_size = {patch_size}: {arch} has no patches (set it to null)")
-    elif stem == "convolutions":
-        raise InputError(f"stem = 'convolutions': {arch} is no vision transformer (set it to patches)")
-    elif "img_size" in options:
-        _check_size(arch, options)
-    network = _pretrained(arch, pretrained, options) if pretrained else timm.create_model(arch, **options)
+        network = _pretrained(arch, pretrained, options) if pretrained else timm.create_model(arch, **options)
+    except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"arch = {arch!r}: timm builds none for images of {image_size} pixels: {_of(error)}"
+        ) from error
     if stem == "convolutions":
         network.patch_embed = ConvolutionalStem(patch_side(arch, patch_size), network.embed_dim)
     if batch_norm:
@@ -133,6 +146,35 @@ def create_base(
             raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
         network.fc_norm = nn.Sequential(network.fc_norm, FeatureNorm(network.head_hidden_size))
     return BaseModel(network)
+
+
+def _check_forward(model: BaseModel, arch: str, image_size: int) -> None:
+    """InputError where `model` gives no logits for an image of this size, or passes its FeatureNorm by."""
+    normed: list[nn.Module] = []
+    hooks = [
+        module.register_forward_hook(lambda module, *_: normed.append(module))
+        for module in model.modules()
+        if isinstance(module, FeatureNorm)
+    ]
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            logits = model.eval()(torch.zeros(1, 1, image_size, image_size))
+        fits = logits.shape == (1, len(FINDINGS))
+        reason = "" if fits else f"its logits are {list(logits.shape)}"
+    except Exception as error:  # each of timm's families fails in a way of its own
+        fits, reason = False, _of(error)
+    if not fits:
+        raise InputError(f"arch = {arch!r}: gives no logits for images of {image_size} pixels as set here: {reason}")
+    if hooks and not normed:
+        raise InputError(f"batch_norm = true: {arch} passes it by (set it to false)")
+    for hook in hooks:
+        hook.remove()
+    model.train()
+
+
+def _of(error: Exception) -> str:
+    """What an error of timm's says, on one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def base_config(
@@ -161,7 +203,7 @@ def base_config(
 def from_config(config: dict[str, Any]) -> BaseModel:
     """The network that `base_config` describes, with random weights."""
     options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "stem", "batch_norm")}
-    return create_base(config["arch"], **options)
+    return _build(config["arch"], pretrained=False, **options)
 
 
 def fold_folder(folder: Path, fold: int) -> Path:
@@ -178,6 +220,8 @@ def model_folders(folder: Path) -> list[Path]:
         folds = read_json(folder / CONFIG).get("folds")
     except FileNotFoundError:
         raise InputError(f"{folder / CONFIG}: no trained model here (run dvc repro)") from None
+    if folds is not None and (not isinstance(folds, int) or folds < 2):
+        raise InputError(f"{folder / CONFIG}: folds = {folds!r}: this is no model of ours (run dvc repro)")
     return [folder] if folds is None else [fold_folder(folder, fold) for fold in range(1, folds + 1)]
 
 
@@ -190,21 +234,6 @@ def load_base(folder: Path) -> nn.Module:
     return models[0] if len(models) == 1 else MeanLogits(models).eval()
 
 
-def _is_transformer(arch: str) -> bool:
-    return timm.models.get_arch_name(arch).startswith(("vit_", "deit", "beit", "eva"))
-
-
-def _check_size(arch: str, options: dict[str, Any]) -> None:
-    """Windows, stages and mixers of tokens each want sizes of their own: one image tells, before an epoch does."""
-    size = options["img_size"]
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            timm.create_model(arch, **options).eval()(torch.zeros(1, 1, size, size))
-    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"arch = {arch!r}: takes no images of {size} pixels: {reason}") from error
-
-
 def _pretrained(arch: str, pretrained: bool | str, options: dict[str, Any]) -> nn.Module:
     if isinstance(pretrained, str):
         if not pretrained.endswith(".safetensors") or not Path(pretrained).is_file():
@@ -214,7 +243,7 @@ def _pretrained(arch: str, pretrained: bool | str, options: dict[str, Any]) -> n
         network = timm.create_model(arch, pretrained=True, **options)
         random = _not_loaded(network, timm.create_model(arch, pretrained=True, **options))
     except Exception as error:  # the hub's errors have no common base: network, cache, missing entry, wrong shapes
-        reason = " ".join(str(error).split())[:300]
+        reason = _of(error)
         if isinstance(pretrained, str):
             raise InputError(f"pretrained = {pretrained!r}: these are no weights of {arch}: {reason}") from error
         raise InputError(

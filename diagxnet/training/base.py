@@ -90,11 +90,13 @@ def train_base(
             for epoch in fit(model, train, stop, recipe, accelerator=accelerator, state=state, progress=progress):
                 epochs.append(epoch)
                 yield epoch
+            progress.skip((recipe.epochs - len(epochs)) * len(train))  # what early stopping saved
             histories.append(history(epochs, recipe.epochs, len(train)))
             if accelerator.is_main_process:
                 own = folder if folds is None else fold_folder(folder, number)
                 save_model(own, model, config, histories[-1])
             accelerator.free_memory()
+        accelerator.wait_for_everyone()  # a slower process may still be reading its best weights
         if accelerator.is_main_process:
             if folds is not None:
                 save_joint(folder, config | {"folds": folds}, joint_history(histories))

@@ -100,4 +100,6 @@ def _run(
     changed = [key for key, value in batch_statistics(model).items() if not torch.equal(value, before[key])]
     if changed:
         raise AssertionError(f"{place}: evaluation changed the buffers {changed}")
+    if any(module.training for module in model.modules()):
+        raise AssertionError(f"{place}: parts of the model were left in training mode")
     return logits
