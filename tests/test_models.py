@@ -12,7 +12,7 @@ from diagxnet.findings import FINDINGS
 from diagxnet.models.base import base_config, create_base, from_config
 from diagxnet.models.checkpoint import load_model, save_model
 from diagxnet.models.mean import MeanLogits
-from diagxnet.models.meta import MetaMLP, apply_meta, create_meta, load_meta
+from diagxnet.models.meta import STRIDE, MetaMLP, apply_meta, create_meta, load_meta
 
 CONFIG = {"arch": "mlp", "options": {"hidden_dim": 8}, "members": 1}
 TINY = {"arch": "vit_tiny_patch16_224", "image_size": 32, "patch_size": 16}
@@ -225,11 +225,37 @@ def test_a_meta_learner_that_starts_at_the_average_can_leave_it(arch):
     assert loss.item() < 0.5 * start
 
 
+@pytest.mark.parametrize("arch", ["mlp", "linear", "attention"])
+def test_the_weights_of_the_base_models_move_faster_than_the_network(arch):
+    """Adam's first update moves every parameter by the rate: the weights of the base models by STRIDE times as much."""
+    torch.manual_seed(0)
+    model = create_meta(arch, hidden_dim=16, dropout=0.0, init="average")
+    logits = torch.randn(64, 2, len(FINDINGS))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.requires_grad_(parameter is (model.weight if arch == "linear" else model.shares))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4)
+    F.binary_cross_entropy_with_logits(model(logits), (logits[:, 0] > 0).float()).backward()
+    optimizer.step()
+    first, second = torch.zeros(1, 2, len(FINDINGS)), torch.zeros(1, 2, len(FINDINGS))
+    first[:, 0], second[:, 1] = 1, 1
+    nothing = apply_meta(model, torch.zeros(1, 2, len(FINDINGS)))
+    assert (apply_meta(model, first) - nothing - 0.5).numpy() == pytest.approx(STRIDE * 1e-4, rel=1e-2)
+    assert apply_meta(model, first).sum() > apply_meta(model, second).sum()
+
+
+def test_a_random_start_has_no_weights_beside_the_network():
+    guide = create_meta("mlp", hidden_dim=256, init="random")
+    assert (
+        sum(parameter.numel() for parameter in guide.parameters()) == 28 * 256 + 256 + 256 * 128 + 128 + 128 * 14 + 14
+    )
+
+
 def test_the_linear_meta_learner_weighs_each_findings_own_logits():
     model = create_meta("linear", init="random")
     logits = torch.randn(3, 2, len(FINDINGS))
     expected = [
-        sum(float(model.weight[base, 4]) * float(row[base, 4]) for base in range(2)) + float(model.bias[4])
+        STRIDE * (sum(float(model.weight[base, 4] * row[base, 4]) for base in range(2)) + float(model.bias[4]))
         for row in logits
     ]
     torch.testing.assert_close(apply_meta(model, logits)[:, 4], torch.tensor(expected))
@@ -248,7 +274,8 @@ def test_attention_sees_the_other_findings_and_tells_the_models_apart():
 def test_probabilities_go_in_where_they_are_asked_for():
     model = create_meta("linear", init="random", inputs="probabilities")
     logits = torch.randn(3, 2, len(FINDINGS))
-    torch.testing.assert_close(apply_meta(model, logits), (logits.sigmoid() * model.weight).sum(1) + model.bias)
+    expected = STRIDE * ((logits.sigmoid() * model.weight).sum(1) + model.bias)
+    torch.testing.assert_close(apply_meta(model, logits), expected)
 
 
 def test_members_are_loaded_as_the_mean_of_their_logits(tmp_path):

@@ -11,23 +11,32 @@ from diagxnet.findings import FINDINGS
 from diagxnet.models.checkpoint import load_model
 from diagxnet.models.mean import MeanLogits
 
+STRIDE = 30.0
+"""How many times as far as others an update moves the weights that combine the base models' logits of one finding."""
+
 
 class MetaLearner(nn.Module):
     """What every meta-learner shares: stacked logits [images, models, findings] to logits [images, findings].
 
-    inputs: `logits`, or `probabilities` (their sigmoids). With `init="average"` a meta-learner is a correction to the
-    mean of the base logits that starts at zero, so that the ensemble starts exactly at the plain average and departs
-    from it only where the stack split gives a reason; weight decay then draws it towards the average. With
-    `init="random"` the network is all there is, as in the scripts before.
+    inputs: `logits`, or `probabilities` (their sigmoids). With `init="average"` the ensemble starts exactly at the mean
+    of the base logits, and departs from it only where the stack split gives a reason, in two ways: by a correction that
+    starts at zero, which is the network; and, where `weighs`, by weights of the base models for each finding, which
+    start equal (Wolpert 1992; Ting and Witten 1999). These are stored divided by STRIDE, so that they move at a rate of
+    their own: at one that suits the network they would hardly leave the average. Weight decay draws both towards the
+    average. With `init="random"` the network is all there is, as in the scripts before.
     """
 
-    def __init__(self, init: str, inputs: str) -> None:
+    def __init__(self, init: str, inputs: str, weighs: bool = True) -> None:
         super().__init__()
         self.init, self.inputs = init, inputs
+        shape = len(BASE_MODELS), len(FINDINGS)
+        self.shares = nn.Parameter(torch.zeros(shape)) if init == "average" and weighs else None
 
     def forward(self, logits: Tensor) -> Tensor:
-        corrected = self.correct(logits.sigmoid() if self.inputs == "probabilities" else logits)
-        return corrected + logits.mean(1) if self.init == "average" else corrected
+        ensemble = self.correct(logits.sigmoid() if self.inputs == "probabilities" else logits)
+        if self.shares is not None:
+            return ensemble + (logits * (STRIDE * self.shares + 1 / len(BASE_MODELS))).sum(1)
+        return ensemble + logits.mean(1) if self.init == "average" else ensemble
 
     def correct(self, inputs: Tensor) -> Tensor:
         raise NotImplementedError
@@ -64,16 +73,16 @@ class MetaMLP(MetaLearner):
 
 class MetaLinear(MetaLearner):
     """A logistic regression per finding, on what each base model says of that finding (Wolpert 1992, Ting and Witten
-    1999): a weight for each model, and a bias."""
+    1999): a weight for each model, and a bias, both stored divided by STRIDE."""
 
     def __init__(self, init: str = "average", inputs: str = "logits") -> None:
-        super().__init__(init, inputs)
+        super().__init__(init, inputs, weighs=False)
         shape = len(BASE_MODELS), len(FINDINGS)
-        self.weight = nn.Parameter(torch.zeros(shape) if init == "average" else torch.randn(shape) / shape[0])
+        self.weight = nn.Parameter(torch.zeros(shape) if init == "average" else torch.randn(shape) / shape[0] / STRIDE)
         self.bias = nn.Parameter(torch.zeros(len(FINDINGS)))
 
     def correct(self, inputs: Tensor) -> Tensor:
-        return (inputs * self.weight).sum(1) + self.bias
+        return STRIDE * ((inputs * self.weight).sum(1) + self.bias)
 
 
 class MetaAttention(MetaLearner):

@@ -14,7 +14,9 @@ class MetaParams(Section):
     """What `train_meta` reads."""
 
     arch: Literal["mlp", "linear", "attention"] = Field(description="see diagxnet.models.meta")
-    init: Literal["average", "random"] = Field(description="average: starts at the mean of the base logits")
+    init: Literal["average", "random"] = Field(
+        description="average: starts at the mean of the base logits, and weighs them"
+    )
     inputs: Literal["logits", "probabilities"] = Field(description="what the meta-learner is given of the base models")
     ensemble_seeds: int = Field(ge=1, le=1000, description="meta-learners whose logits are averaged")
     hidden_dim: int = Field(
