@@ -233,7 +233,7 @@ def test_the_weights_of_the_base_models_move_faster_than_the_network(arch):
     logits = torch.randn(64, 2, len(FINDINGS))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.requires_grad_(parameter is (model.weight if arch == "linear" else model.shares))
+            parameter.requires_grad_(parameter is (model.slopes if arch == "linear" else model.departures))
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
     F.binary_cross_entropy_with_logits(model(logits), (logits[:, 0] > 0).float()).backward()
     optimizer.step()
@@ -242,6 +242,15 @@ def test_the_weights_of_the_base_models_move_faster_than_the_network(arch):
     nothing = apply_meta(model, torch.zeros(1, 2, len(FINDINGS)))
     assert (apply_meta(model, first) - nothing - 0.5).numpy() == pytest.approx(STRIDE * 1e-4, rel=1e-2)
     assert apply_meta(model, first).sum() > apply_meta(model, second).sum()
+
+
+def test_a_linear_meta_learner_of_before_the_stride_is_refused_not_read_as_another(tmp_path):
+    before = torch.nn.Linear(1, 1)
+    before.weight, before.bias = torch.nn.Parameter(torch.ones(2, 14)), torch.nn.Parameter(torch.ones(14))
+    options = {"init": "average", "inputs": "logits"}
+    save_model(tmp_path, before, CONFIG | {"arch": "linear", "options": options}, {})
+    with pytest.raises(InputError, match="this is no model of ours"):
+        load_meta(tmp_path)
 
 
 def test_a_random_start_has_no_weights_beside_the_network():
@@ -255,7 +264,7 @@ def test_the_linear_meta_learner_weighs_each_findings_own_logits():
     model = create_meta("linear", init="random")
     logits = torch.randn(3, 2, len(FINDINGS))
     expected = [
-        STRIDE * (sum(float(model.weight[base, 4] * row[base, 4]) for base in range(2)) + float(model.bias[4]))
+        STRIDE * (sum(float(model.slopes[base, 4] * row[base, 4]) for base in range(2)) + float(model.intercepts[4]))
         for row in logits
     ]
     torch.testing.assert_close(apply_meta(model, logits)[:, 4], torch.tensor(expected))
@@ -274,7 +283,7 @@ def test_attention_sees_the_other_findings_and_tells_the_models_apart():
 def test_probabilities_go_in_where_they_are_asked_for():
     model = create_meta("linear", init="random", inputs="probabilities")
     logits = torch.randn(3, 2, len(FINDINGS))
-    expected = STRIDE * ((logits.sigmoid() * model.weight).sum(1) + model.bias)
+    expected = STRIDE * ((logits.sigmoid() * model.slopes).sum(1) + model.intercepts)
     torch.testing.assert_close(apply_meta(model, logits), expected)
 
 

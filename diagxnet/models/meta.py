@@ -12,31 +12,35 @@ from diagxnet.models.checkpoint import load_model
 from diagxnet.models.mean import MeanLogits
 
 STRIDE = 30.0
-"""How many times as far as others an update moves the weights that combine the base models' logits of one finding."""
+"""How many times as far as another parameter's an update of Adam's moves a weight that combines base logits."""
 
 
 class MetaLearner(nn.Module):
     """What every meta-learner shares: stacked logits [images, models, findings] to logits [images, findings].
 
-    inputs: `logits`, or `probabilities` (their sigmoids). With `init="average"` the ensemble starts exactly at the mean
-    of the base logits, and departs from it only where the stack split gives a reason, in two ways: by a correction that
-    starts at zero, which is the network; and, where `weighs`, by weights of the base models for each finding, which
-    start equal (Wolpert 1992; Ting and Witten 1999). These are stored divided by STRIDE, so that they move at a rate of
-    their own: at one that suits the network they would hardly leave the average. Weight decay draws both towards the
-    average. With `init="random"` the network is all there is, as in the scripts before.
+    inputs: `logits`, or `probabilities` (their sigmoids), of the network. With `init="average"` the ensemble starts
+    exactly at the mean of the base logits, and departs from it only where the stack split gives a reason, in two ways:
+    by a correction that starts at zero, which is the network; and, where `weighs`, by a weight of each base model for
+    each finding (Wolpert 1992; Ting and Witten 1999), whose departures from equal weights are learned. They are neither
+    bounded nor need they add up to 1. What is stored is a departure divided by STRIDE, so that it moves as at a rate of
+    its own: at one that suits the network, weights would hardly leave the average. (Adam's steps have the size of the
+    rate whatever the gradient's; clipping sees gradients that are STRIDE times as large.) With `init="random"` the
+    network is all there is, as in the scripts before.
     """
 
     def __init__(self, init: str, inputs: str, weighs: bool = True) -> None:
         super().__init__()
         self.init, self.inputs = init, inputs
         shape = len(BASE_MODELS), len(FINDINGS)
-        self.shares = nn.Parameter(torch.zeros(shape)) if init == "average" and weighs else None
+        self.departures = nn.Parameter(torch.zeros(shape)) if init == "average" and weighs else None
 
     def forward(self, logits: Tensor) -> Tensor:
         ensemble = self.correct(logits.sigmoid() if self.inputs == "probabilities" else logits)
-        if self.shares is not None:
-            return ensemble + (logits * (STRIDE * self.shares + 1 / len(BASE_MODELS))).sum(1)
-        return ensemble + logits.mean(1) if self.init == "average" else ensemble
+        if self.init == "average":
+            ensemble = ensemble + logits.mean(1)
+        if self.departures is not None:
+            ensemble = ensemble + STRIDE * (logits * self.departures).sum(1)
+        return ensemble
 
     def correct(self, inputs: Tensor) -> Tensor:
         raise NotImplementedError
@@ -73,16 +77,19 @@ class MetaMLP(MetaLearner):
 
 class MetaLinear(MetaLearner):
     """A logistic regression per finding, on what each base model says of that finding (Wolpert 1992, Ting and Witten
-    1999): a weight for each model, and a bias, both stored divided by STRIDE."""
+    1999): a weight for each model, and a bias. With `init="average"` they are departures from the mean of the logits.
+
+    Both are stored divided by STRIDE, as the weights of the other meta-learners are; so it has none beside them.
+    """
 
     def __init__(self, init: str = "average", inputs: str = "logits") -> None:
         super().__init__(init, inputs, weighs=False)
         shape = len(BASE_MODELS), len(FINDINGS)
-        self.weight = nn.Parameter(torch.zeros(shape) if init == "average" else torch.randn(shape) / shape[0] / STRIDE)
-        self.bias = nn.Parameter(torch.zeros(len(FINDINGS)))
+        start = torch.zeros(shape) if init == "average" else torch.randn(shape) / shape[0] / STRIDE
+        self.slopes, self.intercepts = nn.Parameter(start), nn.Parameter(torch.zeros(len(FINDINGS)))
 
     def correct(self, inputs: Tensor) -> Tensor:
-        return STRIDE * ((inputs * self.weight).sum(1) + self.bias)
+        return STRIDE * ((inputs * self.slopes).sum(1) + self.intercepts)
 
 
 class MetaAttention(MetaLearner):
@@ -118,7 +125,7 @@ class MetaAttention(MetaLearner):
 
 
 def create_meta(arch: str, *, hidden_dim: int = 256, dropout: float = 0.2, **options: Any) -> nn.Module:
-    """A meta-learner of `arch` (mlp, linear or attention) with random weights.
+    """A meta-learner of `arch` (mlp, linear or attention), untrained.
 
     hidden_dim, dropout: of mlp and attention; a linear one has neither. options: init and inputs (see MetaLearner).
     """
