@@ -106,7 +106,7 @@ def test_a_command_that_takes_too_long_ends_with_all_that_it_started(tmp_path):
     with pytest.raises(subprocess.TimeoutExpired):
         bounded(command, tmp_path, 1)
     deadline = time.monotonic() + 10
-    while (listed := subprocess.run(["ps", "ax"], capture_output=True, text=True).stdout).count("sleep 71.25"):
+    while (listed := subprocess.run(["ps", "ax"], capture_output=True, encoding="utf-8").stdout).count("sleep 71.25"):
         assert time.monotonic() < deadline, listed
         time.sleep(0.1)
 
