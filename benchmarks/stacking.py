@@ -284,9 +284,10 @@ def print_row(name: str, cells: list[str]) -> None:
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def mean_and_spread(values: Sequence[float]) -> str:
+def mean_and_spread(values: Sequence[float], sign: str = "+") -> str:
+    """Mean ± standard deviation; sign: `+` of a difference, `-` of a level."""
     spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):+.3f}{spread}"
+    return f"{np.mean(values):{sign}.3f}{spread}"
 
 
 def with_error(own: dict[str, float]) -> str:
@@ -315,7 +316,10 @@ def table(arguments: argparse.Namespace) -> list[dict]:
     print_row(f"mean ± standard deviation, seeds: {arguments.seeds}", ["", *columns])
     print_row("---", ["---", *["---:"] * len(columns)])
     for (method, name), own in rows.items():
-        print_row(method, [name, *(mean_and_spread(column) for column in zip(*own, strict=True))])
+        cells = [
+            mean_and_spread(values, "-" if place < 4 else "+") for place, values in enumerate(zip(*own, strict=True))
+        ]
+        print_row(method, [name, *cells])
     return results
 
 
