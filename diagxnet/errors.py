@@ -11,6 +11,11 @@ class InputError(Exception):
     """
 
 
+def one_line(error: Exception, limit: int | None = None) -> str:
+    """What `error` says, on one line of at most `limit` characters; the name of its type where it says nothing."""
+    return " ".join(str(error).split())[:limit] or type(error).__name__
+
+
 def problems_error(summary: str, problems: list[str], mend: str) -> InputError:
     """One error for all `problems` of a pass: the `summary`, the first twenty, the count of the rest, the `mend`."""
     if len(problems) == 1:

@@ -232,6 +232,13 @@ def test_early_stopping_ends_training(tmp_path):
     assert min(losses[-3:]) > min(losses) - RECIPE.min_delta
 
 
+def test_what_early_stopping_saves_is_no_longer_to_be_done(tmp_path, monkeypatch):
+    bars = []
+    monkeypatch.setattr(Progress, "__enter__", lambda self: bars.append(self) or self)
+    epochs = list(_fit(tmp_path, replace(RECIPE, epochs=60, lr=0.1, patience=3)))
+    assert bars[0].total == bars[0].done == len(epochs) * len(_examples(seed=0))
+
+
 @pytest.mark.parametrize("scheduler", ["plateau", "onecycle", "constant"])
 @pytest.mark.parametrize("stop_after", [1, 2])
 def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after):

@@ -22,7 +22,7 @@ from diagxnet.data.folds import read_draws
 from diagxnet.data.packed import open_packed, read_dropped, read_index
 from diagxnet.data.splits import SPLITS
 from diagxnet.data.stacked import BASE_MODELS, STACKED_SPLITS, read_stacked
-from diagxnet.errors import InputError
+from diagxnet.errors import InputError, one_line
 from diagxnet.evaluation.calibration import Calibration, fit_calibration, read_calibration
 from diagxnet.evaluation.history import TRAININGS
 from diagxnet.evaluation.recomputed import Units, read_units, recompute, subgroup_auroc
@@ -161,7 +161,7 @@ def _told(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, KeyError):
         return f"lacks {error.args[0]!r}" if error.args else "lacks a key"
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)
 
 
 def _patients(run: _Run) -> str:

@@ -17,7 +17,7 @@ import pandas as pd
 from diagxnet.commands import run_command
 from diagxnet.data.tables import read_tables, resolve
 from diagxnet.data.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS, FILE, check_unknown, listed, read_trained_on
-from diagxnet.errors import InputError, problems_error
+from diagxnet.errors import InputError, one_line, problems_error
 from diagxnet.files import replacing, write_json
 from diagxnet.findings import FINDINGS, KEYS
 
@@ -63,7 +63,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())} (get this file again)") from None
+        raise InputError(f"{path}: {one_line(error)} (get this file again)") from None
     missing = [column for column in columns if column not in frame]
     if missing:
         near = difflib.get_close_matches(missing[0], frame.columns, n=1)

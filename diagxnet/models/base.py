@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diagxnet.errors import InputError
+from diagxnet.errors import InputError, one_line
 from diagxnet.files import read_json
 from diagxnet.findings import FINDINGS
 from diagxnet.models.checkpoint import CONFIG, load_model
@@ -97,31 +97,18 @@ def create_base(
     patch_size: int | None = None,
     stem: str = "patches",
     batch_norm: bool = False,
+    tried: bool = True,
 ) -> BaseModel:
     """A BaseModel on timm's `arch` for images of `image_size` pixels.
 
     pretrained: False, True (timm's hub) or the path of a .safetensors file; timm sums the weights of the first layer
     over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
     patch_size: of a vision transformer, None for its own. stem: `patches`, or `convolutions` for a vision transformer
-    from scratch (see ConvolutionalStem). batch_norm: whether a vision transformer's features pass a FeatureNorm. Raises
-    InputError where the name is unknown, the size does not fit, or weights that were asked for cannot be loaded: going
-    on from random weights is never an option. One image of zeros goes through the model before it is returned: windows,
-    stages and mixers of tokens each want sizes of their own, and timm tells at the first image.
+    from scratch (see ConvolutionalStem). batch_norm: whether a vision transformer's features pass a FeatureNorm. tried:
+    whether one image of zeros goes through the model first, as windows, stages and mixers of tokens each want sizes of
+    their own, and timm tells at the first image. Raises InputError where the name is unknown, the size does not fit, or
+    weights that were asked for cannot be loaded: going on from random weights is never an option.
     """
-    model = _build(arch, image_size, pretrained, dropout, patch_size, stem, batch_norm)
-    _check_forward(model, arch, image_size)
-    return model
-
-
-def _build(
-    arch: str,
-    image_size: int,
-    pretrained: bool | str,
-    dropout: float,
-    patch_size: int | None,
-    stem: str,
-    batch_norm: bool,
-) -> BaseModel:
     if not timm.is_model(arch):
         raise InputError(f"arch = {arch!r}: timm knows no such model (see timm.list_models())")
     own = {"patch_size": patch_size, "stem": stem, "pretrained": pretrained}
@@ -136,16 +123,18 @@ def _build(
             options["patch_size"] = patch_size
         network = _pretrained(arch, pretrained, options) if pretrained else timm.create_model(arch, **options)
     except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"arch = {arch!r}: timm builds none for images of {image_size} pixels: {_of(error)}"
-        ) from error
+        reason = one_line(error, 200)
+        raise InputError(f"arch = {arch!r}: timm builds none for images of {image_size} pixels: {reason}") from error
     if stem == "convolutions":
         network.patch_embed = ConvolutionalStem(patch_side(arch, patch_size), network.embed_dim)
     if batch_norm:
         if not hasattr(network, "fc_norm"):
             raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
         network.fc_norm = nn.Sequential(network.fc_norm, FeatureNorm(network.head_hidden_size))
-    return BaseModel(network)
+    model = BaseModel(network)
+    if tried:
+        _check_forward(model, arch, image_size)
+    return model
 
 
 def _check_forward(model: BaseModel, arch: str, image_size: int) -> None:
@@ -162,7 +151,7 @@ def _check_forward(model: BaseModel, arch: str, image_size: int) -> None:
         fits = logits.shape == (1, len(FINDINGS))
         reason = "" if fits else f"its logits are {list(logits.shape)}"
     except Exception as error:  # each of timm's families fails in a way of its own
-        fits, reason = False, _of(error)
+        fits, reason = False, one_line(error, 200)
     if not fits:
         raise InputError(f"arch = {arch!r}: gives no logits for images of {image_size} pixels as set here: {reason}")
     if hooks and not normed:
@@ -170,11 +159,6 @@ def _check_forward(model: BaseModel, arch: str, image_size: int) -> None:
     for hook in hooks:
         hook.remove()
     model.train()
-
-
-def _of(error: Exception) -> str:
-    """What an error of timm's says, on one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def base_config(
@@ -203,7 +187,7 @@ def base_config(
 def from_config(config: dict[str, Any]) -> BaseModel:
     """The network that `base_config` describes, with random weights."""
     options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "stem", "batch_norm")}
-    return _build(config["arch"], pretrained=False, **options)
+    return create_base(config["arch"], **options, tried=False)
 
 
 def fold_folder(folder: Path, fold: int) -> Path:
@@ -243,7 +227,7 @@ def _pretrained(arch: str, pretrained: bool | str, options: dict[str, Any]) -> n
         network = timm.create_model(arch, pretrained=True, **options)
         random = _not_loaded(network, timm.create_model(arch, pretrained=True, **options))
     except Exception as error:  # the hub's errors have no common base: network, cache, missing entry, wrong shapes
-        reason = _of(error)
+        reason = one_line(error, 300)
         if isinstance(pretrained, str):
             raise InputError(f"pretrained = {pretrained!r}: these are no weights of {arch}: {reason}") from error
         raise InputError(

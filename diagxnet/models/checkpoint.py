@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from diagxnet.errors import InputError
+from diagxnet.errors import InputError, one_line
 from diagxnet.files import read_json, replacing, write_json
 
 WEIGHTS, CONFIG, HISTORY = "model.safetensors", "config.json", "training_history.json"
@@ -42,6 +42,6 @@ def load_model(folder: Path, create: Callable[[dict[str, Any]], nn.Module]) -> n
     except FileNotFoundError as error:
         raise InputError(f"{error.filename or folder}: no trained model here (run dvc repro)") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise InputError(f"{folder}: this is no model of ours: {reason} (delete it and run dvc repro)") from None
     return model.eval()

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from diagxnet.errors import InputError, problems_error
+from diagxnet.errors import InputError, one_line, problems_error
 
 
 class Section(BaseModel):
@@ -53,7 +53,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{name}{line}: {error.problem} (mend the YAML there)") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{name}: {' '.join(str(error).split())} (mend the YAML there)") from None
+        raise InputError(f"{name}: {one_line(error)} (mend the YAML there)") from None
     if not isinstance(content, dict):
         raise InputError(f"{name}: holds no sections (restore the file from git: git checkout {name})")
     return content

@@ -90,7 +90,6 @@ def train_base(
             for epoch in fit(model, train, stop, recipe, accelerator=accelerator, state=state, progress=progress):
                 epochs.append(epoch)
                 yield epoch
-            progress.skip((recipe.epochs - len(epochs)) * len(train))  # what early stopping saved
             histories.append(history(epochs, recipe.epochs, len(train)))
             if accelerator.is_main_process:
                 own = folder if folds is None else fold_folder(folder, number)

@@ -285,6 +285,7 @@ def fit(
         progress.note(f"epoch {number}/{recipe.epochs}, train loss {train_loss:.4f}, val loss {val_loss:.4f}")
         yield epochs[-1]
 
+    progress.skip((recipe.epochs - len(epochs)) * len(train))  # what early stopping saved
     plain.load_state_dict(state.load_best())
     if accelerator.is_main_process:
         state.finish()

@@ -85,7 +85,6 @@ def train_meta(
             ):
                 epochs.append(epoch)
                 yield epoch
-            progress.skip((recipe.epochs - len(epochs)) * images)  # what early stopping saved
             members.append(model.cpu())
             histories.append(history(epochs, recipe.epochs, images))
         whole = members[0] if seeds == 1 else MeanLogits(members)
