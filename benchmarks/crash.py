@@ -40,7 +40,7 @@ import psutil
 import yaml
 
 from benchmarks.data import copy_repository, dvc_environment, set_params
-from diagxnet.files import read_json, write_json
+from diagxnet.data.files import read_json, write_json
 
 SMALL = {
     "demo.images": 160,

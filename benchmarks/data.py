@@ -34,15 +34,15 @@ import psutil
 from PIL import Image
 
 from benchmarks.data_steps import PREPARING, cpu_seconds
-from diagxnet.cores import cores
-from diagxnet.data.inventory import take_inventory, write_inventory
-from diagxnet.data.labels import RULES
-from diagxnet.data.pack import pack, release
+from diagxnet.console.cores import cores
+from diagxnet.data.files import write_json
+from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepare import audit_table, prepare
 from diagxnet.data.prepared import read_labels
-from diagxnet.files import write_json
-from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.images.pack import pack, release
+from diagxnet.labels.prepare import audit_table, prepare
+from diagxnet.labels.rules import RULES
+from diagxnet.tables.inventory import take_inventory, write_inventory
 
 ROOT = Path(__file__).resolve().parents[1]
 CHEXPERT_ROWS, CHEXPERT_PATIENTS, VALID_ROWS = 223_414, 64_540, 234
@@ -220,8 +220,8 @@ def batch_rates(folder: Path) -> list[dict]:
     """Images per second of both ways to read training batches, at 64 and 224 pixels: the best of seven turns each."""
     import torch
 
-    from diagxnet.data.augment import augment
-    from diagxnet.data.batches import gather
+    from diagxnet.training.augment import augment
+    from diagxnet.training.batches import gather
 
     here = folder / "batches"
     make_tree(here / "tree", 2000, jpegs(320, 390, 64))

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from diagxnet.findings import KEYS
+from diagxnet.data.findings import KEYS
 
 PREPARING = {
     "views": "frontal",
@@ -29,14 +29,14 @@ def cpu_seconds() -> float:
 
 
 def step_inventory(folder: Path, size: int) -> dict:
-    from diagxnet.data.inventory import take_inventory, write_inventory
+    from diagxnet.tables.inventory import take_inventory, write_inventory
 
     write_inventory(folder / "inventory.json", take_inventory(folder / "tree", cache=folder / "cache"))
     return {}
 
 
 def step_pack(folder: Path, size: int) -> dict:
-    from diagxnet.data.pack import pack
+    from diagxnet.images.pack import pack
 
     before = cpu_seconds()
     stats = pack(
@@ -51,7 +51,7 @@ def step_pack(folder: Path, size: int) -> dict:
 
 
 def step_prepare(folder: Path, size: int) -> dict:
-    from diagxnet.data.prepare import prepare
+    from diagxnet.labels.prepare import prepare
 
     prepare(folder / "tree", folder / "packed", folder / "prepared", **PREPARING)
     return {}
@@ -59,8 +59,8 @@ def step_prepare(folder: Path, size: int) -> dict:
 
 def step_bare(folder: Path, size: int) -> dict:
     """Decodes the same files in a loop for up to 20 seconds: one core, nothing written, nothing else."""
-    from diagxnet.data.images import decode
-    from diagxnet.files import read_json
+    from diagxnet.data.files import read_json
+    from diagxnet.images.decode import decode
 
     root = str(folder / "tree")
     files = [os.path.join(root, path) for path in read_json(folder / "inventory.json")["images"]]

@@ -22,13 +22,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from diagxnet.data.demo.anatomy import draw_anatomy
-from diagxnet.data.demo.canvas import Box
-from diagxnet.data.demo.draw import draw_demo
-from diagxnet.data.demo.labels import Sign, View, plan_studies
-from diagxnet.data.demo.render import render_view
-from diagxnet.data.images import decode
-from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.demo.anatomy import draw_anatomy
+from diagxnet.demo.canvas import Box
+from diagxnet.demo.draw import draw_demo
+from diagxnet.demo.labels import Sign, View, plan_studies
+from diagxnet.demo.render import render_view
+from diagxnet.images.decode import decode
 
 SEED = 7
 SIZE = 320

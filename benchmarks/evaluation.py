@@ -14,9 +14,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from diagxnet.cores import cores
-from diagxnet.evaluation.bootstrap import resample
-from diagxnet.evaluation.intervals import difference_interval, proportion_interval
+from diagxnet.console.cores import cores
+from diagxnet.statistics.bootstrap import resample
+from diagxnet.statistics.intervals import difference_interval, proportion_interval
 
 UNITS = 234
 POSITIVES = (5, 10, 20, 30, 50, 100)

@@ -21,17 +21,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from diagxnet.data.demo.draw import COLUMNS, draw_demo
-from diagxnet.data.stacked import BASE_MODELS
-from diagxnet.data.trained_on import FILE, TrainedOn, write_trained_on
-from diagxnet.evaluation.calibration import FindingCalibration, write_calibration
-from diagxnet.evaluation.scored import MODELS
+from diagxnet.data.files import write_json, write_text
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.demo.draw import COLUMNS, draw_demo
+from diagxnet.ensemble.calibration import FindingCalibration, write_calibration
 from diagxnet.external.validation import External, validate, write_external
-from diagxnet.files import write_json, write_text
-from diagxnet.findings import FINDINGS, KEYS
-from diagxnet.models.base import base_config, from_config
-from diagxnet.models.checkpoint import save_model
-from diagxnet.models.meta import create_meta
+from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.stacking.learners import create_meta
+from diagxnet.statistics.scored import MODELS
+from diagxnet.trained_on import FILE, TrainedOn, write_trained_on
+from diagxnet.training.checkpoint import save_model
+from diagxnet.training.networks import base_config, from_config
 from stages.running import peak_memory
 
 SIDE = 32

@@ -16,8 +16,8 @@ from dvc.scm import SCMError, resolve_rev
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from diagxnet.evaluation.comparison import LABELS
-from diagxnet.files import replacing
+from diagxnet.data.files import replacing
+from diagxnet.statistics.comparison import LABELS
 
 METRICS = "metrics/evaluation.json"
 STYLES = (("#D55E00", "s"), ("#0072B2", "o"))

@@ -15,13 +15,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.data import pack_into
+from diagxnet.data.files import write_json
+from diagxnet.data.findings import KEYS
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepare import prepare
 from diagxnet.data.prepared import read_labels
-from diagxnet.files import write_json
-from diagxnet.findings import KEYS
-from diagxnet.models.base import from_config
-from diagxnet.models.checkpoint import load_model
+from diagxnet.labels.prepare import prepare
 from diagxnet.params.augment import AugmentParams
 from diagxnet.params.base import DensenetParams
 from diagxnet.params.checked import read_params
@@ -29,8 +27,10 @@ from diagxnet.params.data import DataParams
 from diagxnet.params.seed import Seed
 from diagxnet.params.train import TrainParams
 from diagxnet.training.base import train_base
+from diagxnet.training.checkpoint import load_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
+from diagxnet.training.networks import from_config
 from diagxnet.training.precision import create_accelerator
 from stages.base_model import options
 

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from diagxnet.data.images import RESIZE_RATIO, _box, decode
-from diagxnet.ensemble import Ensemble
-from diagxnet.findings import FINDINGS
+from diagxnet.data.findings import FINDINGS
+from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.images.decode import RESIZE_RATIO, _box, decode
 from diagxnet.prediction.saliency import heat_maps
 
 CELLS = 8

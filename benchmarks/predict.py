@@ -97,7 +97,7 @@ def make_large(out: Path) -> None:
 def throughput(models: Path, images: int) -> None:
     import torch
 
-    from diagxnet.ensemble import Ensemble
+    from diagxnet.ensemble.ensemble import Ensemble
 
     ensemble = Ensemble.load(models)
     size = ensemble.image_size

@@ -40,27 +40,27 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.data import pack_into
+from diagxnet.console.progress import Progress
+from diagxnet.data.files import write_arrays, write_json
+from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepare import prepare
 from diagxnet.data.prepared import Labels, read_labels
-from diagxnet.data.stacked import BASE_MODELS, STACKED_SPLITS, write_stacked
-from diagxnet.evaluation.comparison import best_base, val_auroc
-from diagxnet.evaluation.scored import MODELS, read_scored
-from diagxnet.evaluation.uncertainty import Estimates, compare, estimate, mean_resamples
-from diagxnet.files import write_arrays, write_json
-from diagxnet.findings import FINDINGS, KEYS
-from diagxnet.models.base import load_base
-from diagxnet.models.checkpoint import save_model
-from diagxnet.models.meta import create_meta
+from diagxnet.features.stack import stack_features
+from diagxnet.features.stacked import BASE_MODELS, STACKED_SPLITS, write_stacked
+from diagxnet.labels.prepare import prepare
 from diagxnet.params.checked import read_yaml
-from diagxnet.progress import Progress
 from diagxnet.recipe import check_recipe, read_recipe
+from diagxnet.stacking.learners import create_meta
+from diagxnet.stacking.train import train_meta
+from diagxnet.statistics.comparison import best_base, val_auroc
+from diagxnet.statistics.scored import MODELS, read_scored
+from diagxnet.statistics.uncertainty import Estimates, compare, estimate, mean_resamples
 from diagxnet.training.base import train_base
-from diagxnet.training.features import stack_features
+from diagxnet.training.checkpoint import save_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.loop import Examples, fit
-from diagxnet.training.meta import train_meta
+from diagxnet.training.networks import load_base
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState
 from stages import base_model

@@ -34,20 +34,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.data import AUGMENTATION, Items, pack_into
 from benchmarks.data_steps import PREPARING
-from diagxnet.cores import cores
+from diagxnet.console.cores import cores
+from diagxnet.console.progress import Progress
+from diagxnet.data.files import write_json
+from diagxnet.data.findings import FINDINGS
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepare import prepare
 from diagxnet.data.prepared import Labels, read_labels, read_manifest
-from diagxnet.files import write_json
-from diagxnet.findings import FINDINGS
-from diagxnet.models.base import BaseModel, base_config, create_base
-from diagxnet.models.checkpoint import save_model
-from diagxnet.progress import Progress
-from diagxnet.training.features import stack_features
+from diagxnet.features.stack import stack_features
+from diagxnet.labels.prepare import prepare
+from diagxnet.stacking.train import train_meta
+from diagxnet.training.checkpoint import save_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.loop import Examples, Recipe, fit
 from diagxnet.training.loss import LOSSES, loss_sum
-from diagxnet.training.meta import train_meta
+from diagxnet.training.networks import BaseModel, base_config, create_base
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState
 

@@ -2,7 +2,7 @@
 
     python -m diagxnet.export ensemble.onnx
 
-Input `images`: uint8 [batch, 1, size, size], as `diagxnet.data.images.decode` makes them. Outputs: `probabilities`,
+Input `images`: uint8 [batch, 1, size, size], as `diagxnet.images.decode.decode` makes them. Outputs: `probabilities`,
 calibrated, and `logits`, both float32 [batch, findings]. The file's metadata hold the keys of the findings, the size
 and the thresholds. For research only: not a medical device.
 """
@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from diagxnet.commands import run_command
-from diagxnet.data.augment import to_float
-from diagxnet.data.stacked import BASE_MODELS
-from diagxnet.ensemble import Ensemble
-from diagxnet.errors import InputError
-from diagxnet.evaluation.calibration import RULES
-from diagxnet.files import replacing
-from diagxnet.findings import KEYS
-from diagxnet.models.base import BaseModel, standardise
+from diagxnet.console.commands import run_command
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import replacing
+from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.calibration import RULES
+from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.training.augment import to_float
+from diagxnet.training.networks import BaseModel, standardise
 
 INSTALL = "python -m pip install -c constraints.txt onnx onnxscript"
 MOST_BYTES = 2_000_000_000

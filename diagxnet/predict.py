@@ -18,17 +18,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from diagxnet.commands import run_command
-from diagxnet.data.dicom import one_line
-from diagxnet.data.images import ImageError
-from diagxnet.ensemble import Ensemble
-from diagxnet.errors import InputError
-from diagxnet.evaluation.calibration import RULES
-from diagxnet.files import replacing
-from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.console.commands import run_command
+from diagxnet.console.errors import InputError, printable
+from diagxnet.console.progress import Progress
+from diagxnet.data.files import replacing
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.ensemble.calibration import RULES
+from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.images.decode import ImageError
 from diagxnet.prediction.inputs import list_inputs
 from diagxnet.prediction.run import Outcome, run
-from diagxnet.progress import Progress
 
 NAMES = dict(zip(KEYS, FINDINGS, strict=True))
 SHOWN = 5
@@ -93,7 +92,7 @@ def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> in
     items, passed = list_inputs(options.paths)
     if passed:
         more = ", ..." if len(passed) > SHOWN else ""
-        names = ", ".join(one_line(path) for path in passed[:SHOWN])
+        names = ", ".join(printable(path) for path in passed[:SHOWN])
         what = "no images by name or content, or linked folders"
         print(f"predict: passed over, {what}: {len(passed):,} ({names}{more})", file=sys.stderr)
     ensemble = Ensemble.load(options.models, precision=options.precision)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from diagxnet.errors import InputError
+from diagxnet.console.errors import InputError
 from diagxnet.params.checked import check, read_yaml
 from diagxnet.params.whole import SECTIONS
 

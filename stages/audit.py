@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from diagxnet.evaluation.audit import Claims, audit, read_claims
+from diagxnet.audit.checks import Claims, audit, read_claims
 from diagxnet.params.checked import read_params
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.train import TrainParams

@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from diagxnet.files import read_json
+from diagxnet.data.files import read_json
 from diagxnet.params.augment import AugmentParams
 from diagxnet.params.base import BaseModelParams
 from diagxnet.params.checked import read_params

@@ -3,11 +3,11 @@ all of them only where the audit of the run (stages.audit) passes."""
 
 from pathlib import Path
 
-from diagxnet.evaluation.comparison import model_table, verdict
-from diagxnet.evaluation.evaluate import evaluate
 from diagxnet.params.checked import read_params, read_yaml
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
+from diagxnet.reporting.evaluate import evaluate
+from diagxnet.statistics.comparison import model_table, verdict
 from stages.audit import check
 from stages.running import run
 

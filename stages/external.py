@@ -6,13 +6,13 @@
 import argparse
 from pathlib import Path
 
-from diagxnet.data.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS
-from diagxnet.evaluation.comparison import model_table
 from diagxnet.external.validation import validate, write_external
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
+from diagxnet.statistics.comparison import model_table
+from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS
 from stages.running import run
 
 

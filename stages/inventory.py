@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from diagxnet.data.inventory import default_cache, take_inventory
-from diagxnet.files import write_json
+from diagxnet.data.files import write_json
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
+from diagxnet.tables.inventory import default_cache, take_inventory
 from stages.notices import check_root, notices
 from stages.running import run
 

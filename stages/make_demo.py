@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from diagxnet.data.demo.draw import draw_demo
+from diagxnet.demo.draw import draw_demo
 from diagxnet.params.checked import read_params
 from diagxnet.params.demo import DemoParams
 from stages.running import run

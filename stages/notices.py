@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from diagxnet.errors import InputError
+from diagxnet.console.errors import InputError
 from diagxnet.params.checked import parse
 
 SHOWN = 8

@@ -10,7 +10,7 @@ from stages.running import run
 
 
 def main() -> dict[str, float]:
-    from diagxnet.data.pack import pack
+    from diagxnet.images.pack import pack
     from diagxnet.params.checked import read_params
     from diagxnet.params.data import DataParams
 

@@ -9,8 +9,8 @@ DVC's own template loads Vega's scripts from a network; this one holds them.
 
 from pathlib import Path
 
-from diagxnet.errors import InputError
-from diagxnet.files import write_text
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import write_text
 from stages.running import run
 
 PAGE = """<!DOCTYPE html>

@@ -5,13 +5,13 @@ No stage of dvc.yaml: `python -m stages.preflight` writes nothing.
 
 from types import SimpleNamespace
 
-from diagxnet.data.stacked import BASE_MODELS
-from diagxnet.errors import InputError, problems_error
-from diagxnet.models.base import create_base
-from diagxnet.models.meta import create_meta
+from diagxnet.console.errors import InputError, problems_error
+from diagxnet.features.stacked import BASE_MODELS
 from diagxnet.params.whole import read_all
-from diagxnet.preflight import hours, look_at_data, training_line
-from diagxnet.training.rehearsal import rehearse_base, rehearse_meta
+from diagxnet.preflight.plan import hours, look_at_data, training_line
+from diagxnet.preflight.rehearsal import rehearse_base, rehearse_meta
+from diagxnet.stacking.learners import create_meta
+from diagxnet.training.networks import create_base
 from stages import base_model, train_meta
 from stages.running import peak_memory, run
 

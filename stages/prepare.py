@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from diagxnet.data.pack import release
-from diagxnet.data.prepare import audit_table, prepare
+from diagxnet.images.work import release
+from diagxnet.labels.prepare import audit_table, prepare
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
 from stages.running import run

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from diagxnet.errors import InputError
-from diagxnet.evaluation.audit import Pipeline
-from diagxnet.files import content_hash
+from diagxnet.audit.checks import Pipeline
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import content_hash
 from diagxnet.params.checked import read_yaml
 
 MAKERS = ("train_densenet", "train_vit", "stack_features", "train_meta")

@@ -10,11 +10,11 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.scm import SCMError, resolve_rev
 
-from diagxnet.errors import InputError
-from diagxnet.evaluation.runs import FILES, read_run, write_comparison
+from diagxnet.console.errors import InputError
 from diagxnet.params.checked import read_params, read_yaml
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
+from diagxnet.runs import FILES, read_run, write_comparison
 from stages.running import run
 
 SPECIAL = re.compile(r"[^\w.-]")  # characters of a revision that a file name cannot have on every platform

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from diagxnet.errors import InputError
-from diagxnet.files import write_json
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import write_json
 
 INTERRUPTED, TERMINATED = 130, 143
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from diagxnet.features.stack import stack_features
 from diagxnet.params.checked import read_params
 from diagxnet.params.stack import StackParams
 from diagxnet.params.train import TrainParams
-from diagxnet.training.features import stack_features
 from stages.running import run
 
 

@@ -4,15 +4,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from diagxnet.files import read_json
+from diagxnet.data.files import read_json
 from diagxnet.params.checked import read_params
 from diagxnet.params.meta import MetaParams
 from diagxnet.params.seed import Seed
 from diagxnet.params.stack import StackParams
 from diagxnet.params.train import TrainParams
+from diagxnet.stacking.train import train_meta
 from diagxnet.training.history import timing
 from diagxnet.training.loop import Recipe
-from diagxnet.training.meta import train_meta
 from stages.live import live
 from stages.running import run
 

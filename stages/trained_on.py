@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from diagxnet.data.trained_on import FILE, collect, write_trained_on
+from diagxnet.trained_on import FILE, collect, write_trained_on
 from stages.running import run
 
 

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diagxnet.data.inventory import take_inventory, write_inventory
-from diagxnet.data.pack import pack
-from diagxnet.data.prepare import prepare
-from diagxnet.evaluation.audit import Claims, Pipeline, read_claims
-from diagxnet.evaluation.calibration import write_calibration
-from diagxnet.evaluation.history import TRAININGS, training_metrics
-from diagxnet.evaluation.results import measure, summary
-from diagxnet.evaluation.scored import read_scored
-from diagxnet.files import write_json
-from diagxnet.findings import FINDINGS, KEYS
-from diagxnet.models.base import base_config, fold_folder, from_config
-from diagxnet.models.checkpoint import save_joint, save_model
-from diagxnet.models.meta import create_meta
-from diagxnet.training.features import stack_features
+from diagxnet.audit.checks import Claims, Pipeline, read_claims
+from diagxnet.data.files import write_json
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.ensemble.calibration import write_calibration
+from diagxnet.features.stack import stack_features
+from diagxnet.images.pack import pack
+from diagxnet.labels.prepare import prepare
+from diagxnet.stacking.learners import create_meta
+from diagxnet.statistics.history import TRAININGS, training_metrics
+from diagxnet.statistics.results import measure, summary
+from diagxnet.statistics.scored import read_scored
+from diagxnet.tables.inventory import take_inventory, write_inventory
+from diagxnet.training.checkpoint import save_joint, save_model
+from diagxnet.training.networks import base_config, fold_folder, from_config
 from tests.radiographs import Row, image_path, write_image, write_table
 
 SIZE = 32

@@ -13,17 +13,17 @@ from pathlib import Path
 import torch
 from PIL import Image, PngImagePlugin
 
-from diagxnet.data.inventory import take_inventory, write_inventory
-from diagxnet.data.pack import pack
-from diagxnet.data.prepare import prepare
-from diagxnet.files import read_json, write_json
-from diagxnet.findings import FINDINGS, KEYS
-from diagxnet.models.base import base_config, create_base, from_config, load_base
-from diagxnet.models.checkpoint import save_model
-from diagxnet.models.meta import create_meta, load_meta
+from diagxnet.data.files import read_json, write_json
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.images.pack import pack
+from diagxnet.labels.prepare import prepare
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import SECTIONS, read_all
 from diagxnet.recipe import check_recipe, flags, read_recipe
+from diagxnet.stacking.learners import create_meta, load_meta
+from diagxnet.tables.inventory import take_inventory, write_inventory
+from diagxnet.training.checkpoint import save_model
+from diagxnet.training.networks import base_config, create_base, from_config, load_base
 from tests.conftest import ROOT
 from tests.radiographs import image_path, make_data
 

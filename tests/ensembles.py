@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diagxnet.data.stacked import BASE_MODELS
-from diagxnet.evaluation.calibration import FindingCalibration, write_calibration
-from diagxnet.evaluation.scored import MODELS
-from diagxnet.findings import FINDINGS, KEYS
-from diagxnet.models.base import base_config, create_base, fold_folder
-from diagxnet.models.checkpoint import save_joint, save_model
-from diagxnet.models.meta import create_members
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.ensemble.calibration import FindingCalibration, write_calibration
+from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.stacking.learners import create_members
+from diagxnet.statistics.scored import MODELS
+from diagxnet.training.checkpoint import save_joint, save_model
+from diagxnet.training.networks import base_config, create_base, fold_folder
 
 SIZE = 32
 NETWORKS = {

@@ -10,7 +10,7 @@ import numpy as np
 import timm
 import torch
 
-from diagxnet.progress import Progress
+from diagxnet.console.progress import Progress
 from diagxnet.training.loop import Examples, Recipe, fit
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState

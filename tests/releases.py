@@ -4,7 +4,7 @@ import csv
 import gzip
 from pathlib import Path
 
-from diagxnet.findings import FINDINGS
+from diagxnet.data.findings import FINDINGS
 from tests.radiographs import write_image
 
 NIH_HEADER = [

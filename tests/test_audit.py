@@ -13,16 +13,17 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from diagxnet.data.stacked import BASE_MODELS
-from diagxnet.errors import InputError
-from diagxnet.evaluation import recomputed
-from diagxnet.evaluation.audit import CHECKS, Claims, Pipeline, audit, read_claims
-from diagxnet.evaluation.calibration import FindingCalibration, fit_calibration
-from diagxnet.evaluation.evaluate import evaluate
-from diagxnet.evaluation.metrics import ece
-from diagxnet.evaluation.recomputed import average_precision, calibration_error, mann_whitney, squared_distance
-from diagxnet.evaluation.scored import read_scored
-from diagxnet.files import read_arrays, read_json, write_arrays, write_json
+from diagxnet.audit import recomputed
+from diagxnet.audit.checks import CHECKS, Claims, Pipeline, audit, read_claims
+from diagxnet.audit.recomputed import average_precision, calibration_error, mann_whitney, squared_distance
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import read_arrays, read_json, write_arrays, write_json
+from diagxnet.ensemble.calibration import FindingCalibration
+from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.reporting.evaluate import evaluate
+from diagxnet.statistics.calibrating import fit_calibration
+from diagxnet.statistics.metrics import ece
+from diagxnet.statistics.scored import read_scored
 from stages import audit as stage
 from tests.audited import MIN_POSITIVES, NETWORKS, Run, make_base, make_run
 from tests.workspace import make_workspace

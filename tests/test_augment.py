@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from diagxnet.data.augment import augment, to_float
-from diagxnet.data.batches import gather
+from diagxnet.training.augment import augment, to_float
+from diagxnet.training.batches import gather
 
 NOTHING = {"rotation": 0.0, "translation": 0.0, "scale": 0.0, "flip": 0.0, "contrast": 0.0}
 EVERYTHING = {"rotation": 15.0, "translation": 0.1, "scale": 0.2, "flip": 0.5, "contrast": 0.3}
@@ -131,7 +131,7 @@ def test_what_comes_in_from_outside_is_black() -> None:
 
 
 def test_draws_of_one_image_are_independent_of_each_other() -> None:
-    from diagxnet.data.augment import _draws
+    from diagxnet.training.augment import _draws
 
     draws = _draws(np.arange(20_000), seed=1, epoch=0)
     correlations = np.corrcoef(draws, rowvar=False) - np.eye(draws.shape[1])

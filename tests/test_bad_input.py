@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from diagxnet.console.errors import InputError
 from diagxnet.data.packed import open_packed, read_dropped, read_index
 from diagxnet.data.prepared import read_manifest
-from diagxnet.errors import InputError
 from tests.bad_input import CASES, IMAGES, BadInput, pack_of, prepare_of
 from tests.radiographs import image_path, make_data
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from diagxnet.evaluation import bootstrap
-from diagxnet.evaluation.bootstrap import draw_counts, resample
-from diagxnet.evaluation.intervals import difference_interval, effective_size, proportion_interval
-from diagxnet.evaluation.uncertainty import Estimate, compare, estimate, mean_resamples, rarer_patients, with_intervals
+from diagxnet.statistics import bootstrap
+from diagxnet.statistics.bootstrap import draw_counts, resample
+from diagxnet.statistics.intervals import difference_interval, effective_size, proportion_interval
+from diagxnet.statistics.uncertainty import Estimate, compare, estimate, mean_resamples, rarer_patients, with_intervals
 from tests.workspace import make_scored
 
 RESAMPLES = 8

@@ -6,21 +6,13 @@ from scipy.special import expit
 from sklearn.calibration import _sigmoid_calibration
 from sklearn.linear_model import LogisticRegression
 
-from diagxnet.errors import InputError
-from diagxnet.evaluation.calibration import (
-    LEAST_SLOPE,
-    fit_calibration,
-    offset,
-    platt,
-    probabilities,
-    read_calibration,
-    thresholds,
-    write_calibration,
-)
-from diagxnet.evaluation.metrics import ece
-from diagxnet.evaluation.scored import MODELS, Scored
-from diagxnet.files import read_json, write_json
-from diagxnet.findings import KEYS
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import read_json, write_json
+from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.calibration import probabilities, read_calibration, write_calibration
+from diagxnet.statistics.calibrating import LEAST_SLOPE, fit_calibration, offset, platt, thresholds
+from diagxnet.statistics.metrics import ece
+from diagxnet.statistics.scored import MODELS, Scored
 from tests.workspace import make_scored
 
 

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import read_json, write_json
 from diagxnet.data.folds import Draws, read_draws, read_folds, write_draws
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_labels, read_manifest
-from diagxnet.data.stacked import BASE_MODELS, read_stacked
-from diagxnet.errors import InputError
-from diagxnet.files import read_json, write_json
-from diagxnet.models.base import from_config, load_base
-from diagxnet.models.checkpoint import load_model
+from diagxnet.features.stack import stack_features
+from diagxnet.features.stacked import BASE_MODELS, read_stacked
+from diagxnet.stacking.train import train_meta
 from diagxnet.training import loop
 from diagxnet.training.base import train_base
-from diagxnet.training.features import stack_features
+from diagxnet.training.checkpoint import load_model
 from diagxnet.training.history import timing
-from diagxnet.training.meta import train_meta
+from diagxnet.training.networks import from_config, load_base
 from tests.bad_input import prepare_of
 from tests.gradients import RECIPE as GRADIENT_RECIPE
 from tests.radiographs import make_data

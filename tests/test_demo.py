@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from diagxnet.data.demo.anatomy import draw_anatomy
-from diagxnet.data.demo.canvas import Curve, Frame, blur
-from diagxnet.data.demo.draw import COLUMNS, draw_demo, plan_patients
-from diagxnet.data.demo.labels import SHARES, Sign, View
-from diagxnet.data.demo.render import render_view
-from diagxnet.errors import InputError
-from diagxnet.findings import FINDINGS, KEYS, PARENTS
+from diagxnet.console.errors import InputError
+from diagxnet.data.findings import FINDINGS, KEYS, PARENTS
+from diagxnet.demo.anatomy import draw_anatomy
+from diagxnet.demo.canvas import Curve, Frame, blur
+from diagxnet.demo.draw import COLUMNS, draw_demo, plan_patients
+from diagxnet.demo.labels import SHARES, Sign, View
+from diagxnet.demo.render import render_view
 
 IMAGES, TEST_IMAGES, SIZE = 20, 8, 64
 VIEWS = [View("frontal", "AP"), View("frontal", "PA"), View("lateral", "")]

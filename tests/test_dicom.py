@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diagxnet.data.dicom import is_dicom, read_dicom
-from diagxnet.data.images import ImageError, preprocess
-from diagxnet.errors import InputError
+from diagxnet.console.errors import InputError
+from diagxnet.images.decode import ImageError, preprocess
+from diagxnet.prediction.dicom import is_dicom, read_dicom
 from diagxnet.prediction.radiographs import read_radiograph
 from tests.dicoms import PATIENT, compress, needs_pydicom, write_dicom
 

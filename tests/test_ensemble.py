@@ -8,16 +8,16 @@ import pytest
 import torch
 from scipy.special import expit
 
-from diagxnet.data.images import decode
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import read_json, write_json
+from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.packed import open_packed
-from diagxnet.data.stacked import read_stacked
-from diagxnet.ensemble import Ensemble
-from diagxnet.errors import InputError
-from diagxnet.files import read_json, write_json
-from diagxnet.findings import FINDINGS, KEYS
-from diagxnet.models.base import load_base
-from diagxnet.training import features
-from diagxnet.training.features import stack_features
+from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.features import stack as features
+from diagxnet.features.stack import stack_features
+from diagxnet.features.stacked import read_stacked
+from diagxnet.images.decode import decode
+from diagxnet.training.networks import load_base
 from tests.bad_input import pack_of
 from tests.ensembles import NO_THRESHOLD, SIZE, make_models
 from tests.radiographs import make_data

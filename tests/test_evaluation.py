@@ -16,19 +16,19 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from diagxnet.errors import InputError
-from diagxnet.evaluation.calibration import write_calibration
-from diagxnet.evaluation.comparison import best_base, comparison, model_table, standing, verdict
-from diagxnet.evaluation.curves import POINTS, write_curves
-from diagxnet.evaluation.evaluate import evaluate
-from diagxnet.evaluation.figures import FIGURES
-from diagxnet.evaluation.history import history_figures, indicators
-from diagxnet.evaluation.results import Results, measure, summary
-from diagxnet.evaluation.scored import MODELS, Scored, read_scored
-from diagxnet.evaluation.subgroups import listed, subgroups
-from diagxnet.evaluation.uncertainty import estimate
-from diagxnet.files import read_json
-from diagxnet.findings import KEYS
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import read_json
+from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.calibration import write_calibration
+from diagxnet.reporting.curves import POINTS, write_curves
+from diagxnet.reporting.evaluate import evaluate
+from diagxnet.reporting.figures import FIGURES
+from diagxnet.statistics.comparison import best_base, comparison, model_table, standing, verdict
+from diagxnet.statistics.history import history_figures, indicators
+from diagxnet.statistics.results import Results, measure, summary
+from diagxnet.statistics.scored import MODELS, Scored, read_scored
+from diagxnet.statistics.subgroups import listed, subgroups
+from diagxnet.statistics.uncertainty import estimate
 from tests.workspace import make_scored, make_workspace
 
 PARAMS = {

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from diagxnet.ensemble import Ensemble
+from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.export import main
-from diagxnet.findings import KEYS
 from tests.ensembles import SIZE, make_models
 
 

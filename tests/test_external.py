@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import yaml
 
-from diagxnet.data.images import decode
-from diagxnet.data.tables import read_tables
-from diagxnet.data.trained_on import FILE, TrainedOn, collect, hash_patients, read_trained_on, write_trained_on
-from diagxnet.ensemble import Ensemble
-from diagxnet.errors import InputError
-from diagxnet.evaluation.bootstrap import draw_counts
-from diagxnet.evaluation.calibration import read_calibration
-from diagxnet.evaluation.metrics import auroc, brier, ece
-from diagxnet.evaluation.scored import MODELS
-from diagxnet.evaluation.uncertainty import estimate
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import content_hash, read_json, write_json
+from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.calibration import read_calibration
+from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.external.drop import CALIBRATION_METRICS, Hospital, calibration_estimates, drop
 from diagxnet.external.sections import external_sections
 from diagxnet.external.validation import read_rows, score, validate, write_external
-from diagxnet.files import content_hash, read_json, write_json
-from diagxnet.findings import KEYS
+from diagxnet.images.decode import decode
+from diagxnet.statistics.bootstrap import draw_counts
+from diagxnet.statistics.metrics import auroc, brier, ece
+from diagxnet.statistics.scored import MODELS
+from diagxnet.statistics.uncertainty import estimate
+from diagxnet.tables.reading import read_tables
+from diagxnet.trained_on import FILE, TrainedOn, collect, hash_patients, read_trained_on, write_trained_on
 from tests.conftest import ROOT
 from tests.ensembles import make_models
 from tests.radiographs import Row, image_path, write_image, write_table

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 import torch
 
-from diagxnet.data.stacked import read_stacked, same_rows
-from diagxnet.errors import InputError
-from diagxnet.findings import FINDINGS
-from diagxnet.models.base import base_config, create_base, from_config
-from diagxnet.models.checkpoint import load_model, save_model
-from diagxnet.training import features
-from diagxnet.training.features import batch_statistics, stack_features
+from diagxnet.console.errors import InputError
+from diagxnet.data.findings import FINDINGS
+from diagxnet.features import stack as features
+from diagxnet.features.stack import batch_statistics, stack_features
+from diagxnet.features.stacked import read_stacked, same_rows
+from diagxnet.training.checkpoint import load_model, save_model
+from diagxnet.training.networks import base_config, create_base, from_config
 
 SIZE = 32
 NETWORKS = {"densenet": ("densenet121", None), "vit": ("vit_tiny_patch16_224", 16)}

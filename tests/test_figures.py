@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diagxnet.evaluation.figures import FIGURES, OUTCOME_STYLES, STYLES, contact_sheet, learning_curves, render, wilson
-from diagxnet.evaluation.results import Results, measure
+from diagxnet.reporting.figures import FIGURES, OUTCOME_STYLES, STYLES, contact_sheet, learning_curves, render, wilson
+from diagxnet.statistics.results import Results, measure
 from tests.workspace import make_scored
 
 HISTORY = {

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from diagxnet.data.images import ImageError, decode
-from diagxnet.data.tables import read_table, read_tables
-from diagxnet.errors import InputError
-from diagxnet.findings import FINDINGS
-from diagxnet.models.checkpoint import save_model
-from diagxnet.models.meta import create_meta, load_meta
+from diagxnet.console.errors import InputError
+from diagxnet.data.findings import FINDINGS
+from diagxnet.images.decode import ImageError, decode
+from diagxnet.stacking.learners import create_meta, load_meta
+from diagxnet.tables.reading import read_table, read_tables
+from diagxnet.training.checkpoint import save_model
 from tests.bad_input import META
 from tests.radiographs import HEADER, Row, image_path, write_table
 

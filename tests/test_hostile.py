@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from diagxnet.data.images import ImageError, decode
-from diagxnet.data.inventory import take_inventory
-from diagxnet.data.tables import resolve
-from diagxnet.errors import InputError
-from diagxnet.files import read_arrays, replacing, write_text
-from diagxnet.models.base import base_config, create_base, from_config, load_base
-from diagxnet.models.checkpoint import save_model
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import read_arrays, replacing, write_text
+from diagxnet.images.decode import ImageError, decode
+from diagxnet.tables.inventory import take_inventory
+from diagxnet.tables.reading import resolve
+from diagxnet.training.checkpoint import save_model
+from diagxnet.training.networks import base_config, create_base, from_config, load_base
 from diagxnet.training.resume import BEST, LAST, ResumeState
 from stages.report import SPECIAL
 from tests.bad_input import RunsCode

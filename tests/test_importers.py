@@ -7,14 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from diagxnet.data.tables import read_tables, resolve
-from diagxnet.data.trained_on import FILE, TrainedOn, hash_patients, write_trained_on
-from diagxnet.errors import InputError
-from diagxnet.files import content_hash, read_json
-from diagxnet.findings import KEYS
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import content_hash, read_json
+from diagxnet.data.findings import KEYS
 from diagxnet.importers import release
 from diagxnet.importers.mimic import import_mimic
 from diagxnet.importers.nih import import_nih, labels
+from diagxnet.tables.reading import read_tables, resolve
+from diagxnet.trained_on import FILE, TrainedOn, hash_patients, write_trained_on
 from tests.releases import MIMIC_IMAGES, NIH_ROWS, make_mimic, make_nih
 
 IMPORTERS = {"nih": (import_nih, make_nih), "mimic": (import_mimic, make_mimic)}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from diagxnet.data import inventory as module
-from diagxnet.data.inventory import default_cache, take_inventory, write_inventory
-from diagxnet.files import content_hash
+from diagxnet.data.files import content_hash
+from diagxnet.tables import inventory as module
+from diagxnet.tables.inventory import default_cache, take_inventory, write_inventory
 from tests.radiographs import Row, image_path, make_data, write_image, write_table
 
 OLD = 1_500_000_000

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from diagxnet.data.labels import RULES, apply_rules, score_labels
-from diagxnet.findings import KEYS
+from diagxnet.data.findings import KEYS
+from diagxnet.labels.rules import RULES, apply_rules, score_labels
 
 UNCERTAIN = np.full((4000, 14), -1.0)
 PATHS = [f"train/patient{n:05d}/study1/view1_frontal.jpg" for n in range(len(UNCERTAIN))]

@@ -13,8 +13,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from diagxnet.errors import InputError
-from diagxnet.progress import Progress
+from diagxnet.console.errors import InputError
+from diagxnet.console.progress import Progress
 from diagxnet.training.loop import Examples, draw_order, fit, macro_auroc, sampling_weights, split_windows, update
 from diagxnet.training.loss import balanced_weights
 from diagxnet.training.precision import create_accelerator

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from diagxnet.data.stacked import write_stacked
-from diagxnet.files import read_json, write_arrays
-from diagxnet.findings import FINDINGS
-from diagxnet.models.mean import MeanLogits
-from diagxnet.models.meta import apply_meta, load_meta
-from diagxnet.training.meta import member_seed, train_meta
+from diagxnet.data.files import read_json, write_arrays
+from diagxnet.data.findings import FINDINGS
+from diagxnet.features.stacked import write_stacked
+from diagxnet.stacking.learners import apply_meta, load_meta
+from diagxnet.stacking.train import member_seed, train_meta
+from diagxnet.training.mean import MeanLogits
 from tests.gradients import RECIPE as GRADIENT_RECIPE
 
 RECIPE = replace(

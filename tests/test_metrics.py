@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from diagxnet.evaluation.calibration import FindingCalibration
-from diagxnet.evaluation.metrics import (
+from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.calibration import FindingCalibration
+from diagxnet.statistics.metrics import (
     auprc,
     auroc,
     brier,
@@ -19,8 +20,7 @@ from diagxnet.evaluation.metrics import (
     prevalence,
     reliability,
 )
-from diagxnet.evaluation.scored import Scored, by_study
-from diagxnet.findings import KEYS
+from diagxnet.statistics.scored import Scored, by_study
 from tests.workspace import make_scored
 
 TARGETS = np.array([True, False, True, False, False])

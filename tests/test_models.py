@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from diagxnet.errors import InputError
-from diagxnet.findings import FINDINGS
-from diagxnet.models.base import base_config, create_base, from_config
-from diagxnet.models.checkpoint import load_model, save_model
-from diagxnet.models.mean import MeanLogits
-from diagxnet.models.meta import STRIDE, MetaMLP, apply_meta, create_meta, load_meta
+from diagxnet.console.errors import InputError
+from diagxnet.data.findings import FINDINGS
+from diagxnet.stacking.learners import STRIDE, MetaMLP, apply_meta, create_meta, load_meta
+from diagxnet.training.checkpoint import load_model, save_model
+from diagxnet.training.mean import MeanLogits
+from diagxnet.training.networks import base_config, create_base, from_config
 
 CONFIG = {"arch": "mlp", "options": {"hidden_dim": 8}, "members": 1}
 TINY = {"arch": "vit_tiny_patch16_224", "image_size": 32, "patch_size": 16}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diagxnet.errors import InputError
+from diagxnet.console.errors import InputError
 from stages.notices import check_root, notices
 from tests.test_pipeline import _git
 

@@ -12,12 +12,12 @@ import pytest
 import torchvision.transforms.v2 as T
 from PIL import Image
 
-from diagxnet.data import decoding
-from diagxnet.data import pack as module
-from diagxnet.data.images import ImageError, decode, preprocess
-from diagxnet.data.pack import pack, packed_bytes, release
+from diagxnet.console.errors import InputError
 from diagxnet.data.packed import open_packed, read_dropped, read_index
-from diagxnet.errors import InputError
+from diagxnet.images import pack as module
+from diagxnet.images import processes as decoding
+from diagxnet.images.decode import ImageError, decode, preprocess
+from diagxnet.images.pack import pack, packed_bytes, release
 from tests.bad_input import inventory_file, pack_of
 from tests.radiographs import image_path, make_data, write_image
 

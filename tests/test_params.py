@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from diagxnet.errors import InputError
-from diagxnet.models.meta import MetaAttention
+from diagxnet.console.errors import InputError
 from diagxnet.params.checked import parse, read_params, read_yaml
 from diagxnet.params.document import document
 from diagxnet.params.meta import HEADS, MetaParams
 from diagxnet.params.whole import SECTIONS, read_all
+from diagxnet.stacking.learners import MetaAttention
 from tests.conftest import ROOT, leaves
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diagxnet.files import read_arrays, write_arrays
-from diagxnet.findings import KEYS
+from diagxnet.data.files import read_arrays, write_arrays
+from diagxnet.data.findings import KEYS
 from tests.conftest import ROOT, leaves
 
 SMALL = {
@@ -254,7 +254,7 @@ def test_a_name_used_twice_is_refused_before_any_work(pipeline):
 
 
 def test_an_edited_plot_runs_evaluate_only_an_edited_loss_the_trainings_and_the_readme_nothing(pipeline):
-    figures, loss = "diagxnet/evaluation/figures.py", "diagxnet/training/loss.py"
+    figures, loss = "diagxnet/reporting/figures.py", "diagxnet/training/loss.py"
     whole = {name: (pipeline / name).read_bytes() for name in ("README.md", figures, loss)}
     _append(pipeline, "README.md", "\n<!-- a comment -->\n")
     assert _ran(_dvc(pipeline, "repro")) == ["inventory"]

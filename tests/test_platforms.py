@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diagxnet.data import pack as module
+from diagxnet.images import pack as module
 from tests.bad_input import pack_of, prepare_of
 from tests.conftest import ROOT
 from tests.radiographs import make_data

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from dvc_render.html import HTML
 
-from diagxnet.errors import InputError
+from diagxnet.console.errors import InputError
 from stages.plots_template import main
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diagxnet.ensemble import Ensemble
-from diagxnet.errors import InputError
-from diagxnet.findings import KEYS
+from diagxnet.console.errors import InputError
+from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.predict import main
 from diagxnet.prediction.doubts import FRONTAL, doubts_of_square, frontal_likeness
 from diagxnet.prediction.inputs import list_inputs

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from diagxnet.errors import InputError
-from diagxnet.findings import KEYS
-from diagxnet.models.base import create_base
-from diagxnet.preflight import Notices, Plan, hours, look_at_data, training_line
-from diagxnet.training.rehearsal import Pace, rehearse_base
+from diagxnet.console.errors import InputError
+from diagxnet.data.findings import KEYS
+from diagxnet.preflight.plan import Notices, Plan, hours, look_at_data, training_line
+from diagxnet.preflight.rehearsal import Pace, rehearse_base
+from diagxnet.training.networks import create_base
 from tests.bad_input import prepare_of
 from tests.gradients import RECIPE
 from tests.radiographs import make_data
@@ -73,7 +73,7 @@ def test_images_that_a_run_would_drop_are_no_problem_and_in_no_split(root: Path)
 
 
 def test_a_disk_that_is_too_small_is_a_problem_that_names_the_sum(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diagxnet.preflight.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("diagxnet.preflight.plan.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     _, found = look(root, image_size=1024)
     assert any("takes 0.07 GB at 1024 px" in problem and "make room" in problem for problem in found.problems)
 

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diagxnet.data.labels import RULES, apply_rules, score_labels
+from diagxnet.data.findings import KEYS
 from diagxnet.data.packed import read_index
-from diagxnet.data.prepare import audit_table
 from diagxnet.data.prepared import read_labels, read_manifest
-from diagxnet.data.tables import read_tables
-from diagxnet.findings import KEYS
+from diagxnet.labels.prepare import audit_table
+from diagxnet.labels.rules import RULES, apply_rules, score_labels
+from diagxnet.tables.reading import read_tables
 from tests.bad_input import pack_of, prepare_of
 from tests.radiographs import Row, image_path, make_data, write_image, write_table
 
@@ -232,7 +232,7 @@ def test_metadata_survive_the_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_nih_data_prepare_under_every_rule(nih: Path, tmp_path: Path, rule: str) -> None:
-    from diagxnet.data.prepare import prepare
+    from diagxnet.labels.prepare import prepare
 
     pack_of(nih, tmp_path)
     for blank in ("negative", "ignore"):

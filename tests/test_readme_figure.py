@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmarks.figure import write
-from diagxnet.evaluation.comparison import LABELS
+from diagxnet.statistics.comparison import LABELS
 
 
 def evaluation(auroc: float) -> dict:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from diagxnet.errors import InputError
+from diagxnet.console.errors import InputError
 from diagxnet.params.checked import read_yaml
 from diagxnet.recipe import check_recipe, flags, read_recipe
 from tests.conftest import ROOT

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diagxnet.errors import InputError
-from diagxnet.evaluation.figures import learning_curves, render
-from diagxnet.evaluation.page import Html, element, figure, page, table
-from diagxnet.evaluation.report import flat
-from diagxnet.evaluation.runs import read_run, shared, write_comparison
-from diagxnet.files import write_json, write_text
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import write_json, write_text
+from diagxnet.reporting.figures import learning_curves, render
+from diagxnet.reporting.page import Html, element, figure, page, table
+from diagxnet.reporting.report import flat
+from diagxnet.runs import read_run, shared, write_comparison
 from tests.conftest import ROOT
 from tests.test_evaluation import PARAMS, run
 from tests.test_figures import HISTORY

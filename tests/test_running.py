@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from diagxnet.progress import Progress
+from diagxnet.console.progress import Progress
 from diagxnet.training.loop import Epoch
 from stages.live import live
 from stages.running import run

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from diagxnet.ensemble import Ensemble
-from diagxnet.errors import InputError
-from diagxnet.findings import FINDINGS
-from diagxnet.models.base import BaseModel, create_base
+from diagxnet.console.errors import InputError
+from diagxnet.data.findings import FINDINGS
+from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.prediction.overlay import overlay
 from diagxnet.prediction.saliency import _layer, heat_maps
+from diagxnet.training.networks import BaseModel, create_base
 from tests.ensembles import SIZE, make_models
 
 SIDE = 64

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diagxnet.data.tables import read_table, read_tables, resolve
-from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.tables.reading import read_table, read_tables, resolve
 from tests.radiographs import HEADER, Row, image_path, write_table
 
 

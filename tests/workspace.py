@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from diagxnet.data.prepare import count
-from diagxnet.evaluation.scored import MODELS, Scored
-from diagxnet.files import write_arrays, write_json
-from diagxnet.findings import KEYS
-from diagxnet.models.checkpoint import save_model
-from diagxnet.models.meta import create_meta
+from diagxnet.data.files import write_arrays, write_json
+from diagxnet.data.findings import KEYS
+from diagxnet.labels.prepare import count
+from diagxnet.stacking.learners import create_meta
+from diagxnet.statistics.scored import MODELS, Scored
+from diagxnet.training.checkpoint import save_model
 
 SIZES = {"train": 60, "val": 120, "stack": 40, "test": 150}
 PREVALENCE = np.array([0.3, 0.4, 0.3, 0.5, 0.03, 0.2, 0.14, 0.1, 0.35, 0.12, 0.28, 0.1, 0.0, 0.45])

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diagxnet.console.errors import InputError
 from diagxnet.data.draws import hash_texts, uniform
+from diagxnet.data.files import read_arrays, write_arrays
 from diagxnet.data.prepared import Labels, read_labels
 from diagxnet.data.splits import LEARNED
-from diagxnet.errors import InputError
-from diagxnet.files import read_arrays, write_arrays
 
 FILE = "folds.npz"
 

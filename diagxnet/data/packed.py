@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diagxnet.errors import InputError
+from diagxnet.console.errors import InputError
 
 
 def open_packed(folder: str | Path) -> np.memmap:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diagxnet.data.files import read_arrays
 from diagxnet.data.splits import assert_disjoint
-from diagxnet.files import read_arrays
 
 COLUMNS = ("row", "split", "path", "patient", "study", "view", "projection", "sex", "age")
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagxnet.evaluation.bootstrap import BLOCK_BYTES, draw_counts
-from diagxnet.evaluation.calibration import Calibration, probabilities
-from diagxnet.evaluation.intervals import difference_interval, effective_size
-from diagxnet.evaluation.metrics import BINS, brier, ece, mean_keys, per_finding
-from diagxnet.evaluation.scored import MODELS, Scored
-from diagxnet.evaluation.uncertainty import Estimate, Estimates, estimate, mean_resamples, mean_size
-from diagxnet.findings import KEYS
+from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.calibration import Calibration, probabilities
+from diagxnet.statistics.bootstrap import BLOCK_BYTES, draw_counts
+from diagxnet.statistics.intervals import difference_interval, effective_size
+from diagxnet.statistics.metrics import BINS, brier, ece, mean_keys, per_finding
+from diagxnet.statistics.scored import MODELS, Scored
+from diagxnet.statistics.uncertainty import Estimate, Estimates, estimate, mean_resamples, mean_size
 
 
 def excess(targets: np.ndarray, probability: np.ndarray) -> float:

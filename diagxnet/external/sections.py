@@ -1,9 +1,9 @@
 """What the report of an external validation says ahead of the usual sections: what was compared, and what was lost."""
 
-from diagxnet.evaluation.comparison import LABELS
-from diagxnet.evaluation.page import Html, element, table
-from diagxnet.evaluation.report import NAMES, difference_text
-from diagxnet.evaluation.scored import MODELS
+from diagxnet.reporting.page import Html, element, table
+from diagxnet.reporting.report import NAMES, difference_text
+from diagxnet.statistics.comparison import LABELS
+from diagxnet.statistics.scored import MODELS
 
 METRICS = {
     "auroc": "AUROC",

@@ -10,26 +10,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diagxnet.cores import cores
-from diagxnet.data.images import ImageError, decode
-from diagxnet.data.labels import score_labels
-from diagxnet.data.prepare import count
-from diagxnet.data.stacked import BASE_MODELS
-from diagxnet.data.tables import read_tables
-from diagxnet.data.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
-from diagxnet.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
-from diagxnet.errors import InputError, problems_error
-from diagxnet.evaluation.figures import examples, write_figures
-from diagxnet.evaluation.history import TRAININGS
-from diagxnet.evaluation.report import write_report
-from diagxnet.evaluation.results import Results, measure_test
-from diagxnet.evaluation.scored import assemble, read_scored
+from diagxnet.console.cores import cores
+from diagxnet.console.errors import InputError, problems_error
+from diagxnet.console.progress import Progress
+from diagxnet.data.files import read_json, write_json
+from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
 from diagxnet.external.drop import Hospital, drop
 from diagxnet.external.sections import external_sections
-from diagxnet.files import read_json, write_json
-from diagxnet.findings import KEYS
+from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.images.decode import ImageError, decode
 from diagxnet.importers.release import MAPPING, merged
-from diagxnet.progress import Progress
+from diagxnet.labels.prepare import count
+from diagxnet.labels.rules import score_labels
+from diagxnet.reporting.figures import examples, write_figures
+from diagxnet.reporting.report import write_report
+from diagxnet.statistics.history import TRAININGS
+from diagxnet.statistics.results import Results, measure_test
+from diagxnet.statistics.scored import assemble, read_scored
+from diagxnet.tables.reading import read_tables
+from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
 
 

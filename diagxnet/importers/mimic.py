@@ -19,8 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from diagxnet.data.trained_on import listed
-from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.importers.release import (
     Imported,
     find_table,
@@ -30,6 +29,7 @@ from diagxnet.importers.release import (
     report_missing,
     report_repeated,
 )
+from diagxnet.trained_on import listed
 
 SOURCE = "MIMIC-CXR-JPG"
 TABLES = {

@@ -18,10 +18,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from diagxnet.data.tables import OLDEST, PROJECTIONS
-from diagxnet.data.trained_on import listed
-from diagxnet.errors import InputError
-from diagxnet.findings import KEYS
+from diagxnet.console.errors import InputError
+from diagxnet.data.findings import KEYS
 from diagxnet.importers.release import (
     Imported,
     find_table,
@@ -31,6 +29,8 @@ from diagxnet.importers.release import (
     report_missing,
     report_repeated,
 )
+from diagxnet.tables.reading import OLDEST, PROJECTIONS
+from diagxnet.trained_on import listed
 
 SOURCE = "ChestX-ray14"
 LISTS = {"train": "train_val_list.txt", "valid": "test_list.txt"}

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from diagxnet.commands import run_command
-from diagxnet.data.tables import read_tables, resolve
-from diagxnet.data.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS, FILE, check_unknown, listed, read_trained_on
-from diagxnet.errors import InputError, one_line, problems_error
-from diagxnet.files import replacing, write_json
-from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.console.commands import run_command
+from diagxnet.console.errors import InputError, one_line, problems_error
+from diagxnet.data.files import replacing, write_json
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.tables.reading import read_tables, resolve
+from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS, FILE, check_unknown, listed, read_trained_on
 
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
 MAPPING = "mapping.json"

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from diagxnet.errors import InputError, one_line, problems_error
+from diagxnet.console.errors import InputError, one_line, problems_error
 
 
 class Section(BaseModel):

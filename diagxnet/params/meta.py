@@ -13,7 +13,7 @@ HEADS = 4
 class MetaParams(Section):
     """What `train_meta` reads."""
 
-    arch: Literal["mlp", "linear", "attention"] = Field(description="see diagxnet.models.meta")
+    arch: Literal["mlp", "linear", "attention"] = Field(description="see diagxnet.stacking.learners")
     init: Literal["average", "random"] = Field(
         description="average: starts at the mean of the base logits, and weighs them"
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from diagxnet.errors import problems_error
+from diagxnet.console.errors import problems_error
 from diagxnet.params.augment import AugmentParams
 from diagxnet.params.base import DensenetParams, VitParams
 from diagxnet.params.checked import check, read_yaml
@@ -13,10 +13,10 @@ from diagxnet.params.data import DataParams
 from diagxnet.params.demo import DemoParams
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.meta import MetaParams
-from diagxnet.params.patches import patch_problems
 from diagxnet.params.seed import Seed
 from diagxnet.params.stack import StackParams
 from diagxnet.params.train import TrainParams
+from diagxnet.training.patches import patch_problems
 
 SECTIONS: dict[str, Any] = {
     "seed": Seed,

@@ -5,7 +5,7 @@ nothing. A model answers whatever it is shown.
 import numpy as np
 from PIL import Image
 
-from diagxnet.data.images import DAMAGE
+from diagxnet.images.decode import DAMAGE
 
 LEAST_SPREAD = 6.0
 """Standard deviation in grey levels; the least of 1,000 NIH radiographs has 22."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from diagxnet.data.dicom import is_dicom, one_line
-from diagxnet.errors import InputError
+from diagxnet.console.errors import InputError, printable
+from diagxnet.prediction.dicom import is_dicom
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
 PATH_COLUMNS = ("Path", "path")
@@ -26,7 +26,7 @@ class Item:
     @property
     def shown(self) -> str:
         """The path on one line, whatever characters are in it."""
-        return one_line(self.path)
+        return printable(self.path)
 
 
 def list_inputs(paths: Iterable[str | Path]) -> tuple[list[Item], list[Path]]:

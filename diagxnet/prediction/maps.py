@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diagxnet.ensemble import Ensemble
-from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.prediction.overlay import DISPLAY_SIZE, write_overlay
 from diagxnet.prediction.radiographs import read_radiograph
 from diagxnet.prediction.run import Outcome

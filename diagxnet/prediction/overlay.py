@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
-from diagxnet.files import replacing
+from diagxnet.data.files import replacing
 
 COLOURS = matplotlib.colormaps["inferno"]
 """Grows in lightness from end to end, so that it reads in grey and for the colour-blind."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from diagxnet.data.dicom import is_dicom, read_dicom
-from diagxnet.data.images import DAMAGE, FORMATS, ImageError, decode, preprocess
+from diagxnet.images.decode import DAMAGE, FORMATS, ImageError, decode, preprocess
+from diagxnet.prediction.dicom import is_dicom, read_dicom
 from diagxnet.prediction.doubts import doubts_of_source, doubts_of_square
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from diagxnet.data.images import ImageError
-from diagxnet.ensemble import Ensemble
-from diagxnet.errors import InputError
-from diagxnet.findings import KEYS
+from diagxnet.console.errors import InputError
+from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.images.decode import ImageError
 from diagxnet.prediction.inputs import Item
 from diagxnet.prediction.radiographs import Radiograph, read_radiograph
 from diagxnet.training.sources import read_ahead

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diagxnet.data.augment import to_float
-from diagxnet.data.stacked import BASE_MODELS
-from diagxnet.ensemble import Ensemble
-from diagxnet.errors import InputError
-from diagxnet.models.base import BaseModel
+from diagxnet.console.errors import InputError
+from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.training.augment import to_float
+from diagxnet.training.networks import BaseModel
 
 LEAST_CELLS = 7
 """Cells a side that a layer must have, as DenseNet-121's last has at 224 px; of those that do, the last is taken."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from diagxnet.evaluation.page import Html, element, join, page, picture, table, void
-from diagxnet.files import write_text
-from diagxnet.findings import FINDINGS, KEYS
+from diagxnet.data.files import write_text
+from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.prediction.maps import Maps
 from diagxnet.prediction.overlay import overlay
 from diagxnet.prediction.run import Outcome
+from diagxnet.reporting.page import Html, element, join, page, picture, table, void
 
 THUMBNAIL = 192
 """Side of a picture in pixels; a JPEG of it takes about 8 kB."""

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import torch
 
+from diagxnet.console.progress import Progress
+from diagxnet.data.files import array_hash, content_hash
 from diagxnet.data.folds import read_folds
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_labels
-from diagxnet.files import array_hash, content_hash
-from diagxnet.models.base import base_config, create_base, fold_folder
-from diagxnet.models.checkpoint import save_joint, save_model
-from diagxnet.progress import Progress
 from diagxnet.training.announce import announce
+from diagxnet.training.checkpoint import save_joint, save_model
 from diagxnet.training.history import history, joint_history
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.loop import Epoch, Examples, Recipe, fit
+from diagxnet.training.networks import base_config, create_base, fold_folder
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState, fingerprint, locked
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diagxnet.data.augment import augment, to_float
-from diagxnet.data.batches import gather
+from diagxnet.training.augment import augment, to_float
+from diagxnet.training.batches import gather
 
 
 @dataclass(frozen=True)

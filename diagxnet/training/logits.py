@@ -5,7 +5,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from diagxnet.progress import Progress
+from diagxnet.console.progress import Progress
 from diagxnet.training.sources import Source, read_ahead
 
 

@@ -21,8 +21,8 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from diagxnet.errors import InputError
-from diagxnet.progress import Progress
+from diagxnet.console.errors import InputError
+from diagxnet.console.progress import Progress
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.loss import LOSSES, balanced_weights, loss_sum
 from diagxnet.training.resume import ResumeState

@@ -4,7 +4,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from diagxnet.errors import InputError
+from diagxnet.console.errors import InputError
 
 NAMES = {"no": "off (fp32)", "bf16": "on (bf16)", "fp16": "on (fp16 with loss scaling)"}
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from diagxnet.errors import InputError
-from diagxnet.files import content_hash, replacing
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import content_hash, replacing
 
 LAST, BEST = "last.pt", "best.pt"
 

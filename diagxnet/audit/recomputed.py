@@ -1,0 +1,220 @@
+"""The metrics once more, from the stored logits and labels alone, by another path than the one that made them.
+
+Nothing here calls scikit-learn, `evaluation.scored`, `evaluation.metrics` or the bootstrap: AUROC comes from ranks (the
+statistic of Mann and Whitney 1947), average precision from counts at each positive's score, studies from a grouped
+table. What both paths share is the trained meta-learner, and the calibration, which is given.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import expit
+from scipy.stats import rankdata
+
+from diagxnet.data.files import read_arrays
+from diagxnet.data.findings import CHEXPERT5, KEYS
+from diagxnet.ensemble.calibration import Calibration
+from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.stacking.learners import apply_meta, load_meta
+
+BINS = 10
+BANDS = [0, 40, 60, 80, np.inf]
+BAND_NAMES = ["under_40", "40_to_59", "60_to_79", "80_and_over"]
+
+
+@dataclass(frozen=True)
+class Units:
+    """A split's images or studies. logits: by model [units, findings] float64. positive, negative: [units, findings]
+    bool, both False where the label is unknown. frame: [units], columns patient, sex, age, view (groups)."""
+
+    logits: dict[str, np.ndarray]
+    positive: np.ndarray
+    negative: np.ndarray
+    frame: pd.DataFrame
+
+
+def read_units(data: Path, models: Path, split: str, unit: str) -> Units:
+    """Reads `split` (val or test) from data/prepared and data/stacked; unit: `image` or `study`.
+
+    Raises ValueError where logits, labels and manifest are not of the same images.
+    """
+    stacked = read_arrays(data / "stacked" / f"logits_{split}.npz")
+    labels = read_arrays(data / "prepared" / f"labels_{split}.npz")
+    frame = pd.read_csv(data / "prepared" / "manifest.csv", dtype=str, keep_default_na=False)
+    frame = frame[frame["split"] == split].reset_index(drop=True)
+    rows = frame["row"].astype(np.int64)
+    if rows.tolist() != stacked["rows"].tolist() or rows.tolist() != labels["rows"].tolist():
+        raise ValueError(f"logits_{split}.npz, labels_{split}.npz and manifest.csv are not of the same images")
+    logits = {name: stacked[name] for name in BASE_MODELS}
+    base = np.stack(list(logits.values()), axis=1)
+    logits["average"] = sum(stacked[name] for name in BASE_MODELS) / np.float32(len(BASE_MODELS))
+    logits["ensemble"] = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
+    positive = labels["mask"] & (labels["targets"] > 0)
+    negative = labels["mask"] & ~positive
+    frame["view"] = [
+        f"{view}_{projection.lower()}" if view == "frontal" and projection else view
+        for view, projection in zip(frame["view"], frame["projection"], strict=True)
+    ]
+    ages = pd.to_numeric(frame["age"], errors="coerce")
+    frame["age"] = pd.cut(ages, BANDS, right=False, labels=BAND_NAMES).astype(object).fillna("unknown")
+    units = Units({name: values.astype(np.float64) for name, values in logits.items()}, positive, negative, frame)
+    return units if unit == "image" else _studies(units)
+
+
+def _studies(units: Units) -> Units:
+    studies = units.frame["study"]
+
+    def grouped(values: np.ndarray) -> pd.core.groupby.DataFrameGroupBy:
+        return pd.DataFrame(values).groupby(studies, sort=False)
+
+    positive = grouped(units.positive).any().to_numpy()
+    known = grouped(units.positive | units.negative).any().to_numpy()
+    frame = units.frame.groupby(studies, sort=False).first()
+    views = units.frame.groupby(studies, sort=False)["view"].nunique()
+    frame.loc[views > 1, "view"] = "mixed"
+    logits = {name: grouped(values).mean().to_numpy() for name, values in units.logits.items()}
+    return Units(logits, positive, known & ~positive, frame.reset_index(drop=True))
+
+
+def recompute(val: Units, test: Units, calibration: Calibration) -> dict[str, float | str]:
+    """Figures of metrics/evaluation.json by dotted key: of all models but for intervals, the differences between
+    models, and the counts. Subgroups are of `subgroup_auroc`."""
+    figures: dict[str, float] = {}
+    both = [f for f in range(len(KEYS)) if test.positive[:, f].any() and test.negative[:, f].any()]
+    for model, logits in test.logits.items():
+        own = calibration[model]
+        slopes, intercepts = (np.array([getattr(own[key], name) for key in KEYS]) for name in ("slope", "intercept"))
+        calibrated, raw = expit(slopes * logits + intercepts), expit(logits)
+        values: dict[str, dict[str, float]] = {}
+        for f in both:
+            key, positive, negative = KEYS[f], test.positive[:, f], test.negative[:, f]
+            pair = logits[positive, f], logits[negative, f]
+            values.setdefault("auroc", {})[key] = mann_whitney(*pair)
+            values.setdefault("auprc", {})[key] = average_precision(*pair)
+            values.setdefault("auprc.prevalence", {})[key] = float(positive.sum() / (positive | negative).sum())
+            for name, probability in (("", calibrated), (".uncalibrated", raw)):
+                pair = probability[positive, f], probability[negative, f]
+                values.setdefault(f"brier{name}", {})[key] = squared_distance(*pair)
+                values.setdefault(f"ece{name}", {})[key] = calibration_error(*pair)
+            pair = calibrated[positive, f], calibrated[negative, f]
+            for rule, threshold in (own[key].thresholds or {}).items():
+                for name, value in rates(*pair, threshold).items():
+                    values.setdefault(f"{rule}.{name}", {})[key] = value
+        for name, per_finding in values.items():
+            figures |= {f"{model}.{name}.{key}": value for key, value in with_means(per_finding).items()}
+        if on_val := _aurocs(val, model):
+            figures[f"{model}.val.auroc.macro"] = fmean(on_val.values())
+    figures |= differences(figures, best_of_val(val))
+    return figures | counts(test)
+
+
+def best_of_val(val: Units) -> str:
+    """The base model with the higher macro AUROC on val, the first of equals."""
+    macros = {model: fmean(aurocs.values()) if (aurocs := _aurocs(val, model)) else 0.0 for model in BASE_MODELS}
+    return max(BASE_MODELS, key=macros.__getitem__)
+
+
+def differences(figures: Mapping[str, float], best: str) -> dict[str, float | str]:
+    """The ensemble's AUROC and AUPRC minus those of each other, on how many findings it is better, and than which."""
+    result: dict[str, float | str] = {"comparison.best_base": best}
+    others = {"best_base": best, "average": "average"} | {model: model for model in BASE_MODELS}
+    for name, other in others.items():
+        for key, value in figures.items():
+            model, _, metric = key.partition(".")
+            if model == "ensemble" and metric.startswith(("auroc.", "auprc.")) and ".prevalence" not in metric:
+                ours = f"comparison.ensemble_minus_{name}.{metric}.difference"
+                result[ours] = value - figures[f"{other}.{metric}"]
+    ours, theirs = (
+        {key: figures[name] for key in KEYS if (name := f"{model}.auroc.per_finding.{key}") in figures}
+        for model in ("ensemble", best)
+    )
+    better = [ours[key] > theirs[key] for key in theirs]
+    return result | {"comparison.findings_compared": len(better), "comparison.findings_better": sum(better)}
+
+
+def counts(test: Units) -> dict[str, float]:
+    positives, negatives = test.positive.sum(axis=0), test.negative.sum(axis=0)
+    result = {"counts.units": len(test.frame), "counts.patients": test.frame["patient"].nunique()}
+    result["counts.findings_scored"] = int(((positives > 0) & (negatives > 0)).sum())
+    for f, key in enumerate(KEYS):
+        result[f"counts.positives.{key}"], result[f"counts.negatives.{key}"] = int(positives[f]), int(negatives[f])
+        result[f"counts.masked.{key}"] = len(test.frame) - int(positives[f]) - int(negatives[f])
+    return result
+
+
+def subgroup_auroc(test: Units, min_positives: int) -> dict[str, float]:
+    """AUROC by model, attribute and group, of the findings with so many known positives and negatives in the group."""
+    figures: dict[str, float] = {}
+    for attribute in ("sex", "age", "view"):
+        for group, members in test.frame.groupby(attribute).groups.items():
+            chosen = members.to_numpy()
+            logits = {model: values[chosen] for model, values in test.logits.items()}
+            part = Units(logits, test.positive[chosen], test.negative[chosen], test.frame.iloc[chosen])
+            for model in test.logits:
+                prefix = f"{model}.subgroups.{attribute}.{group}"
+                if aurocs := _aurocs(part, model, min_positives):
+                    figures |= {f"{prefix}.auroc.{key}": value for key, value in with_means(aurocs).items()}
+                    figures[f"{prefix}.units"] = len(chosen)
+    return figures
+
+
+def _aurocs(units: Units, model: str, least: int = 1) -> dict[str, float]:
+    """By finding key, of the findings with at least `least` positives and negatives."""
+    result = {}
+    for f, key in enumerate(KEYS):
+        positive, negative = units.positive[:, f], units.negative[:, f]
+        if min(positive.sum(), negative.sum()) >= max(least, 1):
+            result[key] = mann_whitney(units.logits[model][positive, f], units.logits[model][negative, f])
+    return result
+
+
+def with_means(per_finding: Mapping[str, float]) -> dict[str, float]:
+    """By `per_finding.KEY`, and the means `macro` and, where one of the five is there, `chexpert5`."""
+    result = {f"per_finding.{key}": value for key, value in per_finding.items()}
+    five = [per_finding[key] for key in CHEXPERT5 if key in per_finding]
+    return result | {"macro": fmean(per_finding.values())} | ({"chexpert5": fmean(five)} if five else {})
+
+
+def mann_whitney(positive: np.ndarray, negative: np.ndarray) -> float:
+    """AUROC from the ranks of scores [positives] among all; ties share their mean rank."""
+    ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
+    return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
+
+
+def average_precision(positive: np.ndarray, negative: np.ndarray) -> float:
+    """The mean over positives of the precision among all that score at least as high."""
+    found, false = np.sort(positive), np.sort(negative)
+    above = len(found) - np.searchsorted(found, positive, side="left")
+    wrong = len(false) - np.searchsorted(false, positive, side="left")
+    return float((above / (above + wrong)).mean())
+
+
+def squared_distance(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Brier score, from the probabilities of the positives and of the negatives."""
+    return float((((1 - positive) ** 2).sum() + (negative**2).sum()) / (len(positive) + len(negative)))
+
+
+def calibration_error(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Expected calibration error over ten bins of equal width, the last of which holds 1."""
+    total = 0.0
+    for bin_ in range(BINS):
+        inside = [values[np.minimum(np.floor(values * BINS), BINS - 1) == bin_] for values in (positive, negative)]
+        total += abs(len(inside[0]) - sum(values.sum() for values in inside))
+    return float(total / (len(positive) + len(negative)))
+
+
+def rates(positive: np.ndarray, negative: np.ndarray, threshold: float) -> dict[str, float]:
+    """What calling everything from `threshold` up positive comes to."""
+    found, wrong = int((positive >= threshold).sum()), int((negative >= threshold).sum())
+    precision, recall = found / (found + wrong) if found + wrong else 0.0, found / len(positive)
+    return {
+        "sensitivity": recall,
+        "specificity": 1 - wrong / len(negative),
+        "precision": precision,
+        "f1": 2 * precision * recall / (precision + recall) if found else 0.0,
+    }

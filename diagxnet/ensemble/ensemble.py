@@ -1,0 +1,154 @@
+"""The trained ensemble, for new radiographs: a folder of models is all that it needs.
+
+ensemble = Ensemble.load("models")
+images = np.stack([decode(path, ensemble.image_size) for path in paths])  # diagxnet.images.decode.decode, as pack does
+prediction = ensemble.predict(images)
+prediction.probabilities[0, KEYS.index("edema")]
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import read_json
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.ensemble.calibration import RULES, Calibration, probabilities, read_calibration
+from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.stacking.learners import apply_meta, load_meta
+from diagxnet.training.checkpoint import CONFIG, load_model
+from diagxnet.training.image_source import ImageSource
+from diagxnet.training.logits import predict_logits
+from diagxnet.training.networks import BaseModel, from_config, model_folders
+from diagxnet.training.precision import create_accelerator
+
+CALIBRATION = "calibration.json"
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the ensemble says of images; findings in the order of `diagxnet.data.findings.KEYS`.
+
+    probabilities: [images, findings] float64 in 0..1, the ensemble's, calibrated. logits: [images, findings] float32,
+    the ensemble's, not calibrated. base_logits: [images, models, findings] float32, models as in `BASE_MODELS`.
+    """
+
+    probabilities: np.ndarray
+    logits: np.ndarray
+    base_logits: np.ndarray
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Base models, meta-learner, calibration and thresholds of a `models` folder, loaded.
+
+    image_size: side in pixels of the images that `predict` takes. base: for each of `BASE_MODELS` its networks, one or
+    one a fold of crossfit, whose mean counts. meta: the meta-learner. calibration: by model and finding, as in
+    models/calibration.json. accelerator: device and precision.
+    """
+
+    image_size: int
+    base: dict[str, list[BaseModel]]
+    meta: nn.Module
+    calibration: Calibration
+    accelerator: Accelerator
+
+    @classmethod
+    def load(cls, folder: str | Path = "models", *, precision: str = "auto") -> "Ensemble":
+        """The ensemble in `folder`, on the best device at hand.
+
+        folder: what the pipeline writes to `models`: densenet, vit and meta with their config.json, calibration.json.
+        precision: auto, fp32, bf16 or fp16, as `train.precision`. Raises InputError where a file is missing, damaged,
+        of another version, or the models do not belong together.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder (give the models folder that dvc repro wrote)")
+        calibration = _calibration(folder / CALIBRATION)
+        image_size = _image_size(folder)
+        accelerator = create_accelerator(precision)
+        base = {name: [_load(place, accelerator) for place in model_folders(folder / name)] for name in BASE_MODELS}
+        return cls(image_size, base, load_meta(folder / "meta"), calibration, accelerator)
+
+    def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Prediction:
+        """Calibrated probabilities and logits of `images`, in their order.
+
+        images: [images, image_size, image_size] uint8, grey, as `diagxnet.images.decode.decode` gives them and
+        data/packed/images.npy holds them; a memory map is read a batch at a time. batch_size: images per forward pass.
+        Raises InputError for another shape or type.
+        """
+        base_logits = self.base_logits(images, batch_size=batch_size)
+        logits = apply_meta(self.meta, torch.from_numpy(base_logits)).numpy()
+        return Prediction(probabilities(logits, self.calibration["ensemble"]), logits, base_logits)
+
+    def base_logits(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
+        """Logits [images, models, findings] float32 of the base models, as stack_features computes them."""
+        if images.dtype != np.uint8 or images.shape[1:] != (self.image_size, self.image_size):
+            raise InputError(
+                f"images are {images.dtype} {list(images.shape)}: these models read uint8 [images, {self.image_size}, "
+                f"{self.image_size}] (make them with diagxnet.images.decode.decode)"
+            )
+        base_logits = np.zeros((len(images), len(BASE_MODELS), len(FINDINGS)), np.float32)
+        if not len(images):
+            return base_logits
+        rows = np.arange(len(images))
+        for position, name in enumerate(BASE_MODELS):
+            for network in self.base[name]:
+                source = ImageSource(images, rows, channels_last=network.is_convolutional)
+                given = predict_logits(
+                    network, source, len(images), batch_size=batch_size, accelerator=self.accelerator
+                )
+                base_logits[:, position] += given / np.float32(len(self.base[name]))
+        return base_logits
+
+    def thresholds(self, rule: str = "youden") -> np.ndarray:
+        """Thresholds [findings] float64 on the ensemble's calibrated probability; a finding is present at or above.
+
+        rule: `youden` or `specificity_90` (see `evaluation.calibration`). NaN for a finding of one class on val, for
+        which there is no threshold: no comparison with it holds.
+        """
+        if rule not in RULES:
+            raise InputError(f"threshold rule {rule!r}: must be one of {', '.join(RULES)}")
+        known = (self.calibration["ensemble"][key].thresholds for key in KEYS)
+        return np.array([np.nan if each is None else each[rule] for each in known])
+
+
+def _image_size(folder: Path) -> int:
+    """Side in pixels that all models of `folder` were trained at, checked to be one, and theirs our findings."""
+    configs = {name: _config(folder / name) for name in (*BASE_MODELS, "meta")}
+    for name, config in configs.items():
+        if config.get("findings") != list(FINDINGS):
+            raise InputError(f"{folder / name / CONFIG}: findings are not {', '.join(FINDINGS)} (run dvc repro)")
+    sizes = {configs[name].get("image_size") for name in BASE_MODELS}
+    folds = {configs[name].get("folds") for name in BASE_MODELS}
+    if len(sizes) > 1 or len(folds) > 1 or configs["meta"].get("models") != list(BASE_MODELS):
+        raise InputError(f"{folder}: densenet, vit and meta are not of one run (run dvc repro)")
+    return sizes.pop()
+
+
+def _calibration(path: Path) -> Calibration:
+    try:
+        return read_calibration(path)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path}: damaged (delete it and run dvc repro evaluate)") from None
+
+
+def _config(place: Path) -> dict:
+    try:
+        return read_json(place / CONFIG)
+    except FileNotFoundError:
+        raise InputError(f"{place / CONFIG}: no trained model here (run dvc repro)") from None
+    except ValueError as error:
+        raise InputError(f"{place / CONFIG}: damaged: {error} (delete it and run dvc repro)") from None
+
+
+def _load(place: Path, accelerator: Accelerator) -> BaseModel:
+    network = load_model(place, from_config)
+    if network.is_convolutional:
+        network = network.to(memory_format=torch.channels_last)
+    return network.to(accelerator.device).requires_grad_(False)

@@ -1,0 +1,105 @@
+"""The base models' logits, once per image: what the meta-learner learns from and the evaluation scores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from diagxnet.console.errors import InputError
+from diagxnet.console.progress import Progress
+from diagxnet.data.findings import FINDINGS
+from diagxnet.data.folds import read_draws
+from diagxnet.data.packed import open_packed
+from diagxnet.data.prepared import read_manifest
+from diagxnet.features.stacked import BASE_MODELS, STACKED_SPLITS, write_stacked
+from diagxnet.training.checkpoint import load_model
+from diagxnet.training.image_source import ImageSource
+from diagxnet.training.logits import predict_logits
+from diagxnet.training.networks import BaseModel, from_config, model_folders
+from diagxnet.training.precision import create_accelerator
+
+
+def batch_statistics(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of every buffer (BatchNorm's running means and variances)."""
+    return {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+
+def stack_features(
+    models: Path,
+    packed: Path,
+    prepared: Path,
+    folder: Path,
+    *,
+    precision: str,
+    batch_size: int,
+    splits: Sequence[str] = STACKED_SPLITS,
+) -> dict[str, float]:
+    """Runs each base model once over each image of `splits` and writes logits_SPLIT.npz into `folder`.
+
+    Under crossfit (a base model's folder holds folds) `stack` stands for the images of train and stack, each run
+    through the one model of each kind that has not learned from its patient; logits of other splits are the mean.
+    Reads no labels. The models are in evaluation mode, and their BatchNorm statistics are checked to be the same
+    afterwards (the scripts before put them back into training mode here). Returns counts for the timing.
+    """
+    accelerator = create_accelerator(precision)
+    images = open_packed(packed)
+    manifest = read_manifest(prepared)
+    places = {name: model_folders(models / name) for name in BASE_MODELS}
+    folds = {len(each) for each in places.values()}
+    if len(folds) > 1:
+        raise InputError(f"{models}: the base models have different numbers of folds (run dvc repro)")
+    (number,) = folds
+    rows = {split: manifest.loc[manifest["split"] == split, "row"].to_numpy(np.int64) for split in splits}
+    parts = {split: [np.arange(len(rows[split]))] * number for split in splits}
+    if number > 1 and "stack" in splits:
+        draws = read_draws(prepared)
+        rows["stack"] = draws.rows
+        parts["stack"] = [np.flatnonzero(draws.folds(number) == fold) for fold in range(number)]
+    passes = len(BASE_MODELS) * sum(len(part) for each in parts.values() for part in each)
+    logits = {
+        split: {name: np.zeros((len(rows[split]), len(FINDINGS)), np.float32) for name in BASE_MODELS}
+        for split in splits
+    }
+    with Progress(passes, "stack_features") as progress:
+        for name in BASE_MODELS:
+            for fold, place in enumerate(places[name]):
+                chosen = {split: rows[split][parts[split][fold]] for split in splits}
+                given = _run(place, images, chosen, batch_size, accelerator, progress)
+                for split in splits:
+                    share = 1 if split == "stack" else number
+                    logits[split][name][parts[split][fold]] += given[split] / np.float32(share)
+    for split in splits:
+        write_stacked(folder, split, rows[split], logits[split])
+    return {"images": sum(map(len, rows.values()))}
+
+
+def _run(
+    place: Path,
+    images: np.ndarray,
+    rows: dict[str, np.ndarray],
+    batch_size: int,
+    accelerator: Accelerator,
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    """Logits [images, findings] of the model in `place` for the rows of each split."""
+    model: BaseModel = load_model(place, from_config)
+    channels_last = model.is_convolutional
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    model = model.to(accelerator.device)
+    before = batch_statistics(model)
+    logits = {}
+    for split, own in rows.items():
+        source = ImageSource(images, own, channels_last=channels_last)
+        logits[split] = predict_logits(
+            model, source, len(own), batch_size=batch_size, accelerator=accelerator, progress=progress
+        )
+    changed = [key for key, value in batch_statistics(model).items() if not torch.equal(value, before[key])]
+    if changed:
+        raise AssertionError(f"{place}: evaluation changed the buffers {changed}")
+    if any(module.training for module in model.modules()):
+        raise AssertionError(f"{place}: parts of the model were left in training mode")
+    return logits

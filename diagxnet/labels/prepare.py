@@ -1,0 +1,229 @@
+"""Preparing: which packed row is in which split, what its labels become, and an audit of all of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import replacing, write_arrays, write_json
+from diagxnet.data.findings import FINDINGS, KEYS, PATHOLOGIES
+from diagxnet.data.folds import write_draws
+from diagxnet.data.packed import read_dropped, read_index
+from diagxnet.data.prepared import COLUMNS, Labels
+from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, subset
+from diagxnet.labels.rules import apply_rules, score_labels
+from diagxnet.tables.reading import Table, read_tables
+
+COUNTS = ("positive", "negative", "uncertain", "blank")
+POSITIVE_FROM = 0.5
+"""From here on a target counts as positive: lsr_ones starts at 0.55, lsr_zeros ends at 0.3."""
+
+
+def prepare(
+    root: str | Path,
+    packed: str | Path,
+    folder: str | Path,
+    *,
+    views: str,
+    uncertain: Mapping[str, str],
+    blank: str,
+    split_seed: int,
+    max_patients: int | None,
+    shares: Mapping[str, float],
+) -> dict:
+    """Writes manifest.csv, labels_{train,val,stack,test}.npz, folds.npz and summary.json to `folder`; returns the last.
+
+    root: folder of the tables. packed: what `pack` wrote; dropped images are in no split. views: `frontal`, `lateral`
+    or `all`. uncertain, blank: the label rules (see `apply_rules`). split_seed: assigns patients to splits, chooses the
+    subset, draws the lsr targets. max_patients: so many of train.csv's patients, or None for all. shares:
+    `val` and `stack`, shares of train.csv's patients, and `test`, the share cut off before where there is no valid.csv.
+
+    Raises InputError where the packed index is of other tables, or a split would be empty.
+    """
+    train, valid = read_tables(root)
+    manifest, labels, used = assign_rows(
+        train, valid, views=views, split_seed=split_seed, max_patients=max_patients, shares=shares
+    )
+    manifest["row"] = _packed_rows(manifest["table"], manifest["path"], Path(packed))
+    used &= (manifest["row"] >= 0).to_numpy()
+    # packed rows follow the tables' order, so the rows in use are ordered by row already
+    manifest, labels = manifest[used].reset_index(drop=True), labels[used]
+    check_splits(manifest, views, max_patients)
+    assert_disjoint(manifest["patient"], manifest["split"])
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "manifest.csv") as temporary:
+        ages = manifest["age"].astype("Int64")
+        manifest.assign(age=ages).to_csv(
+            temporary, index=False, columns=list(COLUMNS), lineterminator="\n", encoding="utf-8"
+        )
+    prepared = {}
+    for split in SPLITS:
+        chosen = (manifest["split"] == split).to_numpy()
+        paths = manifest["path"][chosen].tolist()
+        if split in LEARNED:
+            targets, mask = apply_rules(labels[chosen], paths, uncertain=uncertain, blank=blank, seed=split_seed)
+        else:
+            targets, mask = score_labels(labels[chosen], blank=blank)
+        prepared[split] = Labels(manifest["row"][chosen].to_numpy(np.int64), targets, mask)
+        write_arrays(folder / f"labels_{split}.npz", rows=prepared[split].rows, targets=targets, mask=mask)
+    development = manifest["split"].isin(LEARNED).to_numpy()
+    rows = manifest["row"][development].to_numpy(np.int64)
+    write_draws(folder, rows, manifest["patient"][development].to_numpy(object), split_seed)
+    dropped = read_dropped(packed)
+    summary = {
+        "rules": {"uncertain": dict(uncertain), "blank": blank, "views": views},
+        "tables": {table.name: count(table.frame, table.labels) for table in (train, valid) if table is not None},
+        "splits": {split: _count_split(manifest, labels, split) for split in SPLITS},
+        "dropped": {"images": len(dropped), **dropped["table"].value_counts().sort_index().to_dict()},
+        "dropped_images": dropped.to_dict("records"),
+        "one_class": {split: one_class(prepared[split]) for split in SPLITS},
+        "warnings": [
+            warning
+            for split in LEARNED
+            for warning in one_class_warnings(
+                split, prepared[split], labels[manifest["split"] == split], uncertain, blank
+            )
+        ],
+    }
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def count(frame: pd.DataFrame, labels: np.ndarray) -> dict:
+    """Images, studies, patients, contradictions, and per finding the counts of each label, by image and by study.
+
+    frame: [rows] with columns study and patient; labels: [rows, findings]. A study's label is its first row's, as
+    table 1 of Irvin et al. 2019 counts studies. A contradiction is a row with No Finding and a pathology both positive.
+    """
+    first = ~frame["study"].duplicated().to_numpy()
+    pathologies = [KEYS.index(key) for key in PATHOLOGIES]
+    contradictions = (labels[:, KEYS.index("no_finding")] == 1) & (labels[:, pathologies] == 1).any(axis=1)
+    by_image, by_study = _count_labels(labels), _count_labels(labels[first])
+    return {
+        "images": len(frame),
+        "studies": int(first.sum()),
+        "patients": int(frame["patient"].nunique()),
+        "contradictions": int(contradictions.sum()),
+        "findings": {key: {"images": by_image[i], "studies": by_study[i]} for i, key in enumerate(KEYS)},
+    }
+
+
+def one_class(labels: Labels) -> list[str]:
+    """Keys of the findings whose known targets are all of one class, or that have no known target."""
+    positive = labels.mask & (labels.targets >= POSITIVE_FROM)
+    negative = labels.mask & (labels.targets < POSITIVE_FROM)
+    both = positive.any(axis=0) & negative.any(axis=0)
+    return [key for key, known in zip(KEYS, both, strict=True) if not known]
+
+
+def audit_table(summary: dict) -> str:
+    """The summary as text for a terminal, 106 columns wide: a block for each table as read and for each split."""
+    blocks = [_block(f"{name}.csv as read", counts) for name, counts in summary["tables"].items()]
+    blocks += [_block(f"split {name}", counts) for name, counts in summary["splits"].items()]
+    notes = [f"dropped images: {summary['dropped']['images']:,}"]
+    notes += [f"warning: {warning}" for warning in summary["warnings"]]
+    return "\n\n".join([*blocks, "\n".join(notes)])
+
+
+def assign_rows(
+    train: Table,
+    valid: Table | None,
+    *,
+    views: str,
+    split_seed: int,
+    max_patients: int | None,
+    shares: Mapping[str, float],
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Every row of train.csv, then of valid.csv, with its table and split; the labels as read; whether it is in use.
+
+    Returns ([rows] with the columns of `Table.frame`, table and split; [rows, findings] float64; [rows] bool). In use
+    are the views wanted, of the patients wanted.
+    """
+    train_split = _splits(train, valid is None, split_seed, shares)
+    frames, labels = [train.frame.assign(table="train", split=train_split)], [train.labels]
+    used = [subset(train.frame["patient"], seed=split_seed, max_patients=max_patients)]
+    if valid is not None:
+        frames.append(valid.frame.assign(table="valid", split="test"))
+        labels.append(valid.labels)
+        used.append(np.ones(len(valid.frame), bool))
+    rows, in_use = pd.concat(frames, ignore_index=True), np.concatenate(used)
+    if views != "all":
+        in_use &= (rows["view"] == views).to_numpy()
+    return rows, np.concatenate(labels), in_use
+
+
+def _splits(train: Table, cut_test: bool, seed: int, shares: Mapping[str, float]) -> np.ndarray:
+    patients = train.frame["patient"]
+    of_rest = {"train": 1 - shares["val"] - shares["stack"], "val": shares["val"], "stack": shares["stack"]}
+    splits = assign(patients, seed=seed, shares=of_rest)
+    if cut_test:
+        test = assign(patients, seed=seed, shares={"rest": 1 - shares["test"], "test": shares["test"]}, purpose="test")
+        splits[test == "test"] = "test"
+    return splits
+
+
+def _packed_rows(tables: pd.Series, paths: pd.Series, packed: Path) -> np.ndarray:
+    """The packed row of each table row, -1 where it was dropped; InputError where the pack is of other tables."""
+    index, dropped = read_index(packed), read_dropped(packed)
+    rows = dict(zip(zip(index["table"], index["path"], strict=True), index["row"], strict=True))
+    rows |= dict.fromkeys(zip(dropped["table"], dropped["path"], strict=True), -1)
+    wanted = list(zip(tables, paths, strict=True))
+    if len(rows) != len(wanted) or not all(each in rows for each in wanted):
+        raise InputError(f"{packed}: packed from other tables than those under data.root (run: dvc repro)")
+    return np.array([rows[each] for each in wanted], np.int64)
+
+
+def check_splits(manifest: pd.DataFrame, views: str, max_patients: int | None) -> None:
+    """InputError where a split has no image, with the values in params.yaml that left it so."""
+    sizes = manifest["split"].value_counts()
+    empty = [split for split in SPLITS if split not in sizes]
+    if empty:
+        found = ", ".join(f"{split} {sizes.get(split, 0):,}" for split in SPLITS)
+        raise InputError(
+            f"no image in {', '.join(empty)}: {found} images with data.views: {views} and data.max_patients: "
+            f"{max_patients or 'null'} (use more patients, other views, or another data.split_seed)"
+        )
+
+
+def _count_split(manifest: pd.DataFrame, labels: np.ndarray, split: str) -> dict:
+    chosen = (manifest["split"] == split).to_numpy()
+    return count(manifest[chosen], labels[chosen])
+
+
+def _count_labels(labels: np.ndarray) -> list[dict[str, int]]:
+    columns = [(labels == 1).sum(0), (labels == 0).sum(0), (labels == -1).sum(0), np.isnan(labels).sum(0)]
+    return [dict(zip(COUNTS, map(int, row), strict=True)) for row in zip(*columns, strict=True)]
+
+
+def one_class_warnings(
+    split: str, prepared: Labels, labels: np.ndarray, uncertain: Mapping[str, str], blank: str
+) -> list[str]:
+    """Lines that name the findings with one class in `split` and the rule that left them so. labels: as read."""
+    findings: dict[str, list[str]] = {}
+    for key in one_class(prepared):
+        column = KEYS.index(key)
+        known, read = prepared.mask[:, column], labels[:, column]
+        positive = known & (prepared.targets[:, column] >= POSITIVE_FROM)
+        state = "no known label" if not known.any() else "positives only" if positive.any() else "negatives only"
+        rules = [f"data.blank: {blank}"] if np.isnan(read).any() else []
+        rules += [f"data.uncertain.{key}: {uncertain[key]}"] if (read == -1).any() else []
+        cause = f"under {' and '.join(rules)}" if rules else "in the table itself"
+        findings.setdefault(f"{state} in {split} {cause}", []).append(key)
+    return [f"{', '.join(keys)}: {state}; nothing can be learned from that" for state, keys in findings.items()]
+
+
+def _block(title: str, counts: dict) -> str:
+    width = max(map(len, FINDINGS))
+    heading = (
+        f"{title}: {counts['images']:,} images, {counts['studies']:,} studies, {counts['patients']:,} patients, "
+        f"{counts['contradictions']:,} contradict themselves"
+    )
+    names = "".join(f"{name:>10}" for name in (*COUNTS, *COUNTS))
+    lines = [heading, f"{'':{width}}{'by image':>40}{'by study':>40}", f"{'':{width}}{names}"]
+    for finding, key in zip(FINDINGS, KEYS, strict=True):
+        numbers = (counts["findings"][key][unit][name] for unit in ("images", "studies") for name in COUNTS)
+        lines.append(f"{finding:{width}}" + "".join(f"{number:>10,}" for number in numbers))
+    return "\n".join(lines)

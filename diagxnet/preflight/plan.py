@@ -1,0 +1,166 @@
+"""What an overnight run will meet, told within a minute: rows, splits, disk, memory, hours, and every error to come."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from diagxnet.console.cores import cores
+from diagxnet.console.errors import InputError
+from diagxnet.data.prepared import Labels
+from diagxnet.data.splits import LEARNED, SPLITS
+from diagxnet.images.decode import ImageError, decode
+from diagxnet.images.pack import packed_bytes
+from diagxnet.labels.prepare import assign_rows, check_splits, one_class_warnings
+from diagxnet.labels.rules import apply_rules
+from diagxnet.preflight.rehearsal import Pace
+from diagxnet.tables.reading import Table, read_tables
+from diagxnet.training.loop import Recipe
+
+SAMPLED = 64
+"""Images that are decoded, spread evenly over the tables."""
+
+
+@dataclass
+class Notices:
+    """What a preflight has to say: lines for the terminal, and problems that would stop the run."""
+
+    lines: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many images the run packs, and how many it uses in each split."""
+
+    packed: int
+    splits: dict[str, int]
+
+
+def look_at_data(
+    root: str | Path,
+    *,
+    image_size: int,
+    views: str,
+    uncertain: Mapping[str, str],
+    blank: str,
+    split_seed: int,
+    max_patients: int | None,
+    shares: Mapping[str, float],
+    bad_images: str,
+    disk: str | Path,
+) -> tuple[Plan, Notices]:
+    """Reads the tables, looks for every file, decodes a sample, splits the patients; `disk`: where data/ will be.
+
+    The keywords are those of `pack` and `prepare`. Raises InputError with every problem of the tables where they
+    cannot be used; all other problems are in the notices.
+    """
+    train, valid = read_tables(root)
+    found = Notices()
+    tables = [table for table in (train, valid) if table is not None]
+    found.lines.append("rows: " + ", ".join(f"{table.name}.csv {len(table.frame):,}" for table in tables))
+    rows, labels, used = assign_rows(
+        train, valid, views=views, split_seed=split_seed, max_patients=max_patients, shares=shares
+    )
+    used &= _look_for_files(Path(root), tables, bad_images, found)
+    _sample(Path(root), tables, image_size, bad_images, found)
+    chosen = rows[used]
+    try:
+        check_splits(chosen, views, max_patients)
+    except InputError as error:
+        found.problems.append(str(error))
+    sizes = {split: int((chosen["split"] == split).sum()) for split in SPLITS}
+    patients = chosen.groupby("split")["patient"].nunique()
+    found.lines.append(
+        f"in use (data.views: {views}): "
+        + ", ".join(f"{split} {sizes[split]:,} images of {patients.get(split, 0):,} patients" for split in SPLITS)
+    )
+    for split in LEARNED:
+        own = used & (rows["split"] == split).to_numpy()
+        targets, mask = apply_rules(
+            labels[own], rows["path"][own].tolist(), uncertain=uncertain, blank=blank, seed=split_seed
+        )
+        prepared = Labels(np.arange(int(own.sum())), targets, mask)
+        warnings = one_class_warnings(split, prepared, labels[own], uncertain, blank)
+        found.lines += [f"warning: {line}" for line in warnings]
+    _weigh(len(rows), image_size, Path(disk), found)
+    return Plan(len(rows), sizes), found
+
+
+def _look_for_files(root: Path, tables: list[Table], bad_images: str, found: Notices) -> np.ndarray:
+    """[rows] bool, whether there is a file with something in it; the others are problems, or will be dropped."""
+    there, missing = [], []
+    for table in tables:
+        for path, line in zip(table.frame["path"], table.lines, strict=True):
+            try:
+                size = os.stat(root / path).st_size
+            except OSError:
+                size = -1
+            there.append(size > 0)
+            if size <= 0:
+                missing.append(f"{table.name}.csv, line {line}: {path}: {'is empty' if size == 0 else 'is missing'}")
+    if missing and bad_images == "drop":
+        found.lines.append(f"data.bad_images: drop leaves out {len(missing):,} images that are missing or empty")
+    elif missing:
+        found.problems += missing
+    return np.array(there, bool)
+
+
+def _sample(root: Path, tables: list[Table], image_size: int, bad_images: str, found: Notices) -> None:
+    """Decodes up to `SAMPLED` of the images, for the rate and for what is wrong with them."""
+    paths = [
+        (table.name, line, path)
+        for table in tables
+        for path, line in zip(table.frame["path"], table.lines, strict=True)
+    ]
+    chosen = np.unique(np.linspace(0, len(paths) - 1, SAMPLED).astype(int))
+    started, good = time.perf_counter(), 0
+    for name, line, path in (paths[index] for index in chosen):
+        try:
+            decode(root / path, image_size, root)
+            good += 1
+        except ImageError as error:
+            if str(error) in ("is empty", "is missing"):
+                continue  # told by _look_for_files
+            where = f"{name}.csv, line {line}: {path}: {error}"
+            (found.lines if bad_images == "drop" else found.problems).append(where)
+    if good:
+        rate = good / (time.perf_counter() - started)
+        found.lines.append(
+            f"pack: {rate:,.0f} images/s on one core, so {hours(len(paths) / rate / cores())} on {cores()}"
+            f" (from {good} sampled images)"
+        )
+
+
+def _weigh(images: int, image_size: int, disk: Path, found: Notices) -> None:
+    disk = next(folder for folder in (disk, *disk.resolve().parents) if folder.exists())
+    needed, free = packed_bytes(images, image_size), shutil.disk_usage(disk).free
+    text = (
+        f"disk: data/packed takes {needed / 1e9:,.2f} GB at {image_size} px (once more in DVC's cache where the file "
+        f"system has neither reflinks nor hard links), {free / 1e9:,.1f} GB are free"
+    )
+    found.lines.append(text)
+    if needed > free:
+        found.problems.append(f"{text} (make room, or choose a smaller data.image_size or data.max_patients)")
+
+
+def training_line(name: str, arch: str, pace: Pace, recipe: Recipe, images: int, val_images: int) -> tuple[str, float]:
+    """A line on one training of so many images, with its hours at most; and those as seconds."""
+    seconds = recipe.epochs * (images * pace.learning + val_images * pace.running)
+    return (
+        f"{name}: {arch}, {pace.parameters:,} parameters, on {pace.device}; {1 / pace.learning:,.1f} images/s "
+        f"learning, {1 / pace.running:,.1f} images/s running; {recipe.epochs} epochs of {images:,} images: "
+        f"{hours(seconds)}",
+        seconds,
+    )
+
+
+def hours(seconds: float) -> str:
+    """A length of time in the unit that a person would use."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

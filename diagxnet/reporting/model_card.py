@@ -1,0 +1,279 @@
+"""models/MODEL_CARD.md, by the fields of Mitchell et al., "Model Cards for Model Reporting", FAT* 2019."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from diagxnet.data.files import write_text
+from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.calibration import SPECIFICITY
+from diagxnet.reporting.report import (
+    GROUP_HEADER,
+    NAMES,
+    RESEARCH_ONLY,
+    counts_text,
+    difference_text,
+    flat,
+    group_rows,
+    interval_text,
+)
+from diagxnet.statistics.comparison import LABELS, verdict
+from diagxnet.statistics.results import Results
+from diagxnet.statistics.scored import MODELS
+
+
+def write_model_card(path: Path, results: Results, audit: dict, params: dict, configs: dict[str, dict]) -> None:
+    """Writes the card. audit: data/prepared/summary.json. params: params.yaml. configs: config.json by training."""
+    values = flat(params)
+    sections = [
+        "# Model card: stacking ensemble for fourteen findings on chest radiographs",
+        RESEARCH_ONLY,
+        *_details(values, configs),
+        *_use(),
+        *_factors(results),
+        *_metrics(results),
+        *_data(results, audit, values),
+        *_analyses(results),
+        *_considerations(results),
+        "## Reference",
+        "Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019, arXiv:1810.03993, whose fields these are.",
+    ]
+    write_text(path, "\n\n".join(sections) + "\n")
+
+
+def _fields(title: str, fields: dict[str, str]) -> list[str]:
+    """A section: its heading and its fields, each a line of a list that opens with the field's name."""
+    return [f"## {title}", "\n".join(f"- **{name}**: {text}" for name, text in fields.items())]
+
+
+def _details(values: dict[str, str], configs: dict[str, dict]) -> list[str]:
+    base = [
+        f"{LABELS[name]} (`{configs[name].get('arch', name)}`, pretrained: {values[f'{name}.pretrained']})"
+        for name in ("densenet", "vit")
+    ]
+    start = "the mean of both" if values["meta.init"] == "average" else "random weights"
+    return _fields(
+        "Model details",
+        {
+            "Developed by": "whoever ran this pipeline; a program cannot know it, so say it where this card is shared",
+            "Date and version": "those of the commit whose dvc.lock lists these weights; none is in this file, so that "
+            "equal runs give equal files",
+            "Type": f"stacking ensemble of {base[0]} and {base[1]} on grey images of {values['data.image_size']} px; a "
+            f"meta-learner (`{values['meta.arch']}`, hidden dimension {values['meta.hidden_dim']}, started at {start}) "
+            "reads the logits of both and gives a logit for each of fourteen findings, which calibration.json beside "
+            "this file turns into a probability and a call",
+            "Training algorithm": f"{values['train.loss']} loss over known labels, {values['train.optimizer']}, early "
+            "stopping on val; every hyperparameter is in params.yaml and in plots/report.html",
+            "Fairness constraints": "none",
+            "Resources": "DenseNet: Huang et al. 2017, arXiv:1608.06993; ViT: Dosovitskiy et al. 2021, "
+            "arXiv:2010.11929; stacking: Wolpert 1992; data and labels: Irvin et al. 2019, arXiv:1901.07031",
+            "Citation": "the repository's address and the commit",
+            "Licence": "MIT, the code; the weights also follow the terms of the data and of pretrained weights, where "
+            "some were used",
+            "Questions": "the issues of the repository",
+        },
+    )
+
+
+def _use() -> list[str]:
+    return _fields(
+        "Intended use",
+        {
+            "Primary uses": "research into multi-label classification, stacking and calibration on chest radiographs, "
+            "and comparison of training recipes on one data set",
+            "Primary users": "researchers and machine learning engineers",
+            "Out of scope": "diagnosis, triage or any decision about a patient; children; modalities other than "
+            "radiography of the chest; findings beyond the fourteen; reading a high probability as a location or a "
+            "cause",
+        },
+    )
+
+
+def _factors(results: Results) -> list[str]:
+    few = results.evaluation["few"]
+    flagged = f". Few of one class on test, so take these as rough: {counts_text(few)}" if few else ""
+    return _fields(
+        "Factors",
+        {
+            "Relevant factors": "age, sex, ethnicity; projection and position; scanner and site; support devices in "
+            "the image; severity of disease, and whether a patient was in hospital",
+            "Evaluation factors": "sex, age band and view (projection), which the tables hold. The others are not "
+            f"known, and so not evaluated{flagged}",
+        },
+    )
+
+
+def _metrics(results: Results) -> list[str]:
+    return _fields(
+        "Metrics",
+        {
+            "Performance measures": "AUROC and AUPRC (average precision; its chance level is the prevalence) for "
+            "ranking; Brier score and expected calibration error (10 bins of equal width) for probabilities; "
+            f"sensitivity, specificity, precision and F1 for calls. The unit is the {results.unit}",
+            "Decision thresholds": "fixed on val for each finding: Youden's J, and the highest sensitivity at "
+            f"{SPECIFICITY:.0%} specificity",
+            "Variation": "95% intervals by bootstrap over patients, paired for differences. They are of one training: "
+            "another seed gives other weights",
+        },
+    )
+
+
+def _data(results: Results, audit: dict, values: dict[str, str]) -> list[str]:
+    splits = audit["splits"]
+    sizes = markdown_table(
+        ("Split", "Images", "Studies", "Patients"),
+        ((name, *(f"{own[what]:,}" for what in ("images", "studies", "patients"))) for name, own in splits.items()),
+    )
+    rules = ", ".join(f"{NAMES[key]}: {rule}" for key, rule in audit["rules"]["uncertain"].items())
+    labels = markdown_table(
+        ("Finding", *(f"{name}: positive / known" for name in splits)),
+        (
+            (
+                NAMES[key],
+                *(
+                    _positive_of_known(own["findings"][key]["images"], audit["rules"]["blank"])
+                    for own in splits.values()
+                ),
+            )
+            for key in KEYS
+        ),
+    )
+    root = values["data.root"]
+    source = "drawn radiographs, not of patients" if root == "data/demo" else f"`{root}`"
+    one_class = {name: results.evaluation["one_class"][name] for name in ("val", "test")}
+    notes = [f". One class only on {name}: {counts_text(counts)}" for name, counts in one_class.items() if counts]
+    return [
+        *_fields(
+            "Evaluation data",
+            {
+                "Datasets": f"{source}, the test split: `valid.csv` where the data set has one, else a share of "
+                f"patients{''.join(notes)}",
+                "Motivation": "patients of the same source that no training has seen. It was used once, after "
+                "training, thresholds and calibration were fixed",
+                "Preprocessing": f"decoded to grey, resized to {values['data.image_size']} px, normalised as "
+                "models/*/config.json says; no augmentation. Uncertain labels are masked. Views: "
+                f"{audit['rules']['views']}. Images left out because they could not be read: "
+                f"{audit['dropped']['images']:,}",
+            },
+        ),
+        "## Training data",
+        f"Split by patient: no patient is in two splits. {_learning(values)}; thresholds and calibration are fitted on "
+        "val.",
+        sizes,
+        f"Label rules: blank is {audit['rules']['blank']}; uncertain in train and stack by finding ({rules}); "
+        "uncertain in val and test is masked.",
+        labels,
+    ]
+
+
+def _learning(values: dict[str, object]) -> str:
+    """Which model learns from what; values: params by dotted key."""
+    if values["stack.method"] == "holdout":
+        return "Base models learn on train and stop on val; the meta-learner learns on stack and stops on val"
+    return (
+        f"Crossfit over {values['stack.folds']} folds of the patients of train and stack (Wolpert 1992): so many base "
+        "models of each kind, each trained without a fold and stopped on val; the meta-learner learns from the logits "
+        "that each gives its own fold and stops on val; predictions are the mean over the folds"
+    )
+
+
+def _positive_of_known(counts: dict[str, int], blank: str) -> str:
+    known = counts["positive"] + counts["negative"] + (counts["blank"] if blank == "negative" else 0)
+    return f"{counts['positive']:,} / {known:,}"
+
+
+def _analyses(results: Results) -> list[str]:
+    evaluation = results.evaluation
+    whole = markdown_table(
+        ("Model", "AUROC (95% interval)", "AUPRC (95% interval)", "Brier", "ECE before, after calibration"),
+        (
+            (
+                LABELS[model],
+                interval_text(evaluation[model]["auroc"], "macro"),
+                interval_text(evaluation[model]["auprc"], "macro"),
+                f"{evaluation[model]['brier']['macro']:.3f}",
+                f"{evaluation[model]['ece']['uncalibrated']['macro']:.3f}, {evaluation[model]['ece']['macro']:.3f}",
+            )
+            for model in MODELS
+        ),
+    )
+    return [
+        "## Quantitative analyses",
+        f"**Unitary results.** Means over {evaluation['counts']['findings_scored']} findings on "
+        f"{evaluation['counts']['units']:,} {'studies' if results.unit == 'study' else 'images'} of "
+        f"{evaluation['counts']['patients']:,} patients.",
+        whole,
+        verdict(evaluation["comparison"], "best_base"),
+        verdict(evaluation["comparison"], "average"),
+        "### By finding (ensemble)",
+        _by_finding(results) + ("\n\n\\* few of one class: take its figures as rough." if evaluation["few"] else ""),
+        "### By group (ensemble)",
+        markdown_table(GROUP_HEADER, group_rows(evaluation)),
+        "**Intersectional results.** Not computed: sex, age and view are looked at one at a time.",
+    ]
+
+
+def _by_finding(results: Results) -> str:
+    evaluation = results.evaluation
+    own = evaluation["ensemble"]
+    best = evaluation["comparison"]["ensemble_minus_best_base"]["auroc"]["per_finding"]
+
+    def point(name: str, key: str) -> str:
+        value = own["youden"][name]["per_finding"].get(key)
+        return "none" if value is None else f"{value:.3f}"
+
+    rows = []
+    for key, value in own["auroc"]["per_finding"].items():
+        cuts = results.calibration["ensemble"][key].thresholds
+        interval = own["auroc"]["ci"]["per_finding"][key]
+        rows.append(
+            (
+                f"{NAMES[key]}{' *' * (key in evaluation['few'])}",
+                f"{own['auprc']['prevalence']['per_finding'][key]:.3f}",
+                f"{value:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})",
+                difference_text(best[key]),
+                f"{own['auprc']['per_finding'][key]:.3f}",
+                "none" if cuts is None else f"{cuts['youden']:.3f}",
+                *(point(name, key) for name in ("sensitivity", "specificity", "precision", "f1")),
+            )
+        )
+    header = ("Finding", "Prevalence", "AUROC (95% interval)", "Ensemble - best base model", "AUPRC")
+    calls = ("Threshold (Youden)", "Sensitivity", "Specificity", "Precision", "F1")
+    return markdown_table((*header, *calls), rows)
+
+
+def _considerations(results: Results) -> list[str]:
+    return [
+        *_fields(
+            "Ethical considerations",
+            {
+                "Data": "radiographs of people, where the data set is not the drawn one; where its terms forbid "
+                "sharing images, do not share plots/: the report and the contact sheet show some",
+                "Human life": "not meant to inform decisions about a patient",
+                "Mitigations": "splits by patient, a test set that is used once, calibration, intervals, and analyses "
+                "by group",
+                "Risks and harms": "a model that is good on average can fail a group: see the analyses by group, and "
+                "mind those too small to be scored. Shortcuts (support devices, projection, text on the film) can "
+                "raise every figure here without any sign of disease being read",
+                "Use cases to avoid": "automatic exclusion of disease, ranking of patients or of readers, and use on "
+                "patients unlike those of the data",
+            },
+        ),
+        "## Caveats and recommendations",
+        "- Labels that a program read off reports carry its errors, and blank often means not mentioned; the figures "
+        "measure agreement with those labels\n"
+        "- One data set: expect lower figures and lost calibration elsewhere; calibrate and measure anew there\n"
+        f"- The guide's success indicators: {results.evaluation['indicators']['met']} of "
+        f"{results.evaluation['indicators']['of']} met; plots/report.html lists them\n"
+        "- Do not choose between recipes by test figures: the comparison of two that differ by chance is won by one of "
+        "them every time, and test is then no test any more",
+    ]
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table, its first column to the left and the others to the right; cells lose their line breaks."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split()).replace("|", "\\|")

@@ -1,0 +1,152 @@
+"""The meta-learner: from the base models' logits to the ensemble's (stacked generalisation, Wolpert 1992)."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diagxnet.data.findings import FINDINGS
+from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.training.checkpoint import load_model
+from diagxnet.training.mean import MeanLogits
+
+STRIDE = 30.0
+"""How many times as far as another parameter's an update of Adam's moves a weight that combines base logits."""
+
+
+class MetaLearner(nn.Module):
+    """What every meta-learner shares: stacked logits [images, models, findings] to logits [images, findings].
+
+    inputs: `logits`, or `probabilities` (their sigmoids), of the network. With `init="average"` the ensemble starts
+    exactly at the mean of the base logits, and departs from it only where the stack split gives a reason, in two ways:
+    by a correction that starts at zero, which is the network; and, where `weighs`, by a weight of each base model for
+    each finding (Wolpert 1992; Ting and Witten 1999), whose departures from equal weights are learned. They are neither
+    bounded nor need they add up to 1. What is stored is a departure divided by STRIDE, so that it moves as at a rate of
+    its own: at one that suits the network, weights would hardly leave the average. (Adam's steps have the size of the
+    rate whatever the gradient's; clipping sees gradients that are STRIDE times as large.) With `init="random"` the
+    network is all there is, as in the scripts before.
+    """
+
+    def __init__(self, init: str, inputs: str, weighs: bool = True) -> None:
+        super().__init__()
+        self.init, self.inputs = init, inputs
+        shape = len(BASE_MODELS), len(FINDINGS)
+        self.departures = nn.Parameter(torch.zeros(shape)) if init == "average" and weighs else None
+
+    def forward(self, logits: Tensor) -> Tensor:
+        ensemble = self.correct(logits.sigmoid() if self.inputs == "probabilities" else logits)
+        if self.init == "average":
+            ensemble = ensemble + logits.mean(1)
+        if self.departures is not None:
+            ensemble = ensemble + STRIDE * (logits * self.departures).sum(1)
+        return ensemble
+
+    def correct(self, inputs: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class MetaMLP(MetaLearner):
+    """The guide's multi-layer perceptron: every finding of every model to every finding.
+
+    Two hidden layers, `hidden_dim` and half of it, each with ReLU and dropout.
+    """
+
+    def __init__(
+        self, hidden_dim: int = 256, dropout: float = 0.2, init: str = "average", inputs: str = "logits"
+    ) -> None:
+        super().__init__(init, inputs)
+        outputs = len(FINDINGS)
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(len(BASE_MODELS) * outputs, hidden_dim),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dim, hidden_dim // 2),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden_dim // 2, outputs),
+        )
+        if init == "average":
+            nn.init.zeros_(self.layers[-1].weight)
+            nn.init.zeros_(self.layers[-1].bias)
+
+    def correct(self, inputs: Tensor) -> Tensor:
+        return self.layers(inputs)
+
+
+class MetaLinear(MetaLearner):
+    """A logistic regression per finding, on what each base model says of that finding (Wolpert 1992, Ting and Witten
+    1999): a weight for each model, and a bias. With `init="average"` they are departures from the mean of the logits.
+
+    Both are stored divided by STRIDE, as the weights of the other meta-learners are; so it has none beside them.
+    """
+
+    def __init__(self, init: str = "average", inputs: str = "logits") -> None:
+        super().__init__(init, inputs, weighs=False)
+        shape = len(BASE_MODELS), len(FINDINGS)
+        start = torch.zeros(shape) if init == "average" else torch.randn(shape) / shape[0] / STRIDE
+        self.slopes, self.intercepts = nn.Parameter(start), nn.Parameter(torch.zeros(len(FINDINGS)))
+
+    def correct(self, inputs: Tensor) -> Tensor:
+        return STRIDE * ((inputs * self.slopes).sum(1) + self.intercepts)
+
+
+class MetaAttention(MetaLearner):
+    """For each finding, attention over what the base models say of it and of the other findings.
+
+    Each model's logit of each finding is a token of `hidden_dim` channels: the logit times one learned vector, plus
+    another, which tells whose it is. A learned query for each finding attends over all tokens with four heads
+    (Vaswani et al. 2017), and a linear layer of its own makes a logit of the result.
+    """
+
+    HEADS = 4
+
+    def __init__(
+        self, hidden_dim: int = 256, dropout: float = 0.2, init: str = "average", inputs: str = "logits"
+    ) -> None:
+        super().__init__(init, inputs)
+        tokens, outputs = len(BASE_MODELS) * len(FINDINGS), len(FINDINGS)
+        deviation = hidden_dim**-0.5
+        self.values = nn.Parameter(torch.randn(tokens, hidden_dim) * deviation)
+        self.names = nn.Parameter(torch.randn(tokens, hidden_dim) * deviation)
+        self.queries = nn.Parameter(torch.randn(outputs, hidden_dim) * deviation)
+        self.attention = nn.MultiheadAttention(hidden_dim, self.HEADS, batch_first=True)
+        self.normalise = nn.LayerNorm(hidden_dim)
+        self.dropout = nn.Dropout(dropout)
+        start = torch.zeros(outputs, hidden_dim) if init == "average" else torch.randn(outputs, hidden_dim) * deviation
+        self.weight, self.bias = nn.Parameter(start), nn.Parameter(torch.zeros(outputs))
+
+    def correct(self, inputs: Tensor) -> Tensor:
+        tokens = inputs.flatten(1).unsqueeze(2) * self.values + self.names
+        queries = self.queries.expand(len(inputs), -1, -1)
+        attended, _ = self.attention(queries, tokens, tokens, need_weights=False)
+        return (self.dropout(self.normalise(attended)) * self.weight).sum(2) + self.bias
+
+
+def create_meta(arch: str, *, hidden_dim: int = 256, dropout: float = 0.2, **options: Any) -> nn.Module:
+    """A meta-learner of `arch` (mlp, linear or attention), untrained.
+
+    hidden_dim, dropout: of mlp and attention; a linear one has neither. options: init and inputs (see MetaLearner).
+    """
+    if arch == "linear":
+        return MetaLinear(**options)
+    return {"mlp": MetaMLP, "attention": MetaAttention}[arch](hidden_dim, dropout, **options)
+
+
+def create_members(arch: str, members: int, **options: Any) -> nn.Module:
+    """So many meta-learners as one model; of one, the meta-learner itself."""
+    created = [create_meta(arch, **options) for _ in range(members)]
+    return created[0] if members == 1 else MeanLogits(created)
+
+
+def load_meta(folder: Path) -> nn.Module:
+    """The trained meta-learner in `folder` (models/meta), in evaluation mode, in float32."""
+    return load_model(folder, lambda config: create_members(config["arch"], config["members"], **config["options"]))
+
+
+def apply_meta(model: nn.Module, logits: Tensor) -> Tensor:
+    """The ensemble's logits [images, findings] for stacked base logits [images, models, findings]."""
+    model.eval()
+    with torch.inference_mode():
+        return model(logits.float())

@@ -1,0 +1,120 @@
+"""Metrics of one model on a split, per finding and as means over findings.
+
+A finding with one class has no key. scikit-learn computes every metric that it has.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from sklearn.metrics import average_precision_score, brier_score_loss, confusion_matrix, roc_auc_score
+
+from diagxnet.data.findings import CHEXPERT5, KEYS
+from diagxnet.ensemble.calibration import RULES, FindingCalibration
+from diagxnet.statistics.scored import Scored
+
+BINS = 10
+"""Bins of equal width of the expected calibration error and the reliability diagrams (Naeini et al. 2015)."""
+
+
+def auroc(targets: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the receiver operating characteristic; targets: [units] bool, scores: [units]."""
+    return float(roc_auc_score(targets, scores))
+
+
+def auprc(targets: np.ndarray, scores: np.ndarray) -> float:
+    """Average precision; a model without skill reaches the prevalence."""
+    return float(average_precision_score(targets, scores))
+
+
+def brier(targets: np.ndarray, probability: np.ndarray) -> float:
+    """Mean squared distance of the probability from the truth (Brier 1950)."""
+    return float(brier_score_loss(targets, probability))
+
+
+def ece(targets: np.ndarray, probability: np.ndarray) -> float:
+    """Expected calibration error: over bins, |share of positives - mean probability| weighted by the bin's share."""
+    bins = reliability(targets, probability)
+    return float((bins["count"] * np.abs(bins["observed"] - bins["predicted"])).sum() / len(targets))
+
+
+def reliability(targets: np.ndarray, probability: np.ndarray) -> dict[str, np.ndarray]:
+    """Per filled bin: `predicted` mean probability, `observed` share of positives, `count` of units."""
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    count = np.bincount(bins, minlength=BINS)
+    filled = count > 0
+    predicted = np.bincount(bins, probability, BINS)[filled] / count[filled]
+    observed = np.bincount(bins, targets, BINS)[filled] / count[filled]
+    return {"predicted": predicted, "observed": observed, "count": count[filled]}
+
+
+def confusion(targets: np.ndarray, called: np.ndarray) -> dict[str, int]:
+    """Counts of true and false positives and negatives; both arguments [units] bool."""
+    (tn, fp), (fn, tp) = confusion_matrix(targets, called, labels=[False, True]).tolist()
+    return {"true_positive": tp, "false_positive": fp, "false_negative": fn, "true_negative": tn}
+
+
+def operating_point(counts: dict[str, int]) -> dict[str, float]:
+    """sensitivity, specificity, precision and f1 of such counts; the last two are 0 where nobody is called positive."""
+    tp, fp, fn, tn = (counts[name] for name in ("true_positive", "false_positive", "false_negative", "true_negative"))
+    return {
+        "sensitivity": tp / (tp + fn),
+        "specificity": tn / (tn + fp),
+        "precision": tp / (tp + fp) if tp + fp else 0.0,
+        "f1": 2 * tp / (2 * tp + fp + fn),
+    }
+
+
+def means(per_finding: dict[str, float]) -> dict[str, object]:
+    """{"macro", "chexpert5", "per_finding"}: the plain means over all keys and over those of the five findings."""
+    result: dict[str, object] = {}
+    for name, keys in mean_keys(per_finding).items():
+        result[name] = float(np.mean([per_finding[key] for key in keys]))
+    return result | {"per_finding": per_finding}
+
+
+def mean_keys(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Which of `keys` each mean is over; a mean over nothing has no entry."""
+    keys = list(keys)
+    chosen = {"macro": keys, "chexpert5": [key for key in keys if key in CHEXPERT5]}
+    return {name: over for name, over in chosen.items() if over}
+
+
+def per_finding(
+    scored: Scored, values: np.ndarray, metric: Callable[[np.ndarray, np.ndarray], float]
+) -> dict[str, float]:
+    """`metric` of targets and `values` [units, findings], over the known units of each finding with both classes."""
+    return {
+        KEYS[f]: metric(scored.targets[scored.known(f), f], values[scored.known(f), f])
+        for f in np.flatnonzero(scored.scorable())
+    }
+
+
+def prevalence(scored: Scored) -> dict[str, float]:
+    """Share of positives among the known, of each finding with both classes."""
+    return per_finding(scored, scored.targets, lambda targets, _: float(targets.mean()))
+
+
+def confusions(
+    scored: Scored, probability: np.ndarray, calibration: dict[str, FindingCalibration], rule: str
+) -> dict[str, dict[str, int]]:
+    """`confusion` of each finding with both classes here and a threshold of `rule`; probability: [units, findings]."""
+    counts = {}
+    for f in np.flatnonzero(scored.scorable()):
+        if (cuts := calibration[KEYS[f]].thresholds) is not None:
+            known = scored.known(f)
+            counts[KEYS[f]] = confusion(scored.targets[known, f], probability[known, f] >= cuts[rule])
+    return counts
+
+
+def operating_points(
+    scored: Scored, probability: np.ndarray, calibration: dict[str, FindingCalibration]
+) -> dict[str, dict[str, dict[str, object]]]:
+    """{rule: {"sensitivity" | "specificity" | "precision" | "f1": means}} at the thresholds fixed on val."""
+    result: dict[str, dict[str, dict[str, object]]] = {}
+    for rule in RULES:
+        points = {
+            key: operating_point(counts) for key, counts in confusions(scored, probability, calibration, rule).items()
+        }
+        names = ("sensitivity", "specificity", "precision", "f1")
+        result[rule] = {name: means({key: point[name] for key, point in points.items()}) for name in names}
+    return result

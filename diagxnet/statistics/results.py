@@ -1,0 +1,183 @@
+"""Everything that is measured, in memory: what the metrics files, plots, report and model card are written from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagxnet.console.errors import InputError
+from diagxnet.data.findings import CHEXPERT5, KEYS
+from diagxnet.ensemble.calibration import Calibration, probabilities
+from diagxnet.statistics.calibrating import fit_calibration
+from diagxnet.statistics.comparison import best_base, comparison, val_auroc
+from diagxnet.statistics.history import history_figures, indicators
+from diagxnet.statistics.metrics import brier, ece, means, operating_points, per_finding, prevalence
+from diagxnet.statistics.scored import MODELS, Scored
+from diagxnet.statistics.subgroups import subgroups
+from diagxnet.statistics.uncertainty import Estimates, estimate, rarer_patients, with_intervals
+
+
+@dataclass(frozen=True)
+class Results:
+    """Fields: test: what was scored. calibration: fitted on val. raw, calibrated: probabilities on test [models,
+    units, findings]. estimates: AUROC and average precision on test with resamples. evaluation: content of
+    metrics/evaluation.json. indicators: rows of the guide's success indicators. histories: training_history.json by
+    training. unit: `image` or `study`."""
+
+    unit: str
+    test: Scored
+    calibration: Calibration
+    raw: np.ndarray
+    calibrated: np.ndarray
+    estimates: Estimates
+    evaluation: dict
+    indicators: list[dict]
+    histories: dict[str, dict]
+
+
+def measure(
+    val: Scored,
+    test: Scored,
+    histories: dict[str, dict],
+    *,
+    unit: str,
+    studies: int,
+    dropped: int,
+    bootstrap: int,
+    min_positives: int,
+    seed: int,
+) -> Results:
+    """Fits calibration on `val` and measures everything on `test`; see `measure_test`.
+
+    min_positives: a finding with fewer on val is given no slope, too.
+    """
+    return measure_test(
+        fit_calibration(val, min_positives),
+        val_auroc(val),
+        test,
+        histories,
+        unit=unit,
+        studies=studies,
+        dropped=dropped,
+        bootstrap=bootstrap,
+        min_positives=min_positives,
+        seed=seed,
+    )
+
+
+def measure_test(
+    calibration: Calibration,
+    val_macros: dict[str, float],
+    test: Scored,
+    histories: dict[str, dict],
+    *,
+    unit: str,
+    studies: int,
+    dropped: int,
+    bootstrap: int,
+    min_positives: int,
+    seed: int,
+) -> Results:
+    """Measures everything on `test`, with a calibration and thresholds as they are.
+
+    val_macros: macro AUROC on val by model, at least of the base models, the better of which is compared with. unit:
+    what was scored, `image` or `study`. studies: in test. dropped: images that could not be read, in all splits.
+    bootstrap: resamples of patients. min_positives: below it a finding is flagged, and is not scored in a subgroup.
+    Raises InputError where no finding has both classes in test.
+    """
+    if not test.scorable().any():
+        raise InputError(
+            "test: no finding has both a positive and a negative label, so nothing can be measured "
+            "(use a larger valid.csv, another data.split_seed, or data.blank: negative)"
+        )
+    raw = np.stack([_sigmoid(logits) for logits in test.logits])
+    calibrated = np.stack([probabilities(test.logits[m], calibration[model]) for m, model in enumerate(MODELS)])
+    estimates = estimate(test, resamples=bootstrap, seed=seed, shown=True)
+    by_group, too_small = subgroups(test, estimates, min_positives=min_positives, resamples=bootstrap, seed=seed)
+    base_rate = means(prevalence(test))
+    evaluation: dict = {}
+    for m, model in enumerate(MODELS):
+        evaluation[model] = {
+            "auroc": with_intervals(estimates[model]["auroc"]),
+            "auprc": with_intervals(estimates[model]["auprc"]) | {"prevalence": base_rate},
+            "brier": means(per_finding(test, calibrated[m], brier))
+            | {"uncalibrated": means(per_finding(test, raw[m], brier))},
+            "ece": means(per_finding(test, calibrated[m], ece))
+            | {"uncalibrated": means(per_finding(test, raw[m], ece))},
+            **operating_points(test, calibrated[m], calibration[model]),
+            "subgroups": by_group[model],
+            "val": {"auroc": {"macro": val_macros[model]}} if model in val_macros else {},
+        }
+    evaluation["comparison"] = comparison(estimates, best_base(val_macros))
+    evaluation["histories"] = {name: history_figures(history) for name, history in histories.items()}
+    rows = indicators(evaluation["histories"], evaluation["comparison"])
+    evaluation["indicators"] = {"met": sum(row["met"] for row in rows), "of": len(rows)}
+    evaluation["counts"] = _counts(test, studies, dropped, min_positives)
+    evaluation["one_class"] = {"val": _one_class_on_val(calibration), "test": _class_counts(test, ~test.scorable())}
+    evaluation["few"] = _few(test, min_positives)
+    evaluation["subgroups_too_small"] = too_small
+    return Results(unit, test, calibration, raw, calibrated, estimates, evaluation, rows, histories)
+
+
+def summary(evaluation: dict, seconds: dict[str, float]) -> dict:
+    """Content of metrics/summary.json, the rows that `dvc metrics diff` shows: numbers only, at most 40."""
+    result: dict = {}
+    for model in MODELS:
+        own = evaluation[model]
+        result[model] = {"auroc": own["auroc"]["macro"], "auprc": own["auprc"]["macro"]}
+        if "chexpert5" in own["auroc"]:
+            result[model]["auroc_chexpert5"] = own["auroc"]["chexpert5"]
+    result["ensemble"]["ece"] = evaluation["ensemble"]["ece"]["macro"]
+    for other in ("best_base", "average"):
+        macro = evaluation["comparison"][f"ensemble_minus_{other}"]["auroc"]["macro"]
+        result[f"ensemble_minus_{other}"] = {
+            "auroc": macro["difference"],
+            "lower": macro["ci"]["lower"],
+            "upper": macro["ci"]["upper"],
+            "share_ahead": macro["share_ahead"],
+        }
+    result["findings_better"] = evaluation["comparison"]["findings_better"]
+    result["training_seconds"] = seconds | {"total": round(sum(seconds.values()), 2)}
+    wanted = ("units", "patients", "findings_scored", "findings_flagged", "dropped_images")
+    result["counts"] = {name: evaluation["counts"][name] for name in wanted}
+    return result
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
+
+
+def _counts(test: Scored, studies: int, dropped: int, min_positives: int) -> dict:
+    positives, negatives = test.counts()
+    scorable = test.scorable()
+    return {
+        "units": len(test.patients),
+        "studies": studies,
+        "patients": len(set(test.patients)),
+        "findings_scored": int(scorable.sum()),
+        "findings_flagged": len(_few(test, min_positives)),
+        "chexpert5_scored": sum(bool(scorable[KEYS.index(key)]) for key in CHEXPERT5),
+        "dropped_images": dropped,
+        "positives": dict(zip(KEYS, positives.tolist(), strict=True)),
+        "negatives": dict(zip(KEYS, negatives.tolist(), strict=True)),
+        "masked": dict(zip(KEYS, (~test.mask).sum(axis=0).tolist(), strict=True)),
+        "patients_of_rarer_class": rarer_patients(test),
+    }
+
+
+def _one_class_on_val(calibration: Calibration) -> dict[str, dict[str, int]]:
+    fitted = calibration["ensemble"]
+    return {
+        key: {"positives": own.positives, "negatives": own.negatives}
+        for key, own in fitted.items()
+        if not own.positives or not own.negatives
+    }
+
+
+def _few(scored: Scored, min_positives: int) -> dict[str, dict[str, int]]:
+    """Findings with both classes, but fewer than `min_positives` units of one."""
+    return _class_counts(scored, scored.scorable() & (np.minimum(*scored.counts()) < min_positives))
+
+
+def _class_counts(scored: Scored, chosen: np.ndarray) -> dict[str, dict[str, int]]:
+    positives, negatives = scored.counts()
+    return {KEYS[f]: {"positives": int(positives[f]), "negatives": int(negatives[f])} for f in np.flatnonzero(chosen)}

@@ -1,0 +1,135 @@
+"""What is scored: the logits of every model for a split, with labels, patients and groups, by image or by study."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from diagxnet.data.findings import KEYS
+from diagxnet.data.prepared import read_labels, read_manifest
+from diagxnet.features.stacked import BASE_MODELS, read_stacked, same_rows
+from diagxnet.stacking.learners import apply_meta, load_meta
+
+MODELS = (*BASE_MODELS, "average", "ensemble")
+"""Order of the models axis: the base models, their plain mean, the meta-learner on top of them."""
+
+AGE_BANDS = {"under_40": 40, "40_to_59": 60, "60_to_79": 80, "80_and_over": np.inf}
+"""Name of each age band and the age in years, exclusive, at which it ends."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The units of a split (images or studies), ordered by first row.
+
+    logits: [models, units, findings] float64, models as in MODELS. targets: [units, findings] bool, False where
+    unknown. mask: [units, findings] bool, True where known. patients: [units] object, patient of each unit.
+    groups: attribute (sex, age, view) to the group of each unit, [units] object. names: [units] object, path of the
+    image or name of the study.
+    """
+
+    logits: np.ndarray
+    targets: np.ndarray
+    mask: np.ndarray
+    patients: np.ndarray
+    groups: dict[str, np.ndarray]
+    names: np.ndarray
+
+    def counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Known positives and known negatives, each [findings] int."""
+        return (self.targets & self.mask).sum(axis=0), (~self.targets & self.mask).sum(axis=0)
+
+    def scorable(self) -> np.ndarray:
+        """[findings] bool, True where both classes are known."""
+        positives, negatives = self.counts()
+        return (positives > 0) & (negatives > 0)
+
+    def known(self, finding: int) -> np.ndarray:
+        """Rows of the units whose label of `finding` (a column) is known."""
+        return np.flatnonzero(self.mask[:, finding])
+
+    def subset(self, chosen: np.ndarray) -> "Scored":
+        """The units that `chosen` picks: [units] bool, or the numbers of the units."""
+        return Scored(
+            self.logits[:, chosen],
+            self.targets[chosen],
+            self.mask[chosen],
+            self.patients[chosen],
+            {name: values[chosen] for name, values in self.groups.items()},
+            self.names[chosen],
+        )
+
+
+def read_scored(data: Path, models: Path, split: str, unit: str) -> Scored:
+    """Reads `split` (val or test) from data/prepared and data/stacked and runs the meta-learner of models/meta on it.
+
+    unit: `image`, or `study`: the mean of the logits of its views. Raises InputError where the files do not fit.
+    """
+    rows, base = read_stacked(data / "stacked", split)
+    labels = read_labels(data / "prepared", split)
+    same_rows(rows, labels.rows, split)
+    manifest = read_manifest(data / "prepared").set_index("row").loc[rows]
+    ensemble = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
+    return assemble(manifest, base, ensemble, labels.targets, labels.mask, unit)
+
+
+def assemble(
+    rows: pd.DataFrame, base: np.ndarray, ensemble: np.ndarray, targets: np.ndarray, mask: np.ndarray, unit: str
+) -> Scored:
+    """What was scored, from its parts in one order.
+
+    rows: [images] with columns path, patient, study, view, projection, sex, age. base: [images, base models, findings]
+    logits. ensemble: [images, findings] logits. targets, mask: [images, findings]. unit: see `read_scored`.
+    """
+    logits = np.concatenate([base, base.mean(axis=1, keepdims=True), ensemble[:, None]], axis=1)
+    scored = Scored(
+        np.ascontiguousarray(logits.transpose(1, 0, 2), dtype=np.float64),
+        (targets > 0) & mask,
+        mask,
+        rows["patient"].to_numpy(object),
+        {"sex": rows["sex"].to_numpy(object), "age": _age_bands(rows["age"]), "view": _views(rows)},
+        rows["path"].to_numpy(object),
+    )
+    if scored.logits.shape[2] != len(KEYS):
+        raise AssertionError(f"{scored.logits.shape[2]} findings are scored, {len(KEYS)} known")
+    return scored if unit == "image" else by_study(scored, rows["study"].to_numpy(object))
+
+
+def by_study(scored: Scored, studies: np.ndarray) -> Scored:
+    """One unit a study: the mean of its images' logits; positive where any image is.
+
+    Irvin et al. 2019 score studies as well, by the largest probability among the views.
+
+    studies: [units] object, study of each image (no two patients share one). A study is known where any of its images
+    is. Its view is `mixed` where its images' views differ.
+    """
+    codes = pd.factorize(studies)[0]  # numbered by first image
+    firsts = np.unique(codes, return_index=True)[1]
+    sizes = np.bincount(codes)
+    logits = np.zeros((len(scored.logits), len(sizes), scored.logits.shape[2]))
+    for model, values in enumerate(scored.logits):
+        np.add.at(logits[model], codes, values)
+    targets, mask = (np.zeros((len(sizes), scored.mask.shape[1]), bool) for _ in range(2))
+    np.logical_or.at(targets, codes, scored.targets & scored.mask)
+    np.logical_or.at(mask, codes, scored.mask)
+    groups = {name: values[firsts] for name, values in scored.groups.items()}
+    mixed = pd.Series(scored.groups["view"]).groupby(codes).nunique().to_numpy() > 1
+    groups["view"] = np.where(mixed, "mixed", groups["view"]).astype(object)
+    return Scored(logits / sizes[:, None], targets, mask, scored.patients[firsts], groups, studies[firsts])
+
+
+def _age_bands(ages: pd.Series) -> np.ndarray:
+    years = ages.to_numpy(float)
+    bands = np.array(list(AGE_BANDS), object)[
+        np.searchsorted(list(AGE_BANDS.values()), years, side="right").clip(max=3)
+    ]
+    return np.where(np.isnan(years), "unknown", bands).astype(object)
+
+
+def _views(manifest: pd.DataFrame) -> np.ndarray:
+    """lateral, frontal_ap, frontal_pa, or frontal where the projection is unknown."""
+    view = manifest["view"].to_numpy(object)
+    projection = manifest["projection"].str.lower().to_numpy(object)
+    named = (view == "frontal") & (projection != "")
+    return np.where(named, view + "_" + projection, view).astype(object)

@@ -1,0 +1,116 @@
+"""AUROC and average precision of every model on a split, with the resamples that their intervals come from.
+
+A finding with one class in a resample is left out of that finding's resamples; in the resamples of a mean over findings
+its value on the whole split stands in, so that every resample's mean is over the same findings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagxnet.data.findings import KEYS
+from diagxnet.statistics.bootstrap import resample
+from diagxnet.statistics.intervals import difference_interval, effective_size, proportion_interval
+from diagxnet.statistics.metrics import auprc, auroc, mean_keys, means, per_finding
+from diagxnet.statistics.scored import MODELS, Scored
+
+METRICS = {"auroc": auroc, "auprc": auprc}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One metric of one model. values: by finding key. resamples: by finding key, [resamples]. sizes: by finding key,
+    the patients of the rarer class."""
+
+    values: dict[str, float]
+    resamples: dict[str, np.ndarray]
+    sizes: dict[str, int]
+
+    def only(self, keys: Sequence[str]) -> "Estimate":
+        """The same for some of its findings."""
+        chosen = ({key: by_key[key] for key in keys} for by_key in (self.values, self.resamples, self.sizes))
+        return Estimate(*chosen)
+
+
+Estimates = dict[str, dict[str, Estimate]]
+"""Estimates by model and metric (auroc, auprc)."""
+
+
+def estimate(scored: Scored, *, resamples: int, seed: int, shown: bool = False) -> Estimates:
+    """Both metrics of every model, over the findings with both classes, and `resamples` of them over patients.
+
+    shown: whether a bar or line tells how far it is.
+    """
+    sizes = rarer_patients(scored)
+    arrays = scored.logits, scored.targets, scored.mask, scored.patients
+    drawn = resample(*arrays, resamples=resamples, seed=seed, shown=shown)
+    result: Estimates = {}
+    for m, model in enumerate(MODELS):
+        result[model] = {}
+        for name, metric in METRICS.items():
+            values = per_finding(scored, scored.logits[m], metric)
+            all_resamples = getattr(drawn, name)[m]
+            result[model][name] = Estimate(values, {key: all_resamples[KEYS.index(key)] for key in values}, sizes)
+    return result
+
+
+def rarer_patients(scored: Scored) -> dict[str, int]:
+    """By finding key: the patients with a positive unit, or those with a negative one, whichever are fewer."""
+    sizes = {}
+    for f, key in enumerate(KEYS):
+        known = scored.known(f)
+        positive = scored.targets[known, f]
+        sizes[key] = min(len(set(scored.patients[known][wanted])) for wanted in (positive, ~positive))
+    return sizes
+
+
+def with_intervals(estimate: Estimate) -> dict[str, object]:
+    """{"macro", "chexpert5", "per_finding", "ci": the same of {"lower", "upper"}}."""
+    result = means(estimate.values)
+    intervals: dict[str, object] = {}
+    for name, keys in mean_keys(estimate.values).items():
+        intervals[name] = proportion_interval(result[name], mean_resamples(estimate, keys), mean_size(estimate, keys))
+    intervals["per_finding"] = {
+        key: proportion_interval(value, estimate.resamples[key], estimate.sizes[key])
+        for key, value in estimate.values.items()
+    }
+    return result | {"ci": intervals}
+
+
+def mean_resamples(estimate: Estimate, keys: Sequence[str]) -> np.ndarray:
+    """[resamples] mean over the findings `keys`."""
+    filled = [np.nan_to_num(estimate.resamples[key], nan=estimate.values[key]) for key in keys]
+    return np.mean(filled, axis=0)
+
+
+def mean_size(estimate: Estimate, keys: Sequence[str]) -> float:
+    """Size to give an interval of the mean over the findings `keys`."""
+    variances = [np.var(mean_resamples(estimate, [key])) for key in keys]
+    return effective_size(np.array(variances), np.array([estimate.sizes[key] for key in keys]))
+
+
+def compare(first: Estimate, second: Estimate) -> dict[str, object]:
+    """The paired differences first - second, from the same resamples.
+
+    {"macro" | "chexpert5": d, "per_finding": {key: d}}, where d is {"difference", "ci": {"lower", "upper"},
+    "share_ahead"}, the last being the share of resamples in which `first` is strictly ahead.
+    """
+    result: dict[str, object] = {}
+    for name, keys in mean_keys(first.values).items():
+        result[name] = _difference(first, second, keys)
+    return result | {"per_finding": {key: _difference(first, second, [key]) for key in first.values}}
+
+
+def _difference(first: Estimate, second: Estimate, keys: Sequence[str]) -> dict[str, object]:
+    value = float(np.mean([first.values[key] - second.values[key] for key in keys]))
+    if len(keys) == 1:
+        resamples = first.resamples[keys[0]] - second.resamples[keys[0]]
+        size = float(first.sizes[keys[0]])
+    else:
+        resamples = mean_resamples(first, keys) - mean_resamples(second, keys)
+        variances = [np.nanvar(first.resamples[key] - second.resamples[key]) for key in keys]
+        size = effective_size(np.array(variances), np.array([first.sizes[key] for key in keys]))
+    defined = resamples[~np.isnan(resamples)]
+    share = float((defined > 0).mean()) if len(defined) else 0.0
+    return {"difference": value, "ci": difference_interval(value, resamples, size), "share_ahead": share}

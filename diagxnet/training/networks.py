@@ -1,0 +1,257 @@
+"""Base models: any timm network, made to read one grey channel and to end in one logit per finding."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diagxnet.console.errors import InputError, one_line
+from diagxnet.data.files import read_json
+from diagxnet.data.findings import FINDINGS
+from diagxnet.training.checkpoint import CONFIG, load_model
+from diagxnet.training.mean import MeanLogits
+from diagxnet.training.patches import is_transformer, patch_problems, patch_side
+
+
+class BaseModel(nn.Module):
+    """A timm network that standardises its input: images [images, 1, side, side] in 0..1 to logits [images, findings].
+
+    Each image is brought to mean 0 and deviation 1 by itself: exposure varies from film to film and says nothing of
+    the patient, and networks trained on ImageNet expect about these moments, too. The classifier computes in float32
+    whatever the precision around it: logits rounded to bf16 tie, which costs AUROC.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            standardised = standardise(images.float())
+        features = self.network.forward_features(standardised)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.network.forward_head(features.float())
+
+    @property
+    def is_convolutional(self) -> bool:
+        """Whether channels-last memory pays: where there are convolutions with BatchNorm, a stem's among them."""
+        return any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
+
+
+class FeatureNorm(nn.BatchNorm1d):
+    """BatchNorm, without weights of its own, of pooled features [images, features] ahead of the classifier.
+
+    What all radiographs share fills most of a transformer's features, and hides from the classifier what tells one
+    from another: trained from scratch it then hardly learns. Subtracting the batch's mean mends that (He et al. 2022,
+    arXiv:2111.06377, use it so for linear probing). A training batch of one image has no deviation; it is normalised
+    by the running moments.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, affine=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.training and len(features) == 1:
+            return F.batch_norm(features, self.running_mean, self.running_var, eps=self.eps)
+        return super().forward(features)
+
+
+class ConvolutionalStem(nn.Module):
+    """Tokens of overlapping parts of the image: 3 x 3 convolutions of stride 2, each with BatchNorm and ReLU, that
+    double their channels, and one of 1 x 1, down to as many tokens as patches of `patch_size` pixels would give.
+
+    A transformer that is trained from scratch on few images learns faster and better so (Xiao et al., "Early
+    Convolutions Help Transformers See Better", NeurIPS 2021, section 4). `patch_size` is a power of 2.
+    """
+
+    def __init__(self, patch_size: int, channels: int) -> None:
+        super().__init__()
+        halvings = patch_size.bit_length() - 1
+        widths = [1, *(max(channels >> left, 1) for left in reversed(range(halvings)))]
+        layers: list[nn.Module] = []
+        for read, width in pairwise(widths):
+            layers += [nn.Conv2d(read, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, channels, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: [images, 1, side, side] to tokens [images, patches, channels]."""
+        return self.layers(images).flatten(2).transpose(1, 2)
+
+
+def standardise(images: Tensor) -> Tensor:
+    """Each of images [images, 1, side, side] at mean 0 and deviation 1; one of a single value becomes 0."""
+    deviation, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True, correction=0)
+    return (images - mean) / deviation.clamp(min=1e-3)
+
+
+def create_base(
+    arch: str,
+    *,
+    image_size: int,
+    pretrained: bool | str = False,
+    dropout: float = 0.0,
+    patch_size: int | None = None,
+    stem: str = "patches",
+    batch_norm: bool = False,
+    tried: bool = True,
+) -> BaseModel:
+    """A BaseModel on timm's `arch` for images of `image_size` pixels.
+
+    pretrained: False, True (timm's hub) or the path of a .safetensors file; timm sums the weights of the first layer
+    over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
+    patch_size: of a vision transformer, None for its own. stem: `patches`, or `convolutions` for a vision transformer
+    from scratch (see ConvolutionalStem). batch_norm: whether a vision transformer's features pass a FeatureNorm. tried:
+    whether one image of zeros goes through the model first, as windows, stages and mixers of tokens each want sizes of
+    their own, and timm tells at the first image. Raises InputError where the name is unknown, the size does not fit, or
+    weights that were asked for cannot be loaded: going on from random weights is never an option.
+    """
+    if not timm.is_model(arch):
+        raise InputError(f"arch = {arch!r}: timm knows no such model (see timm.list_models())")
+    own = {"patch_size": patch_size, "stem": stem, "pretrained": pretrained}
+    problems = patch_problems(arch, image_size=image_size, **own)
+    if problems:
+        raise InputError(problems[0])
+    options: dict[str, Any] = {"in_chans": 1, "num_classes": len(FINDINGS), "drop_rate": dropout}
+    try:
+        if is_transformer(arch) or timm.get_pretrained_cfg(arch).fixed_input_size:
+            options["img_size"] = image_size
+        if patch_size is not None:
+            options["patch_size"] = patch_size
+        network = _pretrained(arch, pretrained, options) if pretrained else timm.create_model(arch, **options)
+    except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = one_line(error, 200)
+        raise InputError(f"arch = {arch!r}: timm builds none for images of {image_size} pixels: {reason}") from error
+    if stem == "convolutions":
+        network.patch_embed = ConvolutionalStem(patch_side(arch, patch_size), network.embed_dim)
+    if batch_norm:
+        if not hasattr(network, "fc_norm"):
+            raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
+        network.fc_norm = nn.Sequential(network.fc_norm, FeatureNorm(network.head_hidden_size))
+    model = BaseModel(network)
+    if tried:
+        _check_forward(model, arch, image_size)
+    return model
+
+
+def _check_forward(model: BaseModel, arch: str, image_size: int) -> None:
+    """InputError where `model` gives no logits for an image of this size, or passes its FeatureNorm by."""
+    normed: list[nn.Module] = []
+    hooks = [
+        module.register_forward_hook(lambda module, *_: normed.append(module))
+        for module in model.modules()
+        if isinstance(module, FeatureNorm)
+    ]
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            logits = model.eval()(torch.zeros(1, 1, image_size, image_size))
+        fits = logits.shape == (1, len(FINDINGS))
+        reason = "" if fits else f"its logits are {list(logits.shape)}"
+    except Exception as error:  # each of timm's families fails in a way of its own
+        fits, reason = False, one_line(error, 200)
+    if not fits:
+        raise InputError(f"arch = {arch!r}: gives no logits for images of {image_size} pixels as set here: {reason}")
+    if hooks and not normed:
+        raise InputError(f"batch_norm = true: {arch} passes it by (set it to false)")
+    for hook in hooks:
+        hook.remove()
+    model.train()
+
+
+def base_config(
+    arch: str,
+    *,
+    image_size: int,
+    pretrained: bool | str,
+    dropout: float,
+    patch_size: int | None,
+    stem: str,
+    batch_norm: bool,
+) -> dict[str, Any]:
+    """What `load_base` and a reader of models/ need to know of a base model."""
+    return {
+        "arch": arch,
+        "image_size": image_size,
+        "patch_size": patch_size,
+        "dropout": dropout,
+        "stem": stem,
+        "batch_norm": batch_norm,
+        "pretrained": bool(pretrained),
+        "findings": list(FINDINGS),
+    }
+
+
+def from_config(config: dict[str, Any]) -> BaseModel:
+    """The network that `base_config` describes, with random weights."""
+    options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "stem", "batch_norm")}
+    return create_base(config["arch"], **options, tried=False)
+
+
+def fold_folder(folder: Path, fold: int) -> Path:
+    """Where the model of a fold is, below the base model's folder; folds count from 1."""
+    return folder / f"fold{fold}"
+
+
+def model_folders(folder: Path) -> list[Path]:
+    """The folders of a trained base model: `folder` itself, or one for each fold of crossfit, in order.
+
+    Raises InputError where there is none.
+    """
+    try:
+        folds = read_json(folder / CONFIG).get("folds")
+    except FileNotFoundError:
+        raise InputError(f"{folder / CONFIG}: no trained model here (run dvc repro)") from None
+    if folds is not None and (not isinstance(folds, int) or folds < 2):
+        raise InputError(f"{folder / CONFIG}: folds = {folds!r}: this is no model of ours (run dvc repro)")
+    return [folder] if folds is None else [fold_folder(folder, fold) for fold in range(1, folds + 1)]
+
+
+def load_base(folder: Path) -> nn.Module:
+    """The trained base model in `folder` (models/densenet), in evaluation mode; the mean of its folds under crossfit.
+
+    Reads images [images, 1, side, side] in 0..1, gives logits [images, findings].
+    """
+    models = [load_model(each, from_config) for each in model_folders(folder)]
+    return models[0] if len(models) == 1 else MeanLogits(models).eval()
+
+
+def _pretrained(arch: str, pretrained: bool | str, options: dict[str, Any]) -> nn.Module:
+    if isinstance(pretrained, str):
+        if not pretrained.endswith(".safetensors") or not Path(pretrained).is_file():
+            raise InputError(f"pretrained = {pretrained!r}: no .safetensors file there (true takes timm's hub)")
+        options = {**options, "pretrained_cfg_overlay": {"file": pretrained}}
+    try:
+        network = timm.create_model(arch, pretrained=True, **options)
+        random = _not_loaded(network, timm.create_model(arch, pretrained=True, **options))
+    except Exception as error:  # the hub's errors have no common base: network, cache, missing entry, wrong shapes
+        reason = one_line(error, 300)
+        if isinstance(pretrained, str):
+            raise InputError(f"pretrained = {pretrained!r}: these are no weights of {arch}: {reason}") from error
+        raise InputError(
+            f"pretrained = true: timm's hub gave no weights for {arch}: {reason} (give the path of a .safetensors "
+            f"file, or false to train from scratch)"
+        ) from error
+    if random:
+        raise InputError(
+            f"pretrained = {pretrained!r}: these are no weights of {arch}: nothing in them for {len(random)} of its "
+            f"tensors, {random[0]} first"
+        )
+    return network
+
+
+def _not_loaded(network: nn.Module, again: nn.Module) -> list[str]:
+    """Names of the tensors, but for the new classifier's, that kept random values: they differ between two loadings.
+
+    timm loads a file that lacks tensors with a warning alone; going on from there is how others lost weeks.
+    """
+    classifiers = network.pretrained_cfg["classifier"]
+    new = tuple([classifiers] if isinstance(classifiers, str) else classifiers)
+    twin = again.state_dict()
+    return [
+        name
+        for name, tensor in network.state_dict().items()
+        if not name.startswith(new) and not tensor.equal(twin[name])
+    ]
