@@ -43,10 +43,11 @@ from benchmarks.data import pack_into
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import write_arrays, write_json
 from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.members import FIRST
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import Labels, read_labels
 from diagxnet.features.stack import stack_features
-from diagxnet.features.stacked import BASE_MODELS, STACKED_SPLITS, write_stacked
+from diagxnet.features.stacked import STACKED_SPLITS, write_stacked
 from diagxnet.labels.prepare import prepare
 from diagxnet.params.checked import read_yaml
 from diagxnet.recipe import check_recipe, read_recipe
@@ -100,13 +101,14 @@ def train_bases(params: SimpleNamespace, folder: Path) -> float:
     """Both base models into `folder`/models and their logits into `folder`/data/stacked; the seconds it took."""
     started = time.perf_counter()
     folders = {"packed": folder / "data/packed", "prepared": folder / "data/prepared"}
-    for name in BASE_MODELS:
+    for name in FIRST:
         recipe, network, precision = base_model.options(params, name)
         outputs = {"folder": folder / "models" / name, "resume": folder / "resume" / name}
         augmentation = params.augment.model_dump()
         own = {"augmentation": augmentation, "precision": precision, "folds": base_model.folds(params)}
         run_out(train_base(name, recipe, **network, **own, **folders, **outputs))
     stack_features(
+        FIRST,
         folder / "models",
         *folders.values(),
         folder / "data/stacked",
@@ -178,14 +180,14 @@ def train_on_unfrozen(params: SimpleNamespace, folder: Path, fault: Path) -> Non
     recipe, arch, options = meta_stage.options(params)
     images = open_packed(folder / "data/packed")
     accelerator = create_accelerator("fp32")
-    models = [load_base(folder / "models" / name).to(accelerator.device) for name in BASE_MODELS]
+    models = [load_base(folder / "models" / name).to(accelerator.device) for name in FIRST]
     labels = {split: read_labels(folder / "data/prepared", split) for split in STACKED_SPLITS}
 
     def examples(own: Labels) -> Examples:
         return Examples(LiveFeatures(models, ImageSource(images, own.rows)), own.targets, own.mask)
 
     torch.manual_seed(recipe.seed)
-    meta = create_meta(arch, **options)
+    meta = create_meta(arch, len(FIRST), **options)
     state = ResumeState(fault / "resume", "benchmark")
     state.remove()  # another seed's, where a run was killed
     total = recipe.epochs * len(labels["stack"].rows)
@@ -193,13 +195,13 @@ def train_on_unfrozen(params: SimpleNamespace, folder: Path, fault: Path) -> Non
         splits = examples(labels["stack"]), examples(labels["val"])
         run_out(fit(meta, *splits, recipe, accelerator=accelerator, state=state, progress=progress))
     state.remove()
-    config = {"arch": arch, "options": options, "models": list(BASE_MODELS), "findings": list(FINDINGS), "members": 1}
+    config = {"arch": arch, "options": options, "models": list(FIRST), "findings": list(FINDINGS), "members": 1}
     save_model(fault / "models/meta", meta, config, {})
     for split in ("val", "test"):
         rows = labels[split].rows
         source = ImageSource(images, rows)
         logits = [predict_logits(model, source, len(rows), batch_size=64, accelerator=accelerator) for model in models]
-        write_stacked(fault / "data/stacked", split, rows, dict(zip(BASE_MODELS, logits, strict=True)))
+        write_stacked(fault / "data/stacked", split, rows, dict(zip(FIRST, logits, strict=True)))
     link_labels(folder, fault)
 
 
@@ -392,7 +394,7 @@ def make_logits(folder: Path) -> None:
     for split in ("stack", "val"):
         rows = np.arange(CHEXPERT_STACK_ROWS)
         targets = (chance.random((len(rows), len(KEYS))) < 0.2).astype(np.float32)
-        logits = {name: (chance.normal(size=targets.shape) + targets).astype(np.float32) for name in BASE_MODELS}
+        logits = {name: (chance.normal(size=targets.shape) + targets).astype(np.float32) for name in FIRST}
         write_stacked(folder / "data/stacked", split, rows, logits)
         mask = chance.random(targets.shape) < 0.9
         write_arrays(folder / "data/prepared" / f"labels_{split}.npz", rows=rows, targets=targets, mask=mask)

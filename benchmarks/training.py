@@ -38,6 +38,7 @@ from diagxnet.console.cores import cores
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import write_json
 from diagxnet.data.findings import FINDINGS
+from diagxnet.data.members import FIRST
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import Labels, read_labels, read_manifest
 from diagxnet.features.stack import stack_features
@@ -471,7 +472,7 @@ def report_part(way: str, part: str, seconds: float) -> None:
 
 def run_features(data: Data, precision: str) -> None:
     folders = data.folder / "models", data.folder / "packed", data.folder / "prepared", data.folder / "stacked"
-    stack_features(*folders, precision=precision, batch_size=64, splits=("stack", "val"))
+    stack_features(FIRST, *folders, precision=precision, batch_size=64, splits=("stack", "val"))
 
 
 def run_meta(data: Data) -> None:

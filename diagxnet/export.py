@@ -22,7 +22,6 @@ from diagxnet.data.files import replacing
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import RULES
 from diagxnet.ensemble.ensemble import Ensemble
-from diagxnet.features.stacked import BASE_MODELS
 from diagxnet.training.augment import to_float
 from diagxnet.training.networks import BaseModel, standardise
 
@@ -36,7 +35,7 @@ class Whole(nn.Module):
 
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__()
-        self.base = nn.ModuleList(nn.ModuleList(ensemble.base[name]) for name in BASE_MODELS)
+        self.base = nn.ModuleList(nn.ModuleList(networks) for networks in ensemble.base.values())
         self.learner = ensemble.meta  # `meta` is a name that torch.fx uses itself
         own = [ensemble.calibration["ensemble"][key] for key in KEYS]
         self.register_buffer("slopes", torch.tensor([each.slope for each in own]))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from diagxnet.data.files import write_json
+from diagxnet.data.members import names
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
 from diagxnet.tables.inventory import default_cache, take_inventory
@@ -12,9 +13,11 @@ from stages.running import run
 
 def main() -> None:
     root = read_all()["data"].root
-    for line in notices(read_yaml(Path("params.yaml"))):
+    params = read_yaml(Path("params.yaml"))
+    for line in notices(params):
         print(line)
     check_root(root, Path.cwd())
+    write_json("models/more/members.json", {"members": list(names(params))})
     write_json("data/inventory.json", take_inventory(Path(root), cache=default_cache()))
 
 

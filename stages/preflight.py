@@ -6,7 +6,7 @@ No stage of dvc.yaml: `python -m stages.preflight` writes nothing.
 from types import SimpleNamespace
 
 from diagxnet.console.errors import InputError, problems_error
-from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.data.members import FIRST as BASE_MODELS
 from diagxnet.params.whole import read_all
 from diagxnet.preflight.plan import hours, look_at_data, training_line
 from diagxnet.preflight.rehearsal import rehearse_base, rehearse_meta
@@ -61,7 +61,7 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
         total += models * seconds
         features += pace.running * (stacked + models * (sizes["val"] + sizes["test"]))
     recipe, arch, options = train_meta.options(params)
-    pace = rehearse_meta(create_meta(arch, **options), recipe, models=len(BASE_MODELS))
+    pace = rehearse_meta(create_meta(arch, len(BASE_MODELS), **options), recipe, models=len(BASE_MODELS))
     line, seconds = training_line("train_meta", arch, pace, recipe, stacked, sizes["val"])
     seeds = params.meta.ensemble_seeds
     seconds *= seeds

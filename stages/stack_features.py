@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from diagxnet.data.files import read_json
 from diagxnet.features.stack import stack_features
 from diagxnet.params.checked import read_params
 from diagxnet.params.stack import StackParams
@@ -12,6 +13,7 @@ from stages.running import run
 def main() -> dict[str, float]:
     params = read_params(train=TrainParams, stack=StackParams)
     return stack_features(
+        read_json("models/more/members.json")["members"],
         Path("models"),
         Path("data/packed"),
         Path("data/prepared"),

@@ -9,6 +9,7 @@ import torch
 from diagxnet.audit.checks import Claims, Pipeline, read_claims
 from diagxnet.data.files import write_json
 from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.members import FIRST
 from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.features.stack import stack_features
 from diagxnet.images.pack import pack
@@ -83,10 +84,10 @@ def make_run(root: Path, *, folds: int = 1, unit: str = "image") -> Run:
     for seed, (name, config) in enumerate(NETWORKS.items()):
         make_base(models / name, config, seed=seed, folds=folds)
     torch.manual_seed(9)
-    meta = create_meta("mlp", **OPTIONS)
+    meta = create_meta("mlp", 2, **OPTIONS)
     torch.nn.init.normal_(meta.layers[-1].weight, std=0.1)
-    save_model(models / "meta", meta, {"arch": "mlp", "options": OPTIONS, "members": 1}, HISTORY)
-    stack_features(models, data / "packed", data / "prepared", data / "stacked", precision="fp32", batch_size=64)
+    save_model(models / "meta", meta, {"arch": "mlp", "options": OPTIONS, "models": list(FIRST), "members": 1}, HISTORY)
+    stack_features(FIRST, models, data / "packed", data / "prepared", data / "stacked", precision="fp32", batch_size=64)
     results = measure(
         read_scored(data, models, "val", unit),
         read_scored(data, models, "test", unit),

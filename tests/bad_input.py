@@ -32,7 +32,7 @@ MEND_IMAGE = "(mend these images or take their rows out, or set data.bad_images 
 FIRST = image_path(0)
 WINDOWS_PATH = f"C:\\release\\{FIRST}"
 SHARE_PATH = f"\\\\server\\{FIRST}"
-META = {"arch": "mlp", "options": {"hidden_dim": 8}, "members": 1}
+META = {"arch": "mlp", "options": {"hidden_dim": 8}, "models": ["densenet", "vit"], "members": 1}
 BASE = base_config(
     "vit_tiny_patch16_224",
     image_size=32,
@@ -287,7 +287,7 @@ def model(damage: Callable[[Path], None]) -> Callable:
 
     def make(root: Path) -> Callable[[], object]:
         folder = root / "meta"
-        save_model(folder, create_meta(**META["options"], arch="mlp"), META, {})
+        save_model(folder, create_meta("mlp", 2, **META["options"]), META, {})
         damage(folder)
 
         def load() -> None:
@@ -336,7 +336,7 @@ def pickled_weights(folder: Path) -> None:
 
 
 def another_models_weights(folder: Path) -> None:
-    save_model(folder, create_meta("mlp", hidden_dim=6), META, {})
+    save_model(folder, create_meta("mlp", 2, hidden_dim=6), META, {})
 
 
 def pretrained(write: Callable[[Path], None], name: str = "weights.safetensors") -> Callable:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.members import FIRST
 from diagxnet.ensemble.calibration import FindingCalibration, write_calibration
-from diagxnet.features.stacked import BASE_MODELS
 from diagxnet.stacking.learners import create_members
 from diagxnet.statistics.scored import MODELS
 from diagxnet.training.checkpoint import save_joint, save_model
@@ -33,7 +33,7 @@ def make_models(
 ) -> Path:
     """A models folder for images of `size` pixels; folds: of crossfit. Fracture has no threshold."""
     torch.manual_seed(seed)
-    for name in BASE_MODELS:
+    for name in FIRST:
         options = {"stem": "patches"} | networks[name] | {"image_size": size, "pretrained": False, "dropout": 0.5}
         config = base_config(**options)
         for fold in range(1, (folds or 1) + 1):
@@ -44,11 +44,11 @@ def make_models(
             save_model(folder / name if folds is None else fold_folder(folder / name, fold), model, config, {})
         if folds is not None:
             save_joint(folder / name, config | {"folds": folds}, {})
-    meta = create_members("mlp", members, **OPTIONS)
+    meta = create_members("mlp", len(FIRST), members, **OPTIONS)
     for module in meta.modules():
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.normal_(module.weight, std=0.3)
-    config = {"arch": "mlp", "options": OPTIONS, "models": list(BASE_MODELS), "findings": list(FINDINGS)}
+    config = {"arch": "mlp", "options": OPTIONS, "models": list(FIRST), "findings": list(FINDINGS)}
     save_model(folder / "meta", meta, config | {"members": members}, {})
     drawn = np.random.default_rng(seed).uniform(0.5, 1.5, (len(MODELS), len(KEYS), 2))
     calibration = {

@@ -18,8 +18,8 @@ from diagxnet.audit.checks import CHECKS, Claims, Pipeline, audit, read_claims
 from diagxnet.audit.recomputed import average_precision, calibration_error, mann_whitney, squared_distance
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_arrays, read_json, write_arrays, write_json
+from diagxnet.data.members import FIRST
 from diagxnet.ensemble.calibration import FindingCalibration
-from diagxnet.features.stacked import BASE_MODELS
 from diagxnet.reporting.evaluate import evaluate
 from diagxnet.statistics.calibrating import fit_calibration
 from diagxnet.statistics.metrics import ece
@@ -320,7 +320,7 @@ def test_the_second_path_takes_any_number_of_base_models(run, monkeypatch):
     arrays = read_arrays(path)
     third = arrays["vit"] + np.float32(3)
     write_arrays(path, **arrays, convnext=third)
-    monkeypatch.setattr(recomputed, "BASE_MODELS", (*BASE_MODELS, "convnext"))
+    monkeypatch.setattr(recomputed, "FIRST", (*FIRST, "convnext"))
     monkeypatch.setattr(recomputed, "apply_meta", lambda meta, logits: logits.mean(dim=1))
     logits = recomputed.read_units(*run.folders, "val", "image").logits
     assert list(logits) == ["densenet", "vit", "convnext", "average", "ensemble"]

@@ -9,10 +9,11 @@ import torch
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.folds import Draws, read_draws, read_folds, write_draws
+from diagxnet.data.members import FIRST
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.features.stack import stack_features
-from diagxnet.features.stacked import BASE_MODELS, read_stacked
+from diagxnet.features.stacked import read_stacked
 from diagxnet.stacking.train import train_meta
 from diagxnet.training import loop
 from diagxnet.training.base import train_base
@@ -91,10 +92,10 @@ def test_each_fold_learns_from_all_others_and_from_no_patient_of_its_own(data):
 
 
 def test_stacked_logits_are_out_of_fold_and_others_the_mean_of_the_folds(data):
-    for name in BASE_MODELS:
+    for name in FIRST:
         assert len(list(_train(data, name))) == FOLDS * RECIPE.epochs
     folders = (data / "models", data / ".packed", data / ".prepared", data / "stacked")
-    stack_features(*folders, precision="fp32", batch_size=8)
+    stack_features(FIRST, *folders, precision="fp32", batch_size=8)
     images = torch.from_numpy(np.array(open_packed(data / ".packed")))[:, None].float() / 255
     models = [load_model(data / "models/vit" / f"fold{fold}", from_config) for fold in range(1, FOLDS + 1)]
     with torch.inference_mode():
@@ -102,12 +103,14 @@ def test_stacked_logits_are_out_of_fold_and_others_the_mean_of_the_folds(data):
         together = load_base(data / "models/vit")(images).numpy()
     np.testing.assert_allclose(together, expected.mean(0), atol=1e-5)
 
-    rows, logits = read_stacked(data / "stacked", "stack")
+    stacked = read_stacked(data / "stacked", "stack")
+    rows, logits = stacked.rows, stacked.logits
     np.testing.assert_array_equal(rows, read_labels(data / ".prepared", "train", "stack").rows)
     folds = read_draws(data / ".prepared").folds(FOLDS)
     np.testing.assert_allclose(logits[:, 1], expected[folds, rows], atol=1e-4)
     assert np.abs(expected[0] - expected[1]).max() > 1e-2
-    rows, logits = read_stacked(data / "stacked", "val")
+    stacked = read_stacked(data / "stacked", "val")
+    rows, logits = stacked.rows, stacked.logits
     np.testing.assert_allclose(logits[:, 1], expected[:, rows].mean(0), atol=1e-4)
 
     meta = {"arch": "linear", "options": {"init": "average", "inputs": "logits"}, "stacked": data / "stacked"}
@@ -154,4 +157,4 @@ def test_base_models_of_different_folds_are_refused(data):
         write_json(data / "models" / name / "config.json", config)
     folders = (data / "models", data / ".packed", data / ".prepared", data / "stacked")
     with pytest.raises(InputError, match="different numbers of folds"):
-        stack_features(*folders, precision="fp32", batch_size=8)
+        stack_features(FIRST, *folders, precision="fp32", batch_size=8)

@@ -11,6 +11,7 @@ from scipy.special import expit
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.members import FIRST
 from diagxnet.data.packed import open_packed
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.features import stack as features
@@ -54,9 +55,17 @@ def test_an_image_has_the_same_logits_as_in_the_pipeline_to_the_bit(tmp_path, mo
     monkeypatch.setattr(features, "read_manifest", lambda folder: manifest)
     models = make_models(tmp_path / "models", folds=folds)
     stack_features(
-        models, tmp_path / ".packed", tmp_path, tmp_path / "stacked", precision="fp32", batch_size=2, splits=["test"]
+        FIRST,
+        models,
+        tmp_path / ".packed",
+        tmp_path,
+        tmp_path / "stacked",
+        precision="fp32",
+        batch_size=2,
+        splits=["test"],
     )
-    rows, expected = read_stacked(tmp_path / "stacked", "test")
+    stacked = read_stacked(tmp_path / "stacked", "test")
+    rows, expected = stacked.rows, stacked.logits
 
     shutil.copytree(models, tmp_path / "elsewhere/models")
     monkeypatch.chdir(tmp_path / "elsewhere")  # neither params.yaml nor data here
@@ -120,7 +129,7 @@ def test_images_of_another_shape_or_type_are_refused(ensemble, images):
         ("vit/config.json", {"image_size": 40}, "not of one run"),
         ("vit/config.json", {"folds": 3}, "not of one run"),
         ("densenet/config.json", {"findings": ["Edema"]}, r"config.json: findings are not No Finding,"),
-        ("meta/config.json", {"models": ["vit", "densenet"]}, "not of one run"),
+        ("meta/config.json", {"models": []}, "names no base models"),
         ("calibration.json", {"version": 0}, "another version"),
     ],
 )

@@ -7,6 +7,7 @@ import torch
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.findings import FINDINGS
+from diagxnet.data.members import FIRST
 from diagxnet.features import stack as features
 from diagxnet.features.stack import batch_statistics, stack_features
 from diagxnet.features.stacked import read_stacked, same_rows
@@ -39,7 +40,7 @@ def finished(tmp_path, monkeypatch):
 
 def _stack(folder, out="stacked"):
     stack_features(
-        folder / "models", folder / "packed", folder / "prepared", folder / out, precision="fp32", batch_size=2
+        FIRST, folder / "models", folder / "packed", folder / "prepared", folder / out, precision="fp32", batch_size=2
     )
     return {split: read_stacked(folder / out, split) for split in ("stack", "val", "test")}
 
@@ -48,7 +49,7 @@ def test_each_logit_is_the_models_in_evaluation_mode_for_the_row_beside_it(finis
     stacked = _stack(finished)
     images = np.load(finished / "packed" / "images.npy")
     for split, offset in (("stack", 0), ("val", 1), ("test", 2)):
-        rows, logits = stacked[split]
+        rows, logits = stacked[split].rows, stacked[split].logits
         assert rows.tolist() == [offset, offset + 3, offset + 6]
         assert logits.shape == (3, 2, len(FINDINGS))
         for position, name in enumerate(NETWORKS):

@@ -14,7 +14,7 @@ from diagxnet.training.checkpoint import load_model, save_model
 from diagxnet.training.mean import MeanLogits
 from diagxnet.training.networks import base_config, create_base, from_config
 
-CONFIG = {"arch": "mlp", "options": {"hidden_dim": 8}, "members": 1}
+CONFIG = {"arch": "mlp", "options": {"hidden_dim": 8}, "models": ["densenet", "vit"], "members": 1}
 TINY = {"arch": "vit_tiny_patch16_224", "image_size": 32, "patch_size": 16}
 
 
@@ -189,7 +189,7 @@ def test_equal_weights_are_saved_as_equal_bytes(tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "config", "other"])
 def test_a_damaged_model_folder_is_refused_with_what_to_do(tmp_path, damage):
-    model = MetaMLP(8)
+    model = MetaMLP(2, 8)
     save_model(tmp_path, model, CONFIG, {})
     weights = tmp_path / "model.safetensors"
     if damage == "cut":
@@ -197,7 +197,7 @@ def test_a_damaged_model_folder_is_refused_with_what_to_do(tmp_path, damage):
     if damage == "config":
         (tmp_path / "config.json").write_text("{", encoding="utf-8")
     if damage == "other":
-        save_model(tmp_path, MetaMLP(16), CONFIG, {})
+        save_model(tmp_path, MetaMLP(2, 16), CONFIG, {})
     with pytest.raises(InputError, match=r"this is no model of ours.*run dvc repro"):
         load_meta(tmp_path)
 
@@ -207,13 +207,15 @@ def test_a_damaged_model_folder_is_refused_with_what_to_do(tmp_path, damage):
 def test_a_meta_learner_starts_exactly_at_the_mean_of_the_base_logits(arch, inputs):
     logits = torch.randn(5, 2, len(FINDINGS))
     options = {"hidden_dim": 16, "inputs": inputs}
-    assert torch.equal(apply_meta(create_meta(arch, init="average", **options), logits), logits.mean(1))
-    assert not torch.allclose(apply_meta(create_meta(arch, init="random", **options), logits), logits.mean(1), atol=0.1)
+    assert torch.equal(apply_meta(create_meta(arch, 2, init="average", **options), logits), logits.mean(1))
+    assert not torch.allclose(
+        apply_meta(create_meta(arch, 2, init="random", **options), logits), logits.mean(1), atol=0.1
+    )
 
 
 @pytest.mark.parametrize("arch", ["mlp", "linear", "attention"])
 def test_a_meta_learner_that_starts_at_the_average_can_leave_it(arch):
-    model = create_meta(arch, hidden_dim=16, dropout=0.0, init="average")
+    model = create_meta(arch, 2, hidden_dim=16, dropout=0.0, init="average")
     optimizer = torch.optim.Adam(model.parameters(), 0.1)
     logits, targets = torch.randn(64, 2, len(FINDINGS)), torch.zeros(64, len(FINDINGS))
     start = F.binary_cross_entropy_with_logits(model(logits), targets).item()
@@ -229,7 +231,7 @@ def test_a_meta_learner_that_starts_at_the_average_can_leave_it(arch):
 def test_the_weights_of_the_base_models_move_faster_than_the_network(arch):
     """Adam's first update moves every parameter by the rate: the weights of the base models by STRIDE times as much."""
     torch.manual_seed(0)
-    model = create_meta(arch, hidden_dim=16, dropout=0.0, init="average")
+    model = create_meta(arch, 2, hidden_dim=16, dropout=0.0, init="average")
     logits = torch.randn(64, 2, len(FINDINGS))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -254,14 +256,14 @@ def test_a_linear_meta_learner_of_before_the_stride_is_refused_not_read_as_anoth
 
 
 def test_a_random_start_has_no_weights_beside_the_network():
-    guide = create_meta("mlp", hidden_dim=256, init="random")
+    guide = create_meta("mlp", 2, hidden_dim=256, init="random")
     assert (
         sum(parameter.numel() for parameter in guide.parameters()) == 28 * 256 + 256 + 256 * 128 + 128 + 128 * 14 + 14
     )
 
 
 def test_the_linear_meta_learner_weighs_each_findings_own_logits():
-    model = create_meta("linear", init="random")
+    model = create_meta("linear", 2, init="random")
     logits = torch.randn(3, 2, len(FINDINGS))
     expected = [
         STRIDE * (sum(float(model.slopes[base, 4] * row[base, 4]) for base in range(2)) + float(model.intercepts[4]))
@@ -272,7 +274,7 @@ def test_the_linear_meta_learner_weighs_each_findings_own_logits():
 
 def test_attention_sees_the_other_findings_and_tells_the_models_apart():
     torch.manual_seed(0)
-    model = create_meta("attention", hidden_dim=16, init="random")
+    model = create_meta("attention", 2, hidden_dim=16, init="random")
     logits = torch.randn(4, 2, len(FINDINGS))
     other, swapped = logits.clone(), logits.flip(1)
     other[:, :, 3] += 2
@@ -281,14 +283,14 @@ def test_attention_sees_the_other_findings_and_tells_the_models_apart():
 
 
 def test_probabilities_go_in_where_they_are_asked_for():
-    model = create_meta("linear", init="random", inputs="probabilities")
+    model = create_meta("linear", 2, init="random", inputs="probabilities")
     logits = torch.randn(3, 2, len(FINDINGS))
     expected = STRIDE * ((logits.sigmoid() * model.slopes).sum(1) + model.intercepts)
     torch.testing.assert_close(apply_meta(model, logits), expected)
 
 
 def test_members_are_loaded_as_the_mean_of_their_logits(tmp_path):
-    members = [create_meta("mlp", hidden_dim=8, init="random") for _ in range(3)]
+    members = [create_meta("mlp", 2, hidden_dim=8, init="random") for _ in range(3)]
     save_model(
         tmp_path, MeanLogits(members), CONFIG | {"members": 3, "options": {"hidden_dim": 8, "init": "random"}}, {}
     )
@@ -298,7 +300,7 @@ def test_members_are_loaded_as_the_mean_of_their_logits(tmp_path):
 
 
 def test_the_meta_learner_has_the_guides_layers_and_can_leave_the_average():
-    model = create_meta("mlp", hidden_dim=256, dropout=0.2, init="average")
+    model = create_meta("mlp", 2, hidden_dim=256, dropout=0.2, init="average")
     assert [layer.out_features for layer in model.layers if hasattr(layer, "out_features")] == [256, 128, 14]
     model(torch.randn(4, 2, len(FINDINGS))).square().sum().backward()
     assert model.layers[-1].weight.grad.abs().sum() > 0

@@ -68,7 +68,10 @@ def make_workspace(root: Path, model_seed: int = 0) -> None:
         torch.manual_seed(model_seed)
         model, config = torch.nn.Linear(1, 1), {"arch": name}
         if name == "meta":
-            model, config = create_meta("mlp", **OPTIONS), {"arch": "mlp", "options": OPTIONS, "members": 1}
+            model, config = (
+                create_meta("mlp", 2, **OPTIONS),
+                {"arch": "mlp", "options": OPTIONS, "models": ["densenet", "vit"], "members": 1},
+            )
             torch.nn.init.normal_(model.layers[-1].weight, std=0.05)
         save_model(root / "models" / name, model, config, _history(models))
     for stage in ("train_densenet", "train_vit", "stack_features", "train_meta"):

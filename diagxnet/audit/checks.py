@@ -22,10 +22,11 @@ from diagxnet.audit.recomputed import Units, read_units, recompute, subgroup_aur
 from diagxnet.console.errors import InputError, one_line
 from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.folds import read_draws
+from diagxnet.data.members import FIRST as BASE_MODELS
 from diagxnet.data.packed import open_packed, read_dropped, read_index
 from diagxnet.data.splits import SPLITS
 from diagxnet.ensemble.calibration import Calibration, read_calibration
-from diagxnet.features.stacked import BASE_MODELS, STACKED_SPLITS, read_stacked
+from diagxnet.features.stacked import STACKED_SPLITS, read_stacked
 from diagxnet.statistics.calibrating import fit_calibration
 from diagxnet.statistics.history import TRAININGS
 from diagxnet.statistics.scored import MODELS, read_scored
@@ -218,7 +219,8 @@ def _logits(run: _Run) -> str:
     for number, name in enumerate(BASE_MODELS):
         places = model_folders(run.models / name)
         models = [load_model(place, from_config).to(accelerator.device) for place in places]
-        for split, (rows, logits) in stored.items():
+        for split, own in stored.items():
+            rows, logits = own.rows, own.logits
             chosen = np.unique(np.linspace(0, len(rows) - 1, run.images).round().astype(int))
             made = np.stack([_predict(model, packed, rows[chosen], accelerator) for model in models])
             if split == "stack" and len(models) > 1:

@@ -18,8 +18,8 @@ from scipy.stats import rankdata
 
 from diagxnet.data.files import read_arrays
 from diagxnet.data.findings import CHEXPERT5, KEYS
+from diagxnet.data.members import FIRST as BASE_MODELS
 from diagxnet.ensemble.calibration import Calibration
-from diagxnet.features.stacked import BASE_MODELS
 from diagxnet.stacking.learners import apply_meta, load_meta
 
 BINS = 10

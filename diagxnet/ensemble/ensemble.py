@@ -17,8 +17,8 @@ from torch import nn
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
 from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import RULES, Calibration, probabilities, read_calibration
-from diagxnet.features.stacked import BASE_MODELS
 from diagxnet.stacking.learners import apply_meta, load_meta
 from diagxnet.training.checkpoint import CONFIG, load_model
 from diagxnet.training.image_source import ImageSource
@@ -35,7 +35,7 @@ class Prediction:
     """What the ensemble says of images; findings in the order of `diagxnet.data.findings.KEYS`.
 
     probabilities: [images, findings] float64 in 0..1, the ensemble's, calibrated. logits: [images, findings] float32,
-    the ensemble's, not calibrated. base_logits: [images, models, findings] float32, models as in `BASE_MODELS`.
+    the ensemble's, not calibrated. base_logits: [images, models, findings] float32, models as in `Ensemble.base`.
     """
 
     probabilities: np.ndarray
@@ -47,7 +47,7 @@ class Prediction:
 class Ensemble:
     """Base models, meta-learner, calibration and thresholds of a `models` folder, loaded.
 
-    image_size: side in pixels of the images that `predict` takes. base: for each of `BASE_MODELS` its networks, one or
+    image_size: side in pixels of the images that `predict` takes. base: for each member, in order, its networks, one or
     one a fold of crossfit, whose mean counts. meta: the meta-learner. calibration: by model and finding, as in
     models/calibration.json. accelerator: device and precision.
     """
@@ -62,7 +62,7 @@ class Ensemble:
     def load(cls, folder: str | Path = "models", *, precision: str = "auto") -> "Ensemble":
         """The ensemble in `folder`, on the best device at hand.
 
-        folder: what the pipeline writes to `models`: densenet, vit and meta with their config.json, calibration.json.
+        folder: what the pipeline writes to `models`: the base models and meta with their config.json, calibration.json.
         precision: auto, fp32, bf16 or fp16, as `train.precision`. Raises InputError where a file is missing, damaged,
         of another version, or the models do not belong together.
         """
@@ -70,9 +70,12 @@ class Ensemble:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder (give the models folder that dvc repro wrote)")
         calibration = _calibration(folder / CALIBRATION)
-        image_size = _image_size(folder)
+        members, image_size = _members(folder)
         accelerator = create_accelerator(precision)
-        base = {name: [_load(place, accelerator) for place in model_folders(folder / name)] for name in BASE_MODELS}
+        base = {
+            name: [_load(place, accelerator) for place in model_folders(member_folder(folder, name))]
+            for name in members
+        }
         return cls(image_size, base, load_meta(folder / "meta"), calibration, accelerator)
 
     def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Prediction:
@@ -93,17 +96,17 @@ class Ensemble:
                 f"images are {images.dtype} {list(images.shape)}: these models read uint8 [images, {self.image_size}, "
                 f"{self.image_size}] (make them with diagxnet.images.decode.decode)"
             )
-        base_logits = np.zeros((len(images), len(BASE_MODELS), len(FINDINGS)), np.float32)
+        base_logits = np.zeros((len(images), len(self.base), len(FINDINGS)), np.float32)
         if not len(images):
             return base_logits
         rows = np.arange(len(images))
-        for position, name in enumerate(BASE_MODELS):
-            for network in self.base[name]:
+        for position, networks in enumerate(self.base.values()):
+            for network in networks:
                 source = ImageSource(images, rows, channels_last=network.is_convolutional)
                 given = predict_logits(
                     network, source, len(images), batch_size=batch_size, accelerator=self.accelerator
                 )
-                base_logits[:, position] += given / np.float32(len(self.base[name]))
+                base_logits[:, position] += given / np.float32(len(networks))
         return base_logits
 
     def thresholds(self, rule: str = "youden") -> np.ndarray:
@@ -118,17 +121,22 @@ class Ensemble:
         return np.array([np.nan if each is None else each[rule] for each in known])
 
 
-def _image_size(folder: Path) -> int:
-    """Side in pixels that all models of `folder` were trained at, checked to be one, and theirs our findings."""
-    configs = {name: _config(folder / name) for name in (*BASE_MODELS, "meta")}
-    for name, config in configs.items():
+def _members(folder: Path) -> tuple[list[str], int]:
+    """The members that the meta-learner of `folder` was trained on, and the side in pixels of the images that all of
+    them read; checked to belong together, and theirs our findings."""
+    meta = _config(folder / "meta")
+    members = meta.get("models")
+    if not isinstance(members, list) or not members:
+        raise InputError(f"{folder / 'meta' / CONFIG}: names no base models (run dvc repro)")
+    places = [member_folder(folder, name) for name in members]
+    configs = [_config(place) for place in places]
+    for place, config in zip([*places, folder / "meta"], [*configs, meta], strict=True):
         if config.get("findings") != list(FINDINGS):
-            raise InputError(f"{folder / name / CONFIG}: findings are not {', '.join(FINDINGS)} (run dvc repro)")
-    sizes = {configs[name].get("image_size") for name in BASE_MODELS}
-    folds = {configs[name].get("folds") for name in BASE_MODELS}
-    if len(sizes) > 1 or len(folds) > 1 or configs["meta"].get("models") != list(BASE_MODELS):
-        raise InputError(f"{folder}: densenet, vit and meta are not of one run (run dvc repro)")
-    return sizes.pop()
+            raise InputError(f"{place / CONFIG}: findings are not {', '.join(FINDINGS)} (run dvc repro)")
+    sizes = {config.get("image_size") for config in configs}
+    if len(sizes) > 1 or len({config.get("folds") for config in configs}) > 1:
+        raise InputError(f"{folder}: {', '.join(members)} and meta are not of one run (run dvc repro)")
+    return members, sizes.pop()
 
 
 def _calibration(path: Path) -> Calibration:

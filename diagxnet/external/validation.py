@@ -15,10 +15,10 @@ from diagxnet.console.errors import InputError, problems_error
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.findings import KEYS
+from diagxnet.data.members import FIRST as BASE_MODELS
 from diagxnet.ensemble.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
 from diagxnet.external.drop import Hospital, drop
 from diagxnet.external.sections import external_sections
-from diagxnet.features.stacked import BASE_MODELS
 from diagxnet.images.decode import ImageError, decode
 from diagxnet.importers.release import MAPPING, merged
 from diagxnet.labels.prepare import count
@@ -182,7 +182,7 @@ def score(
     row for each image that cannot be read. workers: threads that decode (Pillow frees the interpreter meanwhile),
     default one a core; each holds one batch.
     """
-    base = np.zeros((len(paths), len(BASE_MODELS), len(KEYS)), np.float32)
+    base = np.zeros((len(paths), len(ensemble.base), len(KEYS)), np.float32)
     logits = np.zeros((len(paths), len(KEYS)), np.float32)
     bad: dict[int, str] = {}
 

@@ -12,9 +12,10 @@ from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.findings import FINDINGS
 from diagxnet.data.folds import read_draws
+from diagxnet.data.members import member_folder
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_manifest
-from diagxnet.features.stacked import BASE_MODELS, STACKED_SPLITS, write_stacked
+from diagxnet.features.stacked import STACKED_SPLITS, write_stacked
 from diagxnet.training.checkpoint import load_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
@@ -28,6 +29,7 @@ def batch_statistics(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def stack_features(
+    members: Sequence[str],
     models: Path,
     packed: Path,
     prepared: Path,
@@ -37,7 +39,8 @@ def stack_features(
     batch_size: int,
     splits: Sequence[str] = STACKED_SPLITS,
 ) -> dict[str, float]:
-    """Runs each base model once over each image of `splits` and writes logits_SPLIT.npz into `folder`.
+    """Runs each of `members`, the base models below `models`, once over each image of `splits` and writes
+    logits_SPLIT.npz into `folder`.
 
     Under crossfit (a base model's folder holds folds) `stack` stands for the images of train and stack, each run
     through the one model of each kind that has not learned from its patient; logits of other splits are the mean.
@@ -47,7 +50,7 @@ def stack_features(
     accelerator = create_accelerator(precision)
     images = open_packed(packed)
     manifest = read_manifest(prepared)
-    places = {name: model_folders(models / name) for name in BASE_MODELS}
+    places = {name: model_folders(member_folder(models, name)) for name in members}
     folds = {len(each) for each in places.values()}
     if len(folds) > 1:
         raise InputError(f"{models}: the base models have different numbers of folds (run dvc repro)")
@@ -58,13 +61,12 @@ def stack_features(
         draws = read_draws(prepared)
         rows["stack"] = draws.rows
         parts["stack"] = [np.flatnonzero(draws.folds(number) == fold) for fold in range(number)]
-    passes = len(BASE_MODELS) * sum(len(part) for each in parts.values() for part in each)
+    passes = len(members) * sum(len(part) for each in parts.values() for part in each)
     logits = {
-        split: {name: np.zeros((len(rows[split]), len(FINDINGS)), np.float32) for name in BASE_MODELS}
-        for split in splits
+        split: {name: np.zeros((len(rows[split]), len(FINDINGS)), np.float32) for name in members} for split in splits
     }
     with Progress(passes, "stack_features") as progress:
-        for name in BASE_MODELS:
+        for name in members:
             for fold, place in enumerate(places[name]):
                 chosen = {split: rows[split][parts[split][fold]] for split in splits}
                 given = _run(place, images, chosen, batch_size, accelerator, progress)

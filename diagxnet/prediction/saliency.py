@@ -20,7 +20,6 @@ from torch.nn import functional as F
 
 from diagxnet.console.errors import InputError
 from diagxnet.ensemble.ensemble import Ensemble
-from diagxnet.features.stacked import BASE_MODELS
 from diagxnet.training.augment import to_float
 from diagxnet.training.networks import BaseModel
 
@@ -38,7 +37,7 @@ def heat_maps(ensemble: Ensemble, image: np.ndarray, findings: Sequence[int]) ->
     pixels = torch.from_numpy(np.array(image)[None, None]).to(ensemble.accelerator.device)
     inputs = to_float(pixels)
     with torch.enable_grad():
-        kept = [[_forward(network, inputs) for network in ensemble.base[name]] for name in BASE_MODELS]
+        kept = [[_forward(network, inputs) for network in networks] for networks in ensemble.base.values()]
         means = [torch.stack([logits for logits, _ in folds]).mean(0) for folds in kept]
         stacked = torch.stack(means, dim=1).float().cpu()  # [1, models, findings]
         combined = ensemble.meta(stacked)
@@ -49,10 +48,9 @@ def heat_maps(ensemble: Ensemble, image: np.ndarray, findings: Sequence[int]) ->
             weights = by_logits[0].abs().sum(1)  # [models]
             following = iter(gradients)
             blended = torch.zeros(image.shape)
-            for weight, name, folds in zip(weights, BASE_MODELS, kept, strict=True):
+            for weight, networks, folds in zip(weights, ensemble.base.values(), kept, strict=True):
                 cells = [
-                    _cells(network, layer, next(following))
-                    for network, (_, layer) in zip(ensemble.base[name], folds, strict=True)
+                    _cells(network, layer, next(following)) for network, (_, layer) in zip(networks, folds, strict=True)
                 ]
                 blended += weight * _as_map(cells, image.shape)
             maps.append(blended / blended.max().clamp(min=1e-12))

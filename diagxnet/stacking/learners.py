@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from diagxnet.data.findings import FINDINGS
-from diagxnet.features.stacked import BASE_MODELS
 from diagxnet.training.checkpoint import load_model
 from diagxnet.training.mean import MeanLogits
 
@@ -28,10 +27,10 @@ class MetaLearner(nn.Module):
     network is all there is, as in the scripts before.
     """
 
-    def __init__(self, init: str, inputs: str, weighs: bool = True) -> None:
+    def __init__(self, models: int, init: str, inputs: str, weighs: bool = True) -> None:
         super().__init__()
         self.init, self.inputs = init, inputs
-        shape = len(BASE_MODELS), len(FINDINGS)
+        shape = models, len(FINDINGS)
         self.departures = nn.Parameter(torch.zeros(shape)) if init == "average" and weighs else None
 
     def forward(self, logits: Tensor) -> Tensor:
@@ -53,13 +52,13 @@ class MetaMLP(MetaLearner):
     """
 
     def __init__(
-        self, hidden_dim: int = 256, dropout: float = 0.2, init: str = "average", inputs: str = "logits"
+        self, models: int, hidden_dim: int = 256, dropout: float = 0.2, init: str = "average", inputs: str = "logits"
     ) -> None:
-        super().__init__(init, inputs)
+        super().__init__(models, init, inputs)
         outputs = len(FINDINGS)
         self.layers = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(len(BASE_MODELS) * outputs, hidden_dim),
+            nn.Linear(models * outputs, hidden_dim),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden_dim, hidden_dim // 2),
@@ -82,9 +81,9 @@ class MetaLinear(MetaLearner):
     Both are stored divided by STRIDE, as the weights of the other meta-learners are; so it has none beside them.
     """
 
-    def __init__(self, init: str = "average", inputs: str = "logits") -> None:
-        super().__init__(init, inputs, weighs=False)
-        shape = len(BASE_MODELS), len(FINDINGS)
+    def __init__(self, models: int, init: str = "average", inputs: str = "logits") -> None:
+        super().__init__(models, init, inputs, weighs=False)
+        shape = models, len(FINDINGS)
         start = torch.zeros(shape) if init == "average" else torch.randn(shape) / shape[0] / STRIDE
         self.slopes, self.intercepts = nn.Parameter(start), nn.Parameter(torch.zeros(len(FINDINGS)))
 
@@ -103,10 +102,10 @@ class MetaAttention(MetaLearner):
     HEADS = 4
 
     def __init__(
-        self, hidden_dim: int = 256, dropout: float = 0.2, init: str = "average", inputs: str = "logits"
+        self, models: int, hidden_dim: int = 256, dropout: float = 0.2, init: str = "average", inputs: str = "logits"
     ) -> None:
-        super().__init__(init, inputs)
-        tokens, outputs = len(BASE_MODELS) * len(FINDINGS), len(FINDINGS)
+        super().__init__(models, init, inputs)
+        tokens, outputs = models * len(FINDINGS), len(FINDINGS)
         deviation = hidden_dim**-0.5
         self.values = nn.Parameter(torch.randn(tokens, hidden_dim) * deviation)
         self.names = nn.Parameter(torch.randn(tokens, hidden_dim) * deviation)
@@ -124,25 +123,28 @@ class MetaAttention(MetaLearner):
         return (self.dropout(self.normalise(attended)) * self.weight).sum(2) + self.bias
 
 
-def create_meta(arch: str, *, hidden_dim: int = 256, dropout: float = 0.2, **options: Any) -> nn.Module:
-    """A meta-learner of `arch` (mlp, linear or attention), untrained.
+def create_meta(arch: str, models: int, *, hidden_dim: int = 256, dropout: float = 0.2, **options: Any) -> nn.Module:
+    """A meta-learner of `arch` (mlp, linear or attention) for the logits of so many base `models`, untrained.
 
     hidden_dim, dropout: of mlp and attention; a linear one has neither. options: init and inputs (see MetaLearner).
     """
     if arch == "linear":
-        return MetaLinear(**options)
-    return {"mlp": MetaMLP, "attention": MetaAttention}[arch](hidden_dim, dropout, **options)
+        return MetaLinear(models, **options)
+    return {"mlp": MetaMLP, "attention": MetaAttention}[arch](models, hidden_dim, dropout, **options)
 
 
-def create_members(arch: str, members: int, **options: Any) -> nn.Module:
-    """So many meta-learners as one model; of one, the meta-learner itself."""
-    created = [create_meta(arch, **options) for _ in range(members)]
+def create_members(arch: str, models: int, members: int, **options: Any) -> nn.Module:
+    """So many meta-learners (`members`) of `models` base models as one model; of one, the meta-learner itself."""
+    created = [create_meta(arch, models, **options) for _ in range(members)]
     return created[0] if members == 1 else MeanLogits(created)
 
 
 def load_meta(folder: Path) -> nn.Module:
     """The trained meta-learner in `folder` (models/meta), in evaluation mode, in float32."""
-    return load_model(folder, lambda config: create_members(config["arch"], config["members"], **config["options"]))
+    return load_model(
+        folder,
+        lambda config: create_members(config["arch"], len(config["models"]), config["members"], **config["options"]),
+    )
 
 
 def apply_meta(model: nn.Module, logits: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from diagxnet.data.files import content_hash
 from diagxnet.data.findings import FINDINGS
 from diagxnet.data.prepared import read_labels
 from diagxnet.data.splits import LEARNED
-from diagxnet.features.stacked import BASE_MODELS, read_stacked, same_rows
+from diagxnet.features.stacked import read_stacked, same_rows
 from diagxnet.stacking.learners import create_meta
 from diagxnet.training.announce import announce
 from diagxnet.training.checkpoint import save_model
@@ -54,11 +54,11 @@ def train_meta(
     labelled = LEARNED if crossfit else ("stack",)
     splits = {}
     for name, split, of in (("train", "stack", labelled), ("val", "val", ("val",))):
-        rows, logits = read_stacked(stacked, split)
+        found = read_stacked(stacked, split)
         labels = read_labels(prepared, *of)
-        same_rows(rows, labels.rows, split)
-        splits[name] = Examples(ArraySource(torch.from_numpy(logits)), labels.targets, labels.mask)
-    config = {"arch": arch, "options": options, "models": list(BASE_MODELS), "findings": list(FINDINGS)}
+        same_rows(found.rows, labels.rows, split)
+        splits[name] = Examples(ArraySource(torch.from_numpy(found.logits)), labels.targets, labels.mask)
+    config = {"arch": arch, "options": options, "models": list(found.members), "findings": list(FINDINGS)}
     files = [stacked / f"logits_{split}.npz" for split in ("stack", "val")]
     files += [prepared / f"labels_{split}.npz" for split in (*labelled, "val")]
     data = [content_hash(file) for file in files]
@@ -68,7 +68,7 @@ def train_meta(
         for member in range(seeds):
             own = replace(recipe, seed=member_seed(recipe.seed, member))
             torch.manual_seed(own.seed)
-            model = create_meta(arch, **options)
+            model = create_meta(arch, len(found.members), **options)
             if member == 0:
                 announce("train_meta", accelerator, recipe, arch, model)
             mark = fingerprint(recipe=asdict(own), model=config, data=data)

@@ -1,6 +1,6 @@
 """The ensemble against its parts: is stacking worth it?"""
 
-from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.data.members import FIRST as BASE_MODELS
 from diagxnet.statistics.metrics import auroc, means, per_finding
 from diagxnet.statistics.scored import MODELS, Scored
 from diagxnet.statistics.uncertainty import Estimates, compare

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from diagxnet.features.stacked import BASE_MODELS
+from diagxnet.data.members import FIRST as BASE_MODELS
 from diagxnet.statistics.comparison import LABELS
 
 TRAININGS = (*BASE_MODELS, "meta")

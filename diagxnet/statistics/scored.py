@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 
 from diagxnet.data.findings import KEYS
+from diagxnet.data.members import FIRST as BASE_MODELS
 from diagxnet.data.prepared import read_labels, read_manifest
-from diagxnet.features.stacked import BASE_MODELS, read_stacked, same_rows
+from diagxnet.features.stacked import read_stacked, same_rows
 from diagxnet.stacking.learners import apply_meta, load_meta
 
 MODELS = (*BASE_MODELS, "average", "ensemble")
@@ -66,7 +67,8 @@ def read_scored(data: Path, models: Path, split: str, unit: str) -> Scored:
 
     unit: `image`, or `study`: the mean of the logits of its views. Raises InputError where the files do not fit.
     """
-    rows, base = read_stacked(data / "stacked", split)
+    stacked = read_stacked(data / "stacked", split)
+    rows, base = stacked.rows, stacked.logits
     labels = read_labels(data / "prepared", split)
     same_rows(rows, labels.rows, split)
     manifest = read_manifest(data / "prepared").set_index("row").loc[rows]
