@@ -1,13 +1,14 @@
-"""What the stages train_densenet and train_vit share: params in, a model folder and live curves out."""
+"""The training of one member: params in, a model folder and live curves out."""
 
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from diagxnet.data.files import read_json
+from diagxnet.data.files import read_json, write_json
+from diagxnet.data.members import FIRST, LEFT_OUT, MORE, member_folder
 from diagxnet.params.augment import AugmentParams
-from diagxnet.params.base import BaseModelParams
 from diagxnet.params.checked import read_params
+from diagxnet.params.member import MemberParams, MoreParams
 from diagxnet.params.seed import Seed
 from diagxnet.params.stack import StackParams
 from diagxnet.params.train import TrainParams
@@ -19,14 +20,21 @@ from stages.live import live
 NETWORK = ("arch", "pretrained", "dropout", "patch_size", "stem", "batch_norm")
 
 
-def options(params: SimpleNamespace, name: str) -> tuple[Recipe, dict[str, Any], str]:
-    """How params.yaml has the base model `name` trained: the recipe, the network's options, the precision."""
-    own, shared = getattr(params, name).model_dump(), params.train.model_dump()
+def options(params: SimpleNamespace, member: MemberParams) -> tuple[Recipe, dict[str, Any], str]:
+    """How params.yaml has `member` trained: the recipe, the network's options, the precision."""
+    own, shared = member.model_dump(), params.train.model_dump()
     precision = shared.pop("precision")
     del shared["monitor"]
-    network = {"patch_size": None, "stem": "patches", "batch_norm": False}
-    network |= {key: own.pop(key) for key in NETWORK if key in own}
+    network = {key: own.pop(key) for key in NETWORK}
+    if own["weight_decay"] is None:
+        del own["weight_decay"]
     return Recipe(**(shared | own), seed=params.seed), network, precision
+
+
+def members(params: SimpleNamespace) -> dict[str, MemberParams]:
+    """The members by name, those left out not among them; params: all sections."""
+    every = {name: getattr(params, name) for name in FIRST} | getattr(params, MORE)
+    return {name: member for name, member in every.items() if member is not None}
 
 
 def folds(params: SimpleNamespace) -> int | None:
@@ -34,10 +42,17 @@ def folds(params: SimpleNamespace) -> int | None:
     return params.stack.folds if params.stack.method == "crossfit" else None
 
 
-def train(name: str, section: type[BaseModelParams]) -> dict[str, float]:
-    """Trains the base model `name`, whose section of params.yaml is `section`; returns its timing."""
-    params = read_params(seed=Seed, augment=AugmentParams, train=TrainParams, stack=StackParams, **{name: section})
-    recipe, network, precision = options(params, name)
+def train(name: str) -> dict[str, float]:
+    """Trains the member `name` of params.yaml; returns its timing."""
+    section = {name: MemberParams | None} if name in FIRST else {MORE: MoreParams}
+    params = read_params(seed=Seed, augment=AugmentParams, train=TrainParams, stack=StackParams, **section)
+    member = getattr(params, name) if name in FIRST else getattr(params, MORE)[name]
+    folder = member_folder(Path("models"), name)
+    if member is None:
+        print(f"train_{name}: {name} is null in params.yaml: left out of the ensemble")
+        write_json(folder / "config.json", LEFT_OUT)
+        return {}
+    recipe, network, precision = options(params, member)
     epochs = []
     for epoch in live(
         name,
@@ -49,12 +64,12 @@ def train(name: str, section: type[BaseModelParams]) -> dict[str, float]:
             precision=precision,
             packed=Path("data/packed"),
             prepared=Path("data/prepared"),
-            folder=Path("models") / name,
+            folder=folder,
             resume=Path(".resume") / name,
             folds=folds(params),
         ),
         monitor=params.train.monitor,
     ):
         epochs.append(epoch)
-    history = read_json(Path("models") / name / "training_history.json")
+    history = read_json(folder / "training_history.json")
     return timing(epochs, history)

@@ -1,20 +1,20 @@
-"""Checks all of params.yaml, then writes name, size and content hash of the tables and images in data.root."""
+"""Checks all of params.yaml, then writes who the members are, and what is in data.root, by content."""
 
 from pathlib import Path
 
 from diagxnet.data.files import write_json
-from diagxnet.data.members import names
+from diagxnet.data.members import MORE, names
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
 from diagxnet.tables.inventory import default_cache, take_inventory
-from stages.notices import check_root, notices
+from stages.notices import check_root, notices, sweep
 from stages.running import run
 
 
 def main() -> None:
     root = read_all()["data"].root
     params = read_yaml(Path("params.yaml"))
-    for line in notices(params):
+    for line in (*notices(params), *sweep(Path("models"), params[MORE])):
         print(line)
     check_root(root, Path.cwd())
     write_json("models/more/members.json", {"members": list(names(params))})

@@ -3,11 +3,14 @@
 Git is asked, and where there is none, or no commit yet, there is nothing to say.
 """
 
+import shutil
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from diagxnet.console.errors import InputError
+from diagxnet.data.members import MORE
 from diagxnet.params.checked import parse
 
 SHOWN = 8
@@ -22,6 +25,17 @@ def notices(params: dict[str, Any]) -> list[str]:
     lines = _line("params.yaml differs from the last commit (what -S set stays)", _left(params, committed))
     lines += _line("not in git, so queued experiments lack (git add)", (untracked or "").splitlines())
     return lines
+
+
+def sweep(models: Path, wanted: Collection[str]) -> list[str]:
+    """Removes the further members below `models` that are not `wanted` any more; a line on each."""
+    gone = [path for path in sorted((models / MORE).glob("*/")) if path.name not in wanted]
+    for path in gone:
+        shutil.rmtree(path)
+    return [
+        f"{path.as_posix()}: removed, as params.yaml names no such member any more (DVC keeps it in its cache)"
+        for path in gone
+    ]
 
 
 def check_root(root: str, here: Path) -> None:

@@ -6,7 +6,6 @@ No stage of dvc.yaml: `python -m stages.preflight` writes nothing.
 from types import SimpleNamespace
 
 from diagxnet.console.errors import InputError, problems_error
-from diagxnet.data.members import FIRST as BASE_MODELS
 from diagxnet.params.whole import read_all
 from diagxnet.preflight.plan import hours, look_at_data, training_line
 from diagxnet.preflight.rehearsal import rehearse_base, rehearse_meta
@@ -49,19 +48,21 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
     if folds is not None:
         stacked, models = sizes["train"] + sizes["stack"], folds
         learned = stacked * (folds - 1) // folds
-    for name in BASE_MODELS:
-        recipe, network, precision = base_model.options(params, name)
+    members = base_model.members(params)
+    for name, member in members.items():
+        recipe, network, precision = base_model.options(params, member)
         model = create_base(**network, image_size=params.data.image_size)
         augmentation = params.augment.model_dump()
         pace = rehearse_base(
             model, recipe, image_size=params.data.image_size, augmentation=augmentation, precision=precision
         )
         line, seconds = training_line(f"train_{name}", network["arch"], pace, recipe, learned, sizes["val"])
-        print(line + (f", each of {folds} folds" if folds else ""))
-        total += models * seconds
-        features += pace.running * (stacked + models * (sizes["val"] + sizes["test"]))
+        counts = {"folds": folds or 1, "seeds": member.seeds}
+        print(line + "".join(f", each of {count} {kind}" for kind, count in counts.items() if count > 1))
+        total += models * member.seeds * seconds
+        features += pace.running * member.seeds * (stacked + models * (sizes["val"] + sizes["test"]))
     recipe, arch, options = train_meta.options(params)
-    pace = rehearse_meta(create_meta(arch, len(BASE_MODELS), **options), recipe, models=len(BASE_MODELS))
+    pace = rehearse_meta(create_meta(arch, len(members), **options), recipe, models=len(members))
     line, seconds = training_line("train_meta", arch, pace, recipe, stacked, sizes["val"])
     seeds = params.meta.ensemble_seeds
     seconds *= seeds

@@ -47,6 +47,12 @@ MISTAKES = [
     ("launch: python", "lunch: python", r"lunch: unknown key; known here: seed, launch"),
     ("  unit: image", "  unit: image\n  unit: study", r"line \d+: key 'unit' is given twice"),
     ("seed: 42", "seed: [42", r"params\.yaml, line \d+"),
+    ("more: {}", "more: {Conv: {arch: resnet18}}", r"more\.Conv.*: a member's name must be a letter, then"),
+    ("more: {}", "more: {vit: {arch: resnet18}}", r"more\.vit.*: a member cannot be called vit: metrics has that key"),
+    ("more: {}", "more: {wide: {arch: resnet18, lrr: 1}}", r"more\.wide\.lrr: unknown key; did you mean lr\?"),
+    ("more: {}", "more: {wide: {lr: 1.0e-3}}", r"more\.wide\.arch: is missing"),
+    ("more: {}", "more: {wide: {arch: resnet18, stem: convolutions}}", r"more\.wide\.stem = .*no plain vision transf"),
+    ("more: {}", "more: null", r"more = None: must be a valid dictionary"),
 ]
 
 

@@ -4,6 +4,7 @@
 reads stored logits or a models folder takes the members from there, in their order, and never lists folders.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,26 @@ FIRST = ("densenet", "vit")
 """Base models that params.yaml always names, each of them null where it is left out."""
 
 MORE = "more"
-"""Folder below `models` of all others, as the section of params.yaml."""
+"""Section of params.yaml, and folder below `models`, of all others."""
+
+LEFT_OUT = {"trained": False}
+"""Config of one of FIRST that is null in params.yaml: its stage writes a folder, as DVC wants one, and no model."""
+
+TAKEN = {*FIRST, "meta", "average", "ensemble", "best_base", "features", "total", "rows", "comparison", "histories"}
+TAKEN |= {"indicators", "counts", "one_class", "few", "subgroups_too_small", "external"}
+"""Keys of the metrics and of the stored logits, beside which a member's name stands."""
 
 
 def names(params: Mapping[str, Any]) -> tuple[str, ...]:
     """The members that `params` (content of params.yaml) asks for, in the order of every stacked array."""
     return (*(name for name in FIRST if params[name] is not None), *params[MORE])
+
+
+def name_problem(name: str) -> str | None:
+    """Why `name` cannot be a further member's, or None: it becomes a file, a key of the metrics and one of `-S`."""
+    if not re.fullmatch("[a-z][a-z0-9_]{0,39}", name):
+        return "a member's name must be a letter, then letters, digits and _, all in lower case, 40 at most"
+    return f"a member cannot be called {name}: metrics has that key already" if name in TAKEN else None
 
 
 def member_folder(models: Path, name: str) -> Path:

@@ -7,8 +7,8 @@ A stage reads only the sections that it uses, and so depends only on their modul
 import difflib
 import re
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -116,5 +116,12 @@ def _explain(section: str, model: Any, error: dict[str, Any]) -> str:
 
 def _known_keys(model: Any, path: list[Any]) -> list[str]:
     for part in path:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)
+        model = _section(model)
+        model = get_args(model)[1] if get_origin(model) is dict else model.model_fields[part].annotation
+    return list(_section(model).model_fields)
+
+
+def _section(model: Any) -> Any:
+    """`model` without the None that may stand for it."""
+    kinds = [kind for kind in get_args(model) if kind is not NoneType] if get_origin(model) is UnionType else [model]
+    return kinds[0]

@@ -10,8 +10,11 @@ import yaml
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
+from diagxnet.data.members import FIRST, MORE
 from diagxnet.params.checked import read_yaml
+from diagxnet.params.member import MemberParams
 from diagxnet.params.whole import SECTIONS
 
 START = """# Params
@@ -22,15 +25,26 @@ the one in `params.yaml`, whose comments say what the guide has. Change a value 
 """
 
 
+FURTHER = """Any further members by name: `dvc exp run -S '+more.convnext={arch: convnext_tiny}'`, or the same in the
+file. "Value" is what a key has that is not given; `densenet` and `vit` take each of these keys, too, and null leaves
+one of them out.
+"""
+
+
 def document(content: dict[str, Any]) -> str:
     """The page as Markdown. content: of params.yaml."""
     parts = [START]
-    alone = {key: kind for key, kind in SECTIONS.items() if not _is_section(kind)}
+    sections = {key: (MemberParams if key in (*FIRST, MORE) else kind) for key, kind in SECTIONS.items()}
+    alone = {key: kind for key, kind in sections.items() if not _is_section(kind)}
     parts.append(_table("", [(key, FieldInfo.from_annotation(kind)) for key, kind in alone.items()], content))
-    for key, section in SECTIONS.items():
-        if key not in alone:
+    for key, section in sections.items():
+        if key == MORE:
+            parts.append(f"## {key}\n\n{FURTHER}")
+            parts.append(_table(f"{key}.NAME.", _fields(section), {}))
+        elif key not in alone:
+            own = {name: field for name, field in _fields(section) if name.split(".")[0] in content[key]}
             parts.append(f"## {key}\n\n{_first_line(section)}\n")
-            parts.append(_table(f"{key}.", _fields(section), content[key]))
+            parts.append(_table(f"{key}.", list(own.items()), content[key]))
     return "\n".join(parts)
 
 
@@ -60,9 +74,11 @@ def _table(prefix: str, fields: list[tuple[str, FieldInfo]], content: dict[str, 
     for name, field in fields:
         value: Any = content
         for part in name.split("."):
-            value = value[part]
-        written = yaml.safe_dump(value, default_flow_style=True).splitlines()[0]
-        lines.append(f"| `{prefix}{name}` | `{written}` | {_allowed(field)} | {field.description or ''} |")
+            value = value[part] if content else field.default
+        written = "must be given"
+        if value is not PydanticUndefined:
+            written = f"`{yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}`"
+        lines.append(f"| `{prefix}{name}` | {written} | {_allowed(field)} | {field.description or ''} |")
     return "\n".join(lines) + "\n"
 
 

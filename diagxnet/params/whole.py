@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from diagxnet.console.errors import problems_error
+from diagxnet.data.members import FIRST, MORE
 from diagxnet.params.augment import AugmentParams
-from diagxnet.params.base import DensenetParams, VitParams
 from diagxnet.params.checked import check, read_yaml
 from diagxnet.params.data import DataParams
 from diagxnet.params.demo import DemoParams
 from diagxnet.params.evaluate import EvaluateParams
+from diagxnet.params.member import MemberParams, MoreParams
 from diagxnet.params.meta import MetaParams
 from diagxnet.params.seed import Seed
 from diagxnet.params.stack import StackParams
@@ -27,8 +28,9 @@ SECTIONS: dict[str, Any] = {
     "data": DataParams,
     "augment": AugmentParams,
     "train": TrainParams,
-    "densenet": DensenetParams,
-    "vit": VitParams,
+    "densenet": MemberParams | None,
+    "vit": MemberParams | None,
+    "more": MoreParams,
     "stack": StackParams,
     "meta": MetaParams,
     "evaluate": EvaluateParams,
@@ -47,10 +49,21 @@ def read_all(path: str | Path = "params.yaml") -> dict[str, Any]:
     if problems:
         raise problems_error(path.name, problems, "mend params.yaml")
     checked = check(content, SECTIONS, path.name)
-    vit = checked["vit"].model_dump(include={"arch", "patch_size", "stem", "pretrained"})  # what train_vit would refuse
-    problems = [
-        f"{path.name}: vit.{problem}" for problem in patch_problems(**vit, image_size=checked["data"].image_size)
-    ]
+    problems = _member_problems(checked)
     if problems:
-        raise problems_error(path.name, problems, "mend params.yaml or the -S that set it")
+        raise problems_error(
+            path.name, [f"{path.name}: {problem}" for problem in problems], "mend params.yaml or the -S that set it"
+        )
     return checked
+
+
+def _member_problems(checked: dict[str, Any]) -> list[str]:
+    """What the training of a member would refuse after hours of others, as far as params tell."""
+    members = {name: checked[name] for name in FIRST if checked[name] is not None}
+    members |= {f"{MORE}.{name}": own for name, own in checked[MORE].items()}
+    problems = []
+    for name, own in members.items():
+        asked = own.model_dump(include={"arch", "patch_size", "stem", "pretrained"})
+        found = patch_problems(**asked, image_size=checked["data"].image_size)
+        problems += [f"{name}.{problem}" for problem in found]
+    return problems or ([] if members else [f"{', '.join(FIRST)} are null and {MORE} is empty: no base model is left"])

@@ -1,0 +1,42 @@
+"""Sections `densenet`, `vit` and each of `more`: the members of the ensemble."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from diagxnet.data.members import name_problem
+from diagxnet.params.checked import Section
+
+
+class MemberParams(Section):
+    """One base model and its training. Only `arch` must be given: what is not has the default here."""
+
+    arch: str = Field(min_length=1, description="name of a timm model")
+    pretrained: bool | str = Field(
+        False, description="true: timm's hub; path of a .safetensors file; false: from scratch"
+    )
+    patch_size: int | None = Field(None, ge=2, le=64, description="of a vision transformer, pixels; null: its own")
+    stem: Literal["patches", "convolutions"] = Field(
+        "patches", description="what makes a transformer's tokens of an image"
+    )
+    batch_norm: bool = Field(False, description="BatchNorm of a transformer's features before the classifier")
+    seeds: int = Field(1, ge=1, le=100, description="so many are trained, each from a seed of its own, and averaged")
+    epochs: int = Field(10, ge=1, le=10_000, description="passes over train at the most")
+    lr: float = Field(1e-3, gt=0, le=10, description="learning rate; the peak where the scheduler is onecycle")
+    weight_decay: float | None = Field(None, ge=0, le=1, description="null: train.weight_decay; transformers want more")
+    dropout: float = Field(0.0, ge=0, lt=1, description="before the classifier")
+    scheduler: Literal["plateau", "onecycle", "constant"] = Field("onecycle", description="of the learning rate")
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="of the learning rate when val stops improving")
+    plateau_patience: int = Field(2, ge=0, le=10_000, description="epochs without improvement that plateau waits for")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of all updates in which onecycle rises")
+    patience: int | None = Field(5, ge=1, description="epochs without improvement until early stopping; null: never")
+
+
+def _named(name: str) -> str:
+    if problem := name_problem(name):
+        raise ValueError(problem)
+    return name
+
+
+MoreParams = dict[Annotated[str, AfterValidator(_named)], MemberParams]
+"""Section `more`: any further members by name."""
