@@ -26,6 +26,7 @@ def options(params: SimpleNamespace, member: MemberParams) -> tuple[Recipe, dict
     precision = shared.pop("precision")
     del shared["monitor"]
     network = {key: own.pop(key) for key in NETWORK}
+    del own["seeds"]
     if own["weight_decay"] is None:
         del own["weight_decay"]
     return Recipe(**(shared | own), seed=params.seed), network, precision
