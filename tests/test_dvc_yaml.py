@@ -102,11 +102,13 @@ def shapes(file: str) -> bool:
 
 def code_listed(name: str) -> set[str]:
     """Modules that a stage depends on: files it lists, and all in the rooms it lists."""
-    listed = set()
-    for dep in STAGES[name]["deps"]:
-        if dep.startswith(PACKAGES):
-            listed |= {file.relative_to(ROOT).as_posix() for file in (ROOT / dep).rglob("*.py")} or {dep}
-    return {file for file in listed if not file.endswith("__init__.py")}
+    return set().union(*(code_below(dep) for dep in STAGES[name]["deps"] if dep.startswith(PACKAGES)))
+
+
+def code_below(dep: str) -> set[str]:
+    """The modules of a room, or the one that `dep` is."""
+    found = {file.relative_to(ROOT).as_posix() for file in (ROOT / dep).rglob("*.py")} or {dep}
+    return {file for file in found if not file.endswith("__init__.py")}
 
 
 def upstream(name: str) -> set[str]:
@@ -145,6 +147,17 @@ def test_no_stage_depends_on_what_shapes_no_output(name):
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_the_params_of_a_stage_are_exactly_those_it_reads(name):
     assert params_listed(name) == params_read(name)
+
+
+def test_the_stage_of_another_hospital_that_is_shown_depends_on_what_it_uses():
+    shown = re.search(r"^  # external_nih:\n(?:  #.*\n)+", (ROOT / "dvc.yaml").read_text(encoding="utf-8"), re.M)[0]
+    stage = yaml.safe_load(re.sub(r"^  # ?", "", shown, flags=re.M))["external_nih"]
+    used = {file for file in modules_of("stages/external.py") if shapes(file)}
+    listed = [code_below(dep) for dep in stage["deps"] if dep.startswith(PACKAGES)]
+    assert not used - set().union(*listed)
+    assert all(code & used for code in listed)
+    assert stage["cmd"].startswith("python -m stages.external --root ")
+    assert "metrics/external/nih.json" in stage["metrics"][0]
 
 
 def test_inventory_checks_all_of_params_yaml_on_every_run():

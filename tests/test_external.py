@@ -1,12 +1,10 @@
 """An ensemble is scored on another hospital's folder as it is, and never unawares on what it was trained on."""
 
-import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import content_hash, read_json, write_json
@@ -23,10 +21,8 @@ from diagxnet.statistics.scored import MODELS
 from diagxnet.statistics.uncertainty import estimate
 from diagxnet.tables.reading import read_tables
 from diagxnet.trained_on import FILE, TrainedOn, collect, hash_patients, read_trained_on, write_trained_on
-from tests.conftest import ROOT
 from tests.ensembles import make_models
 from tests.radiographs import Row, image_path, write_image, write_table
-from tests.test_dvc_yaml import modules_of
 from tests.workspace import make_scored
 
 PARAMS = {"views": "frontal", "blank": "negative", "bad_images": "stop"}
@@ -296,15 +292,6 @@ def test_sets_without_a_common_finding_have_no_drop(world):
     own, foreign = hospitals(skill=1.5)
     own.mask[:] = False
     assert drop(own, foreign, {}, resamples=5, seed=1) == {"findings": 0}
-
-
-def test_dvc_yaml_shows_external_validation_as_a_stage_with_exactly_what_it_imports():
-    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    shown = re.search(r"^  # external_nih:\n(?:  #.*\n)+", text, re.M)[0]
-    stage = yaml.safe_load(re.sub(r"^  # ?", "", shown, flags=re.M))["external_nih"]
-    assert {dep for dep in stage["deps"] if dep.endswith(".py")} == modules_of("stages/external.py")
-    assert stage["cmd"].startswith("python -m stages.external --root ")
-    assert "metrics/external/nih.json" in stage["metrics"][0]
 
 
 def test_the_nih_radiographs_are_scored_with_their_blank_findings_absent(world, nih):

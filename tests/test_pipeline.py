@@ -119,7 +119,7 @@ def _dvc(folder: Path, *arguments: str, check: bool = True) -> subprocess.Comple
 
 
 def _ran(done: subprocess.CompletedProcess) -> list[str]:
-    return re.findall(r"Running stage '(\w+)'", done.stdout)
+    return re.findall(r"Running stage '([\w@]+)'", done.stdout)
 
 
 def _md5(path: Path) -> str:
@@ -253,10 +253,12 @@ def test_a_name_used_twice_is_refused_before_any_work(pipeline):
     assert (pipeline / "params.yaml").read_bytes() == before
 
 
-def test_an_edited_plot_runs_evaluate_only_an_edited_loss_the_trainings_and_the_readme_nothing(pipeline):
+def test_an_edited_plot_runs_evaluate_only_an_edited_loss_the_trainings_the_readme_and_a_bar_nothing(pipeline):
     figures, loss = "diagxnet/reporting/figures.py", "diagxnet/training/loss.py"
-    whole = {name: (pipeline / name).read_bytes() for name in ("README.md", figures, loss)}
-    _append(pipeline, "README.md", "\n<!-- a comment -->\n")
+    shown = ("README.md", "diagxnet/console/progress.py", "diagxnet/params/whole.py", "stages/running.py")
+    whole = {name: (pipeline / name).read_bytes() for name in (*shown, figures, loss)}
+    for name in shown:
+        _append(pipeline, name, "\n# a comment\n")
     assert _ran(_dvc(pipeline, "repro")) == ["inventory"]
     _append(pipeline, figures, "\n# a comment\n")
     assert _ran(_dvc(pipeline, "repro")) == ["inventory", "evaluate"]
@@ -265,6 +267,37 @@ def test_an_edited_plot_runs_evaluate_only_an_edited_loss_the_trainings_and_the_
     assert _ran(_dvc(pipeline, "repro")) == ["inventory", *trainings, "evaluate"]  # the same weights: the same logits
     for name, content in whole.items():
         (pipeline / name).write_bytes(content)
+
+
+def test_a_member_is_added_by_params_alone_trained_alone_and_removed_without_a_trace(pipeline):
+    before = _hashes(pipeline)
+    added = "+more.wide={arch: test_resnet, epochs: 1}"
+    done = _dvc(pipeline, "exp", "run", "-n", "three", "-S", added)
+    assert _ran(done) == ["inventory", "train@wide", "stack_features", "train_meta", "evaluate"]
+    evaluation = json.loads((pipeline / "metrics/evaluation.json").read_text(encoding="utf-8"))
+    assert list(evaluation)[:5] == ["densenet", "vit", "wide", "average", "ensemble"]
+    assert "wide" in json.loads((pipeline / "metrics/more.json").read_text(encoding="utf-8"))
+    assert json.loads((pipeline / "models/meta/config.json").read_text(encoding="utf-8"))["models"][2] == "wide"
+    assert _stage(pipeline, "audit").returncode == 0
+    assert _ran(_dvc(pipeline, "repro")) == ["inventory"]
+    _git(pipeline, "checkout", "params.yaml")
+    done = _dvc(pipeline, "repro")
+    assert "models/more/wide: removed" in done.stdout
+    assert not set(_ran(done)) & {"train_densenet", "train_vit", "train@wide"}
+    assert not (pipeline / "models/more/wide").exists()
+    assert _hashes(pipeline).items() >= before.items()
+
+
+def test_one_base_model_alone_is_an_ensemble_too(pipeline):
+    done = _dvc(pipeline, "exp", "run", "-n", "alone", "-S", "vit=null")
+    assert _ran(done) == ["inventory", "train_vit", "stack_features", "train_meta", "evaluate"]
+    assert "vit is null in params.yaml: left out" in done.stdout
+    evaluation = json.loads((pipeline / "metrics/evaluation.json").read_text(encoding="utf-8"))
+    assert list(evaluation)[:3] == ["densenet", "average", "ensemble"]
+    assert evaluation["average"]["auroc"] == evaluation["densenet"]["auroc"]
+    assert _stage(pipeline, "audit").returncode == 0
+    _git(pipeline, "checkout", "params.yaml")
+    _dvc(pipeline, "repro")
 
 
 def test_another_label_rule_decodes_no_image(pipeline):
