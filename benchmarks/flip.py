@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
+from diagxnet.params.base import DensenetParams
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.data import pack_into
@@ -21,7 +21,6 @@ from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_labels
 from diagxnet.labels.prepare import prepare
 from diagxnet.params.augment import AugmentParams
-from diagxnet.params.base import DensenetParams
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
 from diagxnet.params.seed import Seed
@@ -71,13 +70,13 @@ def train_and_score(params, flip: float, seed: int, packed: Path, prepared: Path
     )
     for _ in training:
         pass
-    model = load_model(folder / "model", from_config).to(memory_format=torch.channels_last)
+    model = load_model(folder / "model", from_config)
     held_out = [read_labels(prepared, name) for name in SCORED]
     rows, targets, mask = (
         np.concatenate([getattr(each, key) for each in held_out]) for key in ("rows", "targets", "mask")
     )
     accelerator = create_accelerator(precision)
-    source = ImageSource(open_packed(packed), rows, channels_last=True)
+    source = ImageSource(open_packed(packed), rows)
     logits = predict_logits(model, source, len(rows), batch_size=64, accelerator=accelerator)
     scores = {}
     for index, key in enumerate(KEYS):

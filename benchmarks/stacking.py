@@ -106,6 +106,7 @@ def train_bases(params: SimpleNamespace, folder: Path) -> float:
         outputs = {"folder": folder / "models" / name, "resume": folder / "resume" / name}
         augmentation = params.augment.model_dump()
         own = {"augmentation": augmentation, "precision": precision, "folds": base_model.folds(params)}
+        own["seeds"] = getattr(params, name).seeds
         run_out(train_base(name, recipe, **network, **own, **folders, **outputs))
     stack_features(
         FIRST,
@@ -190,7 +191,7 @@ def train_on_unfrozen(params: SimpleNamespace, folder: Path, fault: Path) -> Non
     meta = create_meta(arch, len(FIRST), **options)
     state = ResumeState(fault / "resume", "benchmark")
     state.remove()  # another seed's, where a run was killed
-    total = recipe.epochs * len(labels["stack"].rows)
+    total = recipe.schedule.epochs * len(labels["stack"].rows)
     with Progress(total, "in training mode") as progress:
         splits = examples(labels["stack"]), examples(labels["val"])
         run_out(fit(meta, *splits, recipe, accelerator=accelerator, state=state, progress=progress))

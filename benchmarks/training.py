@@ -46,16 +46,17 @@ from diagxnet.labels.prepare import prepare
 from diagxnet.stacking.train import train_meta
 from diagxnet.training.checkpoint import save_model
 from diagxnet.training.image_source import ImageSource
-from diagxnet.training.loop import Examples, Recipe, fit
-from diagxnet.training.loss import LOSSES, loss_sum
+from diagxnet.training.loop import Examples, fit
 from diagxnet.training.networks import BaseModel, base_config, create_base
 from diagxnet.training.precision import create_accelerator
+from diagxnet.training.recipe import compose
 from diagxnet.training.resume import ResumeState
+from diagxnet.training.windows import Batches
 
 SIZE, BATCH, ACCUMULATED = 224, 16, 2
 WINDOW = BATCH * ACCUMULATED
 ARCHS = {"densenet": "densenet121", "vit": "vit_base_patch16_224"}
-RECIPE = Recipe(
+RECIPE = compose(
     epochs=1,
     lr=1e-4,
     batch_size=BATCH,
@@ -73,7 +74,6 @@ RECIPE = Recipe(
     max_class_weight=10.0,
     max_grad_norm=1.0,
     min_delta=0.001,
-    num_workers=0,
     seed=0,
 )
 GUIDE_EPOCHS = {"densenet": 10, "vit": 10, "meta": 20}
@@ -155,7 +155,7 @@ def plain_model(name: str) -> nn.Module:
 
 def plain_epoch(model: nn.Module, loader: DataLoader) -> list[tuple[float, int]]:
     """An epoch of the guide's loop; the time after each update, and the images that it took."""
-    optimizer = torch.optim.AdamW(model.parameters(), RECIPE.lr, weight_decay=RECIPE.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), RECIPE.schedule.lr, weight_decay=RECIPE.optimization.weight_decay)
     model.train()
     ticks, taken = [], 0
     for step, (images, targets, mask) in enumerate(loader, start=1):
@@ -173,7 +173,7 @@ def plain_epoch(model: nn.Module, loader: DataLoader) -> list[tuple[float, int]]
 
 
 def masked_bce(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    smoothed = targets * (1 - RECIPE.label_smoothing) + 0.5 * RECIPE.label_smoothing
+    smoothed = targets * (1 - RECIPE.objective.label_smoothing) + 0.5 * RECIPE.objective.label_smoothing
     return F.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")[mask].mean()
 
 
@@ -188,7 +188,7 @@ def plain_validation(models: list[nn.Module], loader: DataLoader) -> float:
 
 def plain_meta_epoch(models: list[nn.Module], meta: nn.Module, stack: DataLoader, val: DataLoader) -> None:
     """The meta-learner's epoch of the scripts before: both base models over every image of stack, and of val."""
-    optimizer = torch.optim.AdamW(meta.parameters(), RECIPE.lr)
+    optimizer = torch.optim.AdamW(meta.parameters(), RECIPE.schedule.lr)
     for loader, training in ((stack, True), (val, False)):
         for model in models:
             model.eval()
@@ -222,12 +222,11 @@ class Stopwatch(Progress):
 
 def our_model(name: str) -> BaseModel:
     torch.manual_seed(0)
-    model = create_base(ARCHS[name], image_size=SIZE)
-    return model.to(memory_format=torch.channels_last) if model.is_convolutional else model
+    return create_base(ARCHS[name], image_size=SIZE)
 
 
-def our_examples(data: Data, labels: Labels, model: BaseModel, augmentation: dict[str, float]) -> Examples:
-    source = ImageSource(data.images, labels.rows, 0, augmentation, model.is_convolutional)
+def our_examples(data: Data, labels: Labels, augmentation: dict[str, float]) -> Examples:
+    source = ImageSource(data.images, labels.rows, 0, augmentation)
     return Examples(source, labels.targets, labels.mask)
 
 
@@ -247,10 +246,9 @@ def our_epoch(
 def pure_step(model: BaseModel, precision: str, batch: int = BATCH) -> Callable[[], None]:
     """An update of the engine's arithmetic on a resident batch: nothing is read, augmented, checked or saved."""
     accelerator = create_accelerator(precision)
-    optimizer = torch.optim.AdamW(model.parameters(), RECIPE.lr, weight_decay=RECIPE.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), RECIPE.schedule.lr, weight_decay=RECIPE.optimization.weight_decay)
     model, optimizer = accelerator.prepare(model, optimizer)
     images = torch.rand(batch, 1, SIZE, SIZE, device=DEVICE)
-    images = images.contiguous(memory_format=torch.channels_last)
     targets = torch.zeros(batch, len(FINDINGS), device=DEVICE)
     mask, weights = torch.ones_like(targets, dtype=torch.bool), torch.ones(len(FINDINGS), device=DEVICE)
     model.train()
@@ -259,7 +257,7 @@ def pure_step(model: BaseModel, precision: str, batch: int = BATCH) -> Callable[
         for _ in range(ACCUMULATED):
             with accelerator.autocast():
                 logits = model(images)
-            entries = loss_sum(LOSSES["bce"], logits, targets, mask, weights, RECIPE.label_smoothing)
+            entries = RECIPE.objective.sum(logits, targets, mask, weights)
             accelerator.backward(entries / mask.sum() / ACCUMULATED)
         accelerator.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -335,7 +333,7 @@ def one_round(data: Data, name: str, precision: str, train: Labels, val: Labels,
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        examples = our_examples(data, train, model, AUGMENTATION), our_examples(data, val, model, {})
+        examples = our_examples(data, train, AUGMENTATION), our_examples(data, val, {})
         turn["ours"] = rate(our_epoch(model, *examples, precision, Path(folder)))
     if DEVICE.type == "cuda":
         turn["peak memory GiB"] = torch.cuda.max_memory_allocated() / 2**30
@@ -429,7 +427,7 @@ def measure_whole(data: Data, preparing: float, precision: str) -> list[dict]:
         models.append(model)
         report_part("plain", name, plain[name])
         model = our_model(name)
-        examples = our_examples(data, train, model, AUGMENTATION), our_examples(data, val, model, {})
+        examples = our_examples(data, train, AUGMENTATION), our_examples(data, val, {})
         ours[name] = timed(lambda m=model, of=examples: our_epoch(m, *of, precision, data.folder))
         config = base_config(
             ARCHS[name],
@@ -476,7 +474,8 @@ def run_features(data: Data, precision: str) -> None:
 
 
 def run_meta(data: Data) -> None:
-    recipe = replace(RECIPE, epochs=GUIDE_EPOCHS["meta"], accumulation_steps=1)
+    schedule, batches = replace(RECIPE.schedule, epochs=GUIDE_EPOCHS["meta"]), Batches(BATCH)
+    recipe = replace(RECIPE, schedule=schedule, batches=batches)
     folders = {key: data.folder / key for key in ("stacked", "prepared")}
     folders |= {"folder": data.folder / "models" / "meta", "resume": data.folder / "resume"}
     options = {"hidden_dim": 256, "dropout": 0.2, "init": "average"}

@@ -14,7 +14,7 @@ from diagxnet.params.stack import StackParams
 from diagxnet.params.train import TrainParams
 from diagxnet.training.base import train_base
 from diagxnet.training.history import timing
-from diagxnet.training.loop import Recipe
+from diagxnet.training.recipe import Recipe, compose
 from stages.live import live
 
 NETWORK = ("arch", "pretrained", "dropout", "patch_size", "stem", "batch_norm")
@@ -24,12 +24,11 @@ def options(params: SimpleNamespace, member: MemberParams) -> tuple[Recipe, dict
     """How params.yaml has `member` trained: the recipe, the network's options, the precision."""
     own, shared = member.model_dump(), params.train.model_dump()
     precision = shared.pop("precision")
-    del shared["monitor"]
+    del shared["monitor"], own["seeds"]
     network = {key: own.pop(key) for key in NETWORK}
-    del own["seeds"]
     if own["weight_decay"] is None:
         del own["weight_decay"]
-    return Recipe(**(shared | own), seed=params.seed), network, precision
+    return compose(**(shared | own), seed=params.seed), network, precision
 
 
 def members(params: SimpleNamespace) -> dict[str, MemberParams]:
@@ -68,6 +67,7 @@ def train(name: str) -> dict[str, float]:
             folder=folder,
             resume=Path(".resume") / name,
             folds=folds(params),
+            seeds=member.seeds,
         ),
         monitor=params.train.monitor,
     ):

@@ -58,7 +58,8 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
         )
         line, seconds = training_line(f"train_{name}", network["arch"], pace, recipe, learned, sizes["val"])
         counts = {"folds": folds or 1, "seeds": member.seeds}
-        print(line + "".join(f", each of {count} {kind}" for kind, count in counts.items() if count > 1))
+        each = [f"{count} {what}" for what, count in counts.items() if count > 1]
+        print(line + (f", each of {' x '.join(each)}" if each else ""))
         total += models * member.seeds * seconds
         features += pace.running * member.seeds * (stacked + models * (sizes["val"] + sizes["test"]))
     recipe, arch, options = train_meta.options(params)

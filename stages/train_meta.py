@@ -12,7 +12,7 @@ from diagxnet.params.stack import StackParams
 from diagxnet.params.train import TrainParams
 from diagxnet.stacking.train import train_meta
 from diagxnet.training.history import timing
-from diagxnet.training.loop import Recipe
+from diagxnet.training.recipe import Recipe, compose
 from stages.live import live
 from stages.running import run
 
@@ -26,7 +26,7 @@ def options(params: SimpleNamespace) -> tuple[Recipe, str, dict[str, Any]]:
     own, shared = params.meta.model_dump(), params.train.model_dump(include=set(SHARED))
     arch, network = own.pop("arch"), {key: own.pop(key) for key in OPTIONS}
     del own["ensemble_seeds"]
-    return Recipe(**shared, **own, accumulation_steps=1, num_workers=0, seed=params.seed), arch, network
+    return compose(**shared, **own, seed=params.seed), arch, network
 
 
 def main() -> dict[str, float]:

@@ -1,5 +1,6 @@
 """A finished run of drawn labels and untrained models, whose files fit one another as an audit wants them."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from diagxnet.statistics.results import measure, summary
 from diagxnet.statistics.scored import read_scored
 from diagxnet.tables.inventory import take_inventory, write_inventory
 from diagxnet.training.checkpoint import save_joint, save_model
-from diagxnet.training.networks import base_config, fold_folder, from_config
+from diagxnet.training.networks import base_config, from_config, member_counts, member_folders
 from tests.radiographs import Row, image_path, write_image, write_table
 
 SIZE = 32
@@ -56,7 +57,7 @@ class Run:
         return self.root / "data", self.root / "models"
 
 
-def make_run(root: Path, *, folds: int = 1, unit: str = "image") -> Run:
+def make_run(root: Path, *, folds: int | None = None, seeds: int = 1, unit: str = "image") -> Run:
     """Makes one: 130 patients with an image or two, a damaged image, models with random weights, its metrics."""
     _draw(root / "release")
     data, models = root / "data", root / "models"
@@ -82,7 +83,7 @@ def make_run(root: Path, *, folds: int = 1, unit: str = "image") -> Run:
         shares={"val": 0.3, "stack": 0.2, "test": 0.2},
     )
     for seed, (name, config) in enumerate(NETWORKS.items()):
-        make_base(models / name, config, seed=seed, folds=folds)
+        make_base(models / name, config, seed=seed, folds=folds, seeds=seeds)
     torch.manual_seed(9)
     meta = create_meta("mlp", 2, **OPTIONS)
     torch.nn.init.normal_(meta.layers[-1].weight, std=0.1)
@@ -108,15 +109,14 @@ def make_run(root: Path, *, folds: int = 1, unit: str = "image") -> Run:
     return Run(root, read_claims(root / "metrics", models), Pipeline(reads, ()))
 
 
-def make_base(folder: Path, config: dict, *, seed: int, folds: int = 1) -> None:
-    """A base model with random weights whose logits spread as those of a trained one; one a fold under crossfit."""
-    for fold in range(1, folds + 1):
-        torch.manual_seed(10 * seed + fold)
+def make_base(folder: Path, config: dict, *, seed: int, folds: int | None = None, seeds: int = 1) -> None:
+    """A base model with random weights whose logits spread as those of a trained one, of so many networks."""
+    for number, place in enumerate(itertools.chain(*member_folders(folder, folds, seeds)), 1):
+        torch.manual_seed(10 * seed + number)
         model = from_config(config)
         torch.nn.init.normal_(model.network.get_classifier().weight, std=0.2)
-        save_model(folder if folds == 1 else fold_folder(folder, fold), model, config, HISTORY)
-    if folds > 1:
-        save_joint(folder, config | {"folds": folds}, HISTORY)
+        save_model(place, model, config, HISTORY)
+    save_joint(folder, config | member_counts(folds, seeds), HISTORY)
 
 
 def _draw(release: Path) -> None:

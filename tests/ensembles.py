@@ -1,5 +1,6 @@
 """Model folders with random weights, as the tests of prediction need them: small, quick to load, never trained."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from diagxnet.ensemble.calibration import FindingCalibration, write_calibration
 from diagxnet.stacking.learners import create_members
 from diagxnet.statistics.scored import MODELS
 from diagxnet.training.checkpoint import save_joint, save_model
-from diagxnet.training.networks import base_config, create_base, fold_folder
+from diagxnet.training.networks import base_config, create_base, member_counts, member_folders
 
 SIZE = 32
 NETWORKS = {
@@ -26,24 +27,24 @@ def make_models(
     folder: Path,
     *,
     folds: int | None = None,
+    seeds: int = 1,
     members: int = 1,
     networks: dict[str, dict] = NETWORKS,
     size: int = SIZE,
     seed: int = 0,
 ) -> Path:
-    """A models folder for images of `size` pixels; folds: of crossfit. Fracture has no threshold."""
+    """A models folder for images of `size` pixels; folds: of crossfit; seeds: of each. Fracture has no threshold."""
     torch.manual_seed(seed)
     for name in FIRST:
         options = {"stem": "patches"} | networks[name] | {"image_size": size, "pretrained": False, "dropout": 0.5}
         config = base_config(**options)
-        for fold in range(1, (folds or 1) + 1):
+        for place in itertools.chain(*member_folders(folder / name, folds, seeds)):
             model = create_base(**options)
             for module in model.modules():
                 if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) and module.affine:
                     torch.nn.init.normal_(module.running_mean, std=0.1)
-            save_model(folder / name if folds is None else fold_folder(folder / name, fold), model, config, {})
-        if folds is not None:
-            save_joint(folder / name, config | {"folds": folds}, {})
+            save_model(place, model, config, {})
+        save_joint(folder / name, config | member_counts(folds, seeds), {})
     meta = create_members("mlp", len(FIRST), members, **OPTIONS)
     for module in meta.modules():
         if isinstance(module, torch.nn.Linear):

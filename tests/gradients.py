@@ -11,32 +11,38 @@ import timm
 import torch
 
 from diagxnet.console.progress import Progress
-from diagxnet.training.loop import Examples, Recipe, fit
+from diagxnet.training.loop import Examples, fit
 from diagxnet.training.precision import create_accelerator
+from diagxnet.training.recipe import Recipe, compose
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.sources import ArraySource
 
-RECIPE = Recipe(
-    epochs=3,
-    lr=0.05,
-    batch_size=4,
-    scheduler="plateau",
-    plateau_factor=0.5,
-    plateau_patience=1,
-    warmup=0.1,
-    patience=None,
-    accumulation_steps=2,
-    optimizer="adamw",
-    weight_decay=0.0,
-    loss="bce",
-    label_smoothing=0.1,
-    class_weights="none",
-    max_class_weight=10.0,
-    max_grad_norm=None,
-    min_delta=0.001,
-    num_workers=0,
-    seed=3,
-)
+VALUES = {
+    "epochs": 3,
+    "lr": 0.05,
+    "batch_size": 4,
+    "scheduler": "plateau",
+    "plateau_factor": 0.5,
+    "plateau_patience": 1,
+    "warmup": 0.1,
+    "patience": None,
+    "accumulation_steps": 2,
+    "optimizer": "adamw",
+    "weight_decay": 0.0,
+    "loss": "bce",
+    "label_smoothing": 0.1,
+    "class_weights": "none",
+    "max_class_weight": 10.0,
+    "max_grad_norm": None,
+    "min_delta": 0.001,
+    "num_workers": 0,
+    "seed": 3,
+}
+
+
+def recipe(**changes: object) -> Recipe:
+    """A short training, with other values by their names in params.yaml."""
+    return compose(**(VALUES | changes))
 
 
 class Taken(Exception):  # noqa: N818 - the way out of fit, no error
@@ -69,7 +75,7 @@ def first_gradients(folder: Path, batch_size: int, steps: int, count: int) -> di
             raise Taken
 
     original, torch.optim.AdamW.step = torch.optim.AdamW.step, Stopping.step
-    recipe = Recipe(**{**vars(RECIPE), "batch_size": batch_size, "accumulation_steps": steps})
+    exact = recipe(batch_size=batch_size, accumulation_steps=steps)
     accelerator = create_accelerator("fp32")
     try:
         with Progress(1, "gradients", shown=False) as progress:
@@ -78,7 +84,7 @@ def first_gradients(folder: Path, batch_size: int, steps: int, count: int) -> di
                     model,
                     train,
                     train,
-                    recipe,
+                    exact,
                     accelerator=accelerator,
                     state=ResumeState(folder / "state", "mark"),
                     progress=progress,

@@ -1,7 +1,5 @@
 """Crossfit: folds by patient, models that never saw what they stack, and each fold's training by itself."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -19,13 +17,14 @@ from diagxnet.training import loop
 from diagxnet.training.base import train_base
 from diagxnet.training.checkpoint import load_model
 from diagxnet.training.history import timing
-from diagxnet.training.networks import from_config, load_base
+from diagxnet.training.networks import from_config, load_base, model_folders
 from tests.bad_input import prepare_of
-from tests.gradients import RECIPE as GRADIENT_RECIPE
+from tests.gradients import recipe
 from tests.radiographs import make_data
 from tests.test_packed import files
 
-RECIPE = replace(GRADIENT_RECIPE, batch_size=8, accumulation_steps=1, epochs=2, lr=1e-2, patience=None)
+EPOCHS = 2
+RECIPE = recipe(batch_size=8, accumulation_steps=1, epochs=EPOCHS, lr=1e-2)
 NETWORK = {
     "arch": "test_resnet",
     "pretrained": False,
@@ -45,7 +44,8 @@ def data(tmp_path):
     return tmp_path
 
 
-def _train(data, name="densenet", folds=FOLDS, out="models"):
+def train_small(data, name="densenet", folds=FOLDS, out="models", seeds=1):
+    """A training of a small ResNet on the images of `data`, of `EPOCHS` epochs for each of its networks."""
     return train_base(
         name,
         RECIPE,
@@ -57,6 +57,7 @@ def _train(data, name="densenet", folds=FOLDS, out="models"):
         folder=data / out / name,
         resume=data / "resume" / name,
         folds=folds,
+        seeds=seeds,
     )
 
 
@@ -93,7 +94,7 @@ def test_each_fold_learns_from_all_others_and_from_no_patient_of_its_own(data):
 
 def test_stacked_logits_are_out_of_fold_and_others_the_mean_of_the_folds(data):
     for name in FIRST:
-        assert len(list(_train(data, name))) == FOLDS * RECIPE.epochs
+        assert len(list(train_small(data, name))) == FOLDS * EPOCHS
     folders = (data / "models", data / ".packed", data / ".prepared", data / "stacked")
     stack_features(FIRST, *folders, precision="fp32", batch_size=8)
     images = torch.from_numpy(np.array(open_packed(data / ".packed")))[:, None].float() / 255
@@ -123,22 +124,20 @@ def test_stacked_logits_are_out_of_fold_and_others_the_mean_of_the_folds(data):
 
 
 def test_a_finished_fold_is_not_trained_again_after_an_interruption(data, monkeypatch):
-    whole = list(_train(data, out="undisturbed"))
-    training = _train(data)
-    for _ in range(RECIPE.epochs + 1):  # into the second fold
+    whole = list(train_small(data, out="undisturbed"))
+    training = train_small(data)
+    for _ in range(EPOCHS + 1):  # into the second fold
         next(training)
     training.close()
     kept = torch.load(data / "resume/densenet/fold1/last.pt", weights_only=True)
     assert "optimizer" not in kept
-    assert len(kept["epochs"]) == RECIPE.epochs
+    assert len(kept["epochs"]) == EPOCHS
     assert "optimizer" in torch.load(data / "resume/densenet/fold2/last.pt", weights_only=True)
 
-    trained, train_epoch = [], loop._train_epoch
-    monkeypatch.setattr(
-        loop, "_train_epoch", lambda *rest, **options: (trained.append(1), train_epoch(*rest, **options))[1]
-    )
-    again = list(_train(data))
-    assert len(trained) == FOLDS * RECIPE.epochs - RECIPE.epochs - 1
+    trained, learn = [], loop._Training.learn
+    monkeypatch.setattr(loop._Training, "learn", lambda *given: trained.append(1) or learn(*given))
+    again = list(train_small(data))
+    assert len(trained) == FOLDS * EPOCHS - EPOCHS - 1
     assert [epoch.record for epoch in again] == [epoch.record for epoch in whole]
     assert files(data / "models/densenet") == files(data / "undisturbed/densenet")
     assert not (data / "resume/densenet").exists()
@@ -147,7 +146,7 @@ def test_a_finished_fold_is_not_trained_again_after_an_interruption(data, monkey
     own = [read_json(data / f"models/densenet/fold{fold}/training_history.json") for fold in range(1, FOLDS + 1)]
     assert history["epochs"] == own[0]["epochs"]
     assert [member["train_images"] for member in history["members"]] == [each["train_images"] for each in own]
-    images = sum(len(labels.rows) for labels in read_folds(data / ".prepared", FOLDS)) * RECIPE.epochs
+    images = sum(len(labels.rows) for labels in read_folds(data / ".prepared", FOLDS)) * EPOCHS
     seconds = sum(epoch.seconds for epoch in whole)
     assert timing(whole, history)["images_per_second"] == pytest.approx(images / seconds, rel=0.01, abs=0.1)
 
@@ -158,3 +157,51 @@ def test_base_models_of_different_folds_are_refused(data):
     folders = (data / "models", data / ".packed", data / ".prepared", data / "stacked")
     with pytest.raises(InputError, match="different numbers of folds"):
         stack_features(FIRST, *folders, precision="fp32", batch_size=8)
+
+
+def test_of_several_seeds_the_first_is_the_single_model_and_the_others_learn_from_seeds_of_their_own(data):
+    list(train_small(data, folds=None, out="single"))
+    assert len(list(train_small(data, folds=None, seeds=2))) == 2 * EPOCHS
+    first, second = (files(data / f"models/densenet/seed{seed}") for seed in (1, 2))
+    assert first == files(data / "single/densenet")
+    assert first["config.json"] == second["config.json"]
+    assert first["model.safetensors"] != second["model.safetensors"]
+    folder = data / "models/densenet"
+    config, history = (read_json(folder / f"{name}.json") for name in ("config", "training_history"))
+    assert config == read_json(data / "single/densenet/config.json") | {"seeds": 2}
+    assert history["epochs"] == read_json(folder / "seed1/training_history.json")["epochs"]
+    own = read_json(folder / "seed2/training_history.json")
+    assert history["members"][1]["best_val_loss"] == own["epochs"][own["best_epoch"] - 1]["val_loss"]
+    assert model_folders(data / "single/densenet") == [[data / "single/densenet"]]
+    assert model_folders(folder) == [[folder / "seed1", folder / "seed2"]]
+    images = torch.rand(2, 1, 32, 32)
+    with torch.inference_mode():
+        each = [load_model(place, from_config)(images) for place in model_folders(folder)[0]]
+        torch.testing.assert_close(load_base(folder)(images), (each[0] + each[1]) / 2)
+
+
+def test_out_of_fold_logits_are_the_mean_over_a_folds_seeds_and_others_over_all_after_an_interruption_too(data):
+    list(train_small(data, "vit", folds=2, out="undisturbed", seeds=2))
+    list(train_small(data, "densenet", folds=2))
+    training = train_small(data, "vit", folds=2, seeds=2)
+    for _ in range(2 * EPOCHS + 1):  # into the first seed of the second fold
+        next(training)
+    training.close()
+    assert (data / "resume/vit/fold2/seed1/last.pt").exists()
+    list(train_small(data, "vit", folds=2, seeds=2))
+    assert files(data / "models/vit") == files(data / "undisturbed/vit")
+
+    folders = (data / "models", data / ".packed", data / ".prepared", data / "stacked")
+    stack_features(FIRST, *folders, precision="fp32", batch_size=8)
+    images = torch.from_numpy(np.array(open_packed(data / ".packed")))[:, None].float() / 255
+    places = [[data / f"models/vit/fold{fold}/seed{seed}" for seed in (1, 2)] for fold in (1, 2)]
+    with torch.inference_mode():
+        expected = np.array([[load_model(place, from_config)(images).numpy() for place in each] for each in places])
+    stacked = read_stacked(data / "stacked", "stack")
+    rows, logits = stacked.rows, stacked.logits
+    folds = read_draws(data / ".prepared").folds(2)
+    np.testing.assert_allclose(logits[:, 1], expected.mean(1)[folds, rows], atol=1e-4)
+    assert np.abs(expected[:, 0] - expected[:, 1]).max() > 1e-2
+    stacked = read_stacked(data / "stacked", "val")
+    rows, logits = stacked.rows, stacked.logits
+    np.testing.assert_allclose(logits[:, 1], expected.mean((0, 1))[rows], atol=1e-4)

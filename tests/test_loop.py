@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,22 @@ from torch import nn
 
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
-from diagxnet.training.loop import Examples, draw_order, fit, macro_auroc, sampling_weights, split_windows, update
+from diagxnet.training.auroc import macro_auroc
+from diagxnet.training.loop import Examples, fit, update
 from diagxnet.training.loss import balanced_weights
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.sources import ArraySource, read_ahead
+from diagxnet.training.windows import draw_order, sampling_weights, split_windows
 from tests.conftest import ROOT
-from tests.gradients import RECIPE as GRADIENT_RECIPE
-from tests.gradients import first_gradients, small_vit, unequal_examples
+from tests.gradients import first_gradients, recipe, small_vit, unequal_examples
 
-RECIPE = replace(GRADIENT_RECIPE, max_grad_norm=1.0)
+
+def _recipe(**changes):
+    return recipe(max_grad_norm=1.0, **changes)
+
+
+RECIPE = _recipe()
 
 
 def _examples(count=21, findings=3, features=5, seed=0):
@@ -44,7 +49,7 @@ def _fit(folder: Path, recipe=RECIPE, model=None, train=None, val=None, mark="ma
     model = _model() if model is None else model
     train, val = train or _examples(seed=0), val or _examples(count=13, seed=1)
     accelerator = create_accelerator("fp32")
-    with Progress(recipe.epochs * len(train), "test", shown=False) as progress:
+    with Progress(recipe.schedule.epochs * len(train), "test", shown=False) as progress:
         yield from fit(
             model, train, val, recipe, accelerator=accelerator, state=ResumeState(folder, mark), progress=progress
         )
@@ -122,7 +127,7 @@ class _Small(nn.Module):
 
 
 def test_out_of_memory_halves_the_micro_batch_keeps_the_effective_one_and_says_so(tmp_path, capsys):
-    recipe, train = replace(RECIPE, batch_size=8, accumulation_steps=2, epochs=2), unequal_examples(37)
+    recipe, train = _recipe(batch_size=8, accumulation_steps=2, epochs=2), unequal_examples(37)
     weights, updates = [], []
     for folder, limit in (("large", 8), ("small", 3)):
         model = _Small(limit)
@@ -137,7 +142,7 @@ def test_out_of_memory_halves_the_micro_batch_keeps_the_effective_one_and_says_s
 
 def test_out_of_memory_with_one_image_is_one_line(tmp_path):
     with pytest.raises(InputError, match="out of memory with one image a step"):
-        list(_fit(tmp_path, replace(RECIPE, batch_size=1), _Small(0), unequal_examples(8), unequal_examples(8)))
+        list(_fit(tmp_path, _recipe(batch_size=1), _Small(0), unequal_examples(8), unequal_examples(8)))
 
 
 def test_balanced_sampling_draws_the_rare_more_often_and_keeps_the_length_of_an_epoch():
@@ -168,7 +173,7 @@ def test_uniform_sampling_takes_each_example_once_an_epoch():
 def test_balanced_sampling_changes_the_training(tmp_path):
     losses = []
     for sampling in ("uniform", "balanced"):
-        recipe = replace(RECIPE, sampling=sampling, sampling_factor=5.0, epochs=1)
+        recipe = _recipe(sampling=sampling, sampling_factor=5.0, epochs=1)
         losses += [epoch.record["train_loss"] for epoch in _fit(tmp_path / sampling, recipe)]
     assert losses[0] != losses[1]
 
@@ -179,7 +184,7 @@ def test_a_compiled_training_ends_in_nearly_the_same_weights_under_the_same_name
     monkeypatch.setattr(torch, "compile", lambda model: calls.append(model) or compile_model(model))
     for compiled in (False, True):
         model = nn.Sequential(*(layer for layer in _model() if not isinstance(layer, nn.Dropout)))
-        list(_fit(tmp_path / str(compiled), replace(RECIPE, compile=compiled, epochs=1), model=model))
+        list(_fit(tmp_path / str(compiled), _recipe(compile=compiled, epochs=1), model=model))
         weights.append(model.state_dict())
         assert calls == ([model] if compiled else [])
     for name, weight in weights[0].items():
@@ -196,7 +201,7 @@ def test_a_scaled_update_is_that_of_the_gradients_as_they_are_and_one_that_overf
         for factor in (1.0, float("inf")) if own else (1.0,):
             loss = model(inputs).square().sum() * factor
             (loss if own is None else own.scale(loss)).backward()
-            update(optimizer, list(model.parameters()), own, max_norm=1.0)
+            update(optimizer, own, max_norm=1.0)
             assert all(parameter.grad is None for parameter in model.parameters())
     plain, scaled = models
     assert not torch.equal(plain[0].weight, _model()[0].weight)
@@ -209,13 +214,13 @@ def test_the_last_partial_window_is_an_update(tmp_path, monkeypatch):
     updates = []
     step = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *given: updates.append(1) or step(self, *given))
-    list(_fit(tmp_path, replace(RECIPE, epochs=1)))
+    list(_fit(tmp_path, _recipe(epochs=1)))
     assert len(updates) == 3  # 21 examples: 8, 8 and 5
 
 
 def test_the_model_ends_with_the_weights_of_the_best_epoch_not_of_the_last(tmp_path):
     # At this rate val worsens from some epoch on: the best epoch is not the last.
-    recipe = replace(RECIPE, epochs=30, lr=0.1)
+    recipe = _recipe(epochs=30, lr=0.1)
     model, states, epochs = _model(), [], []
     for epoch in _fit(tmp_path, recipe, model=model):
         states.append(_bytes(model))
@@ -226,23 +231,23 @@ def test_the_model_ends_with_the_weights_of_the_best_epoch_not_of_the_last(tmp_p
 
 
 def test_early_stopping_ends_training(tmp_path):
-    epochs = list(_fit(tmp_path, replace(RECIPE, epochs=60, lr=0.1, patience=3)))
+    epochs = list(_fit(tmp_path, _recipe(epochs=60, lr=0.1, patience=3)))
     losses = [epoch.record["val_loss"] for epoch in epochs]
     assert len(epochs) < 60
-    assert min(losses[-3:]) > min(losses) - RECIPE.min_delta
+    assert min(losses[-3:]) > min(losses) - RECIPE.schedule.min_delta
 
 
 def test_what_early_stopping_saves_is_no_longer_to_be_done(tmp_path, monkeypatch):
     bars = []
     monkeypatch.setattr(Progress, "__enter__", lambda self: bars.append(self) or self)
-    epochs = list(_fit(tmp_path, replace(RECIPE, epochs=60, lr=0.1, patience=3)))
+    epochs = list(_fit(tmp_path, _recipe(epochs=60, lr=0.1, patience=3)))
     assert bars[0].total == bars[0].done == len(epochs) * len(_examples(seed=0))
 
 
 @pytest.mark.parametrize("scheduler", ["plateau", "onecycle", "constant"])
 @pytest.mark.parametrize("stop_after", [1, 2])
 def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after):
-    recipe = replace(RECIPE, scheduler=scheduler)
+    recipe = _recipe(scheduler=scheduler)
     whole = _model()
     records = [epoch.record for epoch in _fit(tmp_path / "whole", recipe, model=whole)]
 
@@ -270,7 +275,7 @@ def test_a_damaged_state_is_ignored_with_a_line_that_says_so(tmp_path, capsys):
     next(training)
     training.close()
     (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:500])
-    assert len(list(_fit(tmp_path))) == RECIPE.epochs
+    assert len(list(_fit(tmp_path))) == RECIPE.schedule.epochs
     assert "damaged" in capsys.readouterr().err
 
 

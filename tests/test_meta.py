@@ -1,7 +1,5 @@
 """Training of the meta-learner: its architectures, its seeds, and what an interruption costs."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -10,13 +8,12 @@ from diagxnet.data.files import read_json, write_arrays
 from diagxnet.data.findings import FINDINGS
 from diagxnet.features.stacked import write_stacked
 from diagxnet.stacking.learners import apply_meta, load_meta
-from diagxnet.stacking.train import member_seed, train_meta
+from diagxnet.stacking.train import train_meta
 from diagxnet.training.mean import MeanLogits
-from tests.gradients import RECIPE as GRADIENT_RECIPE
+from diagxnet.training.recipe import member_seed
+from tests.gradients import recipe as recipe_of
 
-RECIPE = replace(
-    GRADIENT_RECIPE, batch_size=16, accumulation_steps=1, epochs=3, lr=1e-2, optimizer="adamw", patience=None
-)
+RECIPE = recipe_of(batch_size=16, accumulation_steps=1, lr=1e-2)
 OPTIONS = {"hidden_dim": 8, "dropout": 0.2, "init": "average", "inputs": "logits"}
 
 

@@ -24,6 +24,18 @@ def test_a_base_model_reads_one_grey_channel_and_gives_one_logit_per_finding():
         assert create_base(**options).eval()(torch.rand(2, 1, size, size)).shape == (2, len(FINDINGS))
 
 
+def test_convolutions_with_batch_norm_are_channels_last_and_a_plain_transformer_is_not():
+    for options, expected in (
+        ({"arch": "densenet121", "image_size": 32}, True),
+        (TINY | {"stem": "convolutions"}, True),
+        (TINY, False),
+    ):
+        model = create_base(**options)
+        kernels = [each for each in model.parameters() if each.dim() == 4 and min(each.shape[1:]) > 1]
+        assert {each.is_contiguous(memory_format=torch.channels_last) for each in kernels} <= {expected}
+        assert model.has_batch_norm_2d == expected
+
+
 def test_logits_computed_in_bf16_are_not_rounded_to_bf16():
     model = create_base(**TINY).eval()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):

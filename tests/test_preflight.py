@@ -10,7 +10,7 @@ from diagxnet.preflight.plan import Notices, Plan, hours, look_at_data, training
 from diagxnet.preflight.rehearsal import Pace, rehearse_base
 from diagxnet.training.networks import create_base
 from tests.bad_input import prepare_of
-from tests.gradients import RECIPE
+from tests.gradients import recipe
 from tests.radiographs import make_data
 
 OPTIONS = {
@@ -97,7 +97,7 @@ def test_a_rehearsal_takes_the_real_loop_and_leaves_no_file(tmp_path: Path, monk
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     model = create_base("vit_tiny_patch16_224", image_size=32)
     before = model.network.head.weight.clone()
-    pace = rehearse_base(model, RECIPE, image_size=32, augmentation={}, precision="fp32")
+    pace = rehearse_base(model, recipe(), image_size=32, augmentation={}, precision="fp32")
     assert not before.equal(model.network.head.weight)
     assert pace.learning >= pace.running > 0
     assert pace.parameters == sum(parameter.numel() for parameter in model.parameters())
@@ -105,8 +105,10 @@ def test_a_rehearsal_takes_the_real_loop_and_leaves_no_file(tmp_path: Path, monk
 
 
 def test_hours_are_epochs_of_learning_and_of_running_over_val() -> None:
-    line, seconds = training_line("train_vit", "vit", Pace(0.5, 0.1, "cpu", 7), RECIPE, images=100, val_images=20)
-    assert seconds == pytest.approx(RECIPE.epochs * (100 * 0.5 + 20 * 0.1))
+    line, seconds = training_line(
+        "train_vit", "vit", Pace(0.5, 0.1, "cpu", 7), recipe(epochs=3), images=100, val_images=20
+    )
+    assert seconds == pytest.approx(3 * (100 * 0.5 + 20 * 0.1))
     assert hours(seconds) in line
 
 

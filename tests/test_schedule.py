@@ -2,20 +2,36 @@ import pytest
 import torch
 
 from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler
+from tests.gradients import recipe
 
-OPTIONS = {"warmup": 0.1, "factor": 0.5, "patience": 2}
+
+def _optimizer(lr=0.1, **changes):
+    return create_optimizer(recipe(weight_decay=0.01, **changes).optimization, torch.nn.Linear(1, 1), lr)
 
 
-def _optimizer(lr=0.1):
-    return create_optimizer("adamw", torch.nn.Linear(1, 1), lr=lr, weight_decay=0.01)
+def _scheduler(name, optimizer, updates, **changes):
+    values = {"lr": 0.1, "warmup": 0.1, "plateau_factor": 0.5, "plateau_patience": 2} | changes
+    return create_scheduler(recipe(scheduler=name, **values).schedule, optimizer, updates)
+
+
+def test_adamw_decays_the_weights_apart_from_the_gradient_and_adam_with_it_biases_too():
+    moved = {}
+    for name in ("adamw", "adam"):
+        optimizer = _optimizer(lr=0.1, optimizer=name)
+        weight, bias = parameters = optimizer.param_groups[0]["params"]
+        before = [parameter.detach().clone() for parameter in parameters]
+        weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
+        optimizer.step()
+        moved[name] = [(after / old).item() for after, old in zip(parameters, before, strict=True)]
+    assert moved["adamw"] == pytest.approx([0.999, 0.999], abs=1e-6)
+    assert all(abs(ratio - 0.999) > 0.01 for ratio in moved["adam"])  # a step of the rate, whatever the gradient's size
 
 
 @pytest.mark.parametrize("updates", [1, 2, 3, 9, 10, 11, 19, 20, 100])
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
 def test_onecycle_takes_any_number_of_updates_and_peaks_at_the_learning_rate(updates, warmup):
     optimizer = _optimizer()
-    options = OPTIONS | {"warmup": warmup}
-    scheduler = create_scheduler("onecycle", optimizer, updates=updates, lr=0.1, **options)
+    scheduler = _scheduler("onecycle", optimizer, updates, warmup=warmup)
     rates = []
     for _ in range(updates):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -30,7 +46,7 @@ def test_onecycle_takes_any_number_of_updates_and_peaks_at_the_learning_rate(upd
 
 def test_plateau_halves_the_rate_after_more_than_patience_epochs_without_improvement():
     optimizer = _optimizer()
-    scheduler = create_scheduler("plateau", optimizer, updates=10, lr=0.1, **OPTIONS)
+    scheduler = _scheduler("plateau", optimizer, 10)
     rates = []
     for _ in range(5):
         scheduler.step(1.0)
@@ -40,7 +56,7 @@ def test_plateau_halves_the_rate_after_more_than_patience_epochs_without_improve
 
 def test_constant_never_changes_the_rate():
     optimizer = _optimizer()
-    scheduler = create_scheduler("constant", optimizer, updates=3, lr=0.1, **OPTIONS)
+    scheduler = _scheduler("constant", optimizer, 3)
     for _ in range(3):
         optimizer.step()
         scheduler.step()

@@ -218,11 +218,11 @@ def _logits(run: _Run) -> str:
             stored[split] = read_stacked(run.data / "stacked", split)
     for number, name in enumerate(BASE_MODELS):
         places = model_folders(run.models / name)
-        models = [load_model(place, from_config).to(accelerator.device) for place in places]
+        models = [[load_model(place, from_config).to(accelerator.device) for place in seeds] for seeds in places]
         for split, own in stored.items():
             rows, logits = own.rows, own.logits
             chosen = np.unique(np.linspace(0, len(rows) - 1, run.images).round().astype(int))
-            made = np.stack([_predict(model, packed, rows[chosen], accelerator) for model in models])
+            made = np.stack([_mean_logits(seeds, packed, rows[chosen], accelerator) for seeds in models])
             if split == "stack" and len(models) > 1:
                 folds = read_draws(run.data / "prepared").folds(len(models))[chosen]
                 again = made[folds, np.arange(len(chosen))]
@@ -238,9 +238,10 @@ def _logits(run: _Run) -> str:
     return f"{count:,} made again, largest difference {found:.1e} (allowed: {LOGIT_TOLERANCE:g})"
 
 
-def _predict(model: Any, packed: np.ndarray, rows: np.ndarray, accelerator: Any) -> np.ndarray:
-    source = ImageSource(packed, rows, channels_last=model.is_convolutional)
-    return predict_logits(model, source, len(rows), batch_size=len(rows), accelerator=accelerator)
+def _mean_logits(models: list, packed: np.ndarray, rows: np.ndarray, accelerator: Any) -> np.ndarray:
+    """Logits [images, findings] of the packed `rows`, averaged over the models of one fold."""
+    options = {"batch_size": len(rows), "accelerator": accelerator}
+    return np.mean([predict_logits(model, ImageSource(packed, rows), len(rows), **options) for model in models], axis=0)
 
 
 def _calibration(run: _Run) -> str:

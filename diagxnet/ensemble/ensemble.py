@@ -6,6 +6,7 @@ prediction = ensemble.predict(images)
 prediction.probabilities[0, KEYS.index("edema")]
 """
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Ensemble:
     """Base models, meta-learner, calibration and thresholds of a `models` folder, loaded.
 
     image_size: side in pixels of the images that `predict` takes. base: for each member, in order, its networks, one or
-    one a fold of crossfit, whose mean counts. meta: the meta-learner. calibration: by model and finding, as in
+    one a fold and seed, whose mean counts. meta: the meta-learner. calibration: by model and finding, as in
     models/calibration.json. accelerator: device and precision.
     """
 
@@ -72,10 +73,7 @@ class Ensemble:
         calibration = _calibration(folder / CALIBRATION)
         members, image_size = _members(folder)
         accelerator = create_accelerator(precision)
-        base = {
-            name: [_load(place, accelerator) for place in model_folders(member_folder(folder, name))]
-            for name in members
-        }
+        base = {name: _load(member_folder(folder, name), accelerator) for name in members}
         return cls(image_size, base, load_meta(folder / "meta"), calibration, accelerator)
 
     def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Prediction:
@@ -102,7 +100,7 @@ class Ensemble:
         rows = np.arange(len(images))
         for position, networks in enumerate(self.base.values()):
             for network in networks:
-                source = ImageSource(images, rows, channels_last=network.is_convolutional)
+                source = ImageSource(images, rows)
                 given = predict_logits(
                     network, source, len(images), batch_size=batch_size, accelerator=self.accelerator
                 )
@@ -155,8 +153,6 @@ def _config(place: Path) -> dict:
         raise InputError(f"{place / CONFIG}: damaged: {error} (delete it and run dvc repro)") from None
 
 
-def _load(place: Path, accelerator: Accelerator) -> BaseModel:
-    network = load_model(place, from_config)
-    if network.is_convolutional:
-        network = network.to(memory_format=torch.channels_last)
-    return network.to(accelerator.device).requires_grad_(False)
+def _load(folder: Path, accelerator: Accelerator) -> list[BaseModel]:
+    places = itertools.chain(*model_folders(folder))
+    return [load_model(place, from_config).to(accelerator.device).requires_grad_(False) for place in places]

@@ -43,7 +43,8 @@ def stack_features(
     logits_SPLIT.npz into `folder`.
 
     Under crossfit (a base model's folder holds folds) `stack` stands for the images of train and stack, each run
-    through the one model of each kind that has not learned from its patient; logits of other splits are the mean.
+    through the one model of each kind that has not learned from its patient; logits of other splits are the mean. A
+    model of several seeds is their mean everywhere.
     Reads no labels. The models are in evaluation mode, and their BatchNorm statistics are checked to be the same
     afterwards (the scripts before put them back into training mode here). Returns counts for the timing.
     """
@@ -61,18 +62,20 @@ def stack_features(
         draws = read_draws(prepared)
         rows["stack"] = draws.rows
         parts["stack"] = [np.flatnonzero(draws.folds(number) == fold) for fold in range(number)]
-    passes = len(members) * sum(len(part) for each in parts.values() for part in each)
+    models_a_fold = sum(len(each[0]) for each in places.values())
+    passes = models_a_fold * sum(len(part) for each in parts.values() for part in each)
     logits = {
         split: {name: np.zeros((len(rows[split]), len(FINDINGS)), np.float32) for name in members} for split in splits
     }
     with Progress(passes, "stack_features") as progress:
         for name in members:
-            for fold, place in enumerate(places[name]):
+            for fold, seeds in enumerate(places[name]):
                 chosen = {split: rows[split][parts[split][fold]] for split in splits}
-                given = _run(place, images, chosen, batch_size, accelerator, progress)
-                for split in splits:
-                    share = 1 if split == "stack" else number
-                    logits[split][name][parts[split][fold]] += given[split] / np.float32(share)
+                for place in seeds:
+                    given = _run(place, images, chosen, batch_size, accelerator, progress)
+                    for split in splits:
+                        share = len(seeds) * (1 if split == "stack" else number)
+                        logits[split][name][parts[split][fold]] += given[split] / np.float32(share)
     for split in splits:
         write_stacked(folder, split, rows[split], logits[split])
     return {"images": sum(map(len, rows.values()))}
@@ -87,15 +90,11 @@ def _run(
     progress: Progress,
 ) -> dict[str, np.ndarray]:
     """Logits [images, findings] of the model in `place` for the rows of each split."""
-    model: BaseModel = load_model(place, from_config)
-    channels_last = model.is_convolutional
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    model = model.to(accelerator.device)
+    model: BaseModel = load_model(place, from_config).to(accelerator.device)
     before = batch_statistics(model)
     logits = {}
     for split, own in rows.items():
-        source = ImageSource(images, own, channels_last=channels_last)
+        source = ImageSource(images, own)
         logits[split] = predict_logits(
             model, source, len(own), batch_size=batch_size, accelerator=accelerator, progress=progress
         )

@@ -20,7 +20,7 @@ class MemberParams(Section):
         "patches", description="what makes a transformer's tokens of an image"
     )
     batch_norm: bool = Field(False, description="BatchNorm of a transformer's features before the classifier")
-    seeds: int = Field(1, ge=1, le=100, description="so many are trained, each from a seed of its own, and averaged")
+    seeds: int = Field(1, ge=1, le=100, description="networks, each from a seed of its own, whose logits are averaged")
     epochs: int = Field(10, ge=1, le=10_000, description="passes over train at the most")
     lr: float = Field(1e-3, gt=0, le=10, description="learning rate; the peak where the scheduler is onecycle")
     weight_decay: float | None = Field(None, ge=0, le=1, description="null: train.weight_decay; transformers want more")

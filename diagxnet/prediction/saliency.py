@@ -85,7 +85,7 @@ def _layer(network: BaseModel, image_size: int) -> nn.Module:
         return inner.blocks[-2]
     known = getattr(inner, "feature_info", None) or []
     fine = [each["module"] for each in known[1:] if -(-image_size // each["reduction"]) >= LEAST_CELLS]
-    if not network.is_convolutional or not known:
+    if not network.has_batch_norm_2d or not known:
         raise InputError(f"no heat maps for {type(inner).__name__}: its layers are not known (leave out --heatmap)")
     return inner.get_submodule((fine or [known[1]["module"]])[-1])
 

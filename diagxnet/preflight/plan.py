@@ -19,7 +19,7 @@ from diagxnet.labels.prepare import assign_rows, check_splits, one_class_warning
 from diagxnet.labels.rules import apply_rules
 from diagxnet.preflight.rehearsal import Pace
 from diagxnet.tables.reading import Table, read_tables
-from diagxnet.training.loop import Recipe
+from diagxnet.training.recipe import Recipe
 
 SAMPLED = 64
 """Images that are decoded, spread evenly over the tables."""
@@ -150,10 +150,10 @@ def _weigh(images: int, image_size: int, disk: Path, found: Notices) -> None:
 
 def training_line(name: str, arch: str, pace: Pace, recipe: Recipe, images: int, val_images: int) -> tuple[str, float]:
     """A line on one training of so many images, with its hours at most; and those as seconds."""
-    seconds = recipe.epochs * (images * pace.learning + val_images * pace.running)
+    seconds = recipe.schedule.epochs * (images * pace.learning + val_images * pace.running)
     return (
         f"{name}: {arch}, {pace.parameters:,} parameters, on {pace.device}; {1 / pace.learning:,.1f} images/s "
-        f"learning, {1 / pace.running:,.1f} images/s running; {recipe.epochs} epochs of {images:,} images: "
+        f"learning, {1 / pace.running:,.1f} images/s running; {recipe.schedule.epochs} epochs of {images:,} images: "
         f"{hours(seconds)}",
         seconds,
     )

@@ -15,9 +15,10 @@ from diagxnet.console.progress import Progress
 from diagxnet.data.findings import FINDINGS
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
-from diagxnet.training.loop import Examples, Recipe, fit
+from diagxnet.training.loop import Examples, fit
 from diagxnet.training.networks import BaseModel
 from diagxnet.training.precision import create_accelerator, describe
+from diagxnet.training.recipe import Recipe
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.sources import ArraySource, Source
 
@@ -39,14 +40,11 @@ def rehearse_base(
     model: BaseModel, recipe: Recipe, *, image_size: int, augmentation: dict[str, float], precision: str
 ) -> Pace:
     """The pace of a base model at `image_size` pixels, augmentation included."""
-    channels_last = model.is_convolutional
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)
     chance = np.random.default_rng(0)
 
     def source(examples: int) -> Source:
         images = chance.integers(0, 256, (examples, image_size, image_size), np.uint8)
-        return ImageSource(images, np.arange(examples), recipe.seed, augmentation, channels_last)
+        return ImageSource(images, np.arange(examples), recipe.seed, augmentation)
 
     return _rehearse(model, recipe, source, create_accelerator(precision))
 
@@ -64,13 +62,13 @@ def _rehearse(
     model: nn.Module, recipe: Recipe, source: Callable[[int], Source], accelerator: Accelerator, updates: int = 1
 ) -> Pace:
     """Two epochs of so many `updates`; the first warms up, the second counts."""
-    batch = recipe.batch_size
+    batch = recipe.batches.batch_size
     splits = []
-    for examples in (updates * batch * recipe.accumulation_steps, batch):
+    for examples in (updates * recipe.batches.effective(accelerator.num_processes), batch):
         targets = (np.arange(examples)[:, None] + np.arange(len(FINDINGS))) % 2
         splits.append(Examples(source(examples), targets.astype(np.float32), np.ones(targets.shape, bool)))
     train, val = splits
-    brief = replace(recipe, epochs=2, patience=None, scheduler="constant")
+    brief = replace(recipe, schedule=replace(recipe.schedule, epochs=2, patience=None, scheduler="constant"))
     with tempfile.TemporaryDirectory() as folder, Progress(0, "", shown=False) as progress:
         state = ResumeState(Path(folder) / "state", "rehearsal")
         epochs = list(fit(model, train, val, brief, accelerator=accelerator, state=state, progress=progress))

@@ -3,11 +3,10 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from diagxnet.console.progress import Progress
@@ -20,11 +19,15 @@ from diagxnet.stacking.learners import create_meta
 from diagxnet.training.announce import announce
 from diagxnet.training.checkpoint import save_model
 from diagxnet.training.history import history, joint_history
-from diagxnet.training.loop import Epoch, Examples, Recipe, fit
+from diagxnet.training.loop import Epoch, Examples, fit
 from diagxnet.training.mean import MeanLogits
 from diagxnet.training.precision import create_accelerator
+from diagxnet.training.recipe import Recipe, member_seed
 from diagxnet.training.resume import ResumeState, fingerprint, locked
 from diagxnet.training.sources import ArraySource
+
+ROOMS = ("data", "features", "stacking", "training")
+"""What shapes a meta-learner's weights."""
 
 VAL_BATCH_SIZE = 4096
 """Rows of a forward pass over val: a few logits each, so that starting an operation costs more than doing it."""
@@ -64,14 +67,18 @@ def train_meta(
     data = [content_hash(file) for file in files]
     members, histories = [], []
     images = len(splits["train"])
-    with one_thread(), locked(resume), Progress(seeds * recipe.epochs * images, "train_meta", unit="row") as progress:
+    with (
+        one_thread(),
+        locked(resume),
+        Progress(seeds * recipe.schedule.epochs * images, "train_meta", unit="row") as progress,
+    ):
         for member in range(seeds):
             own = replace(recipe, seed=member_seed(recipe.seed, member))
             torch.manual_seed(own.seed)
             model = create_meta(arch, len(found.members), **options)
             if member == 0:
                 announce("train_meta", accelerator, recipe, arch, model)
-            mark = fingerprint(recipe=asdict(own), model=config, data=data)
+            mark = fingerprint(ROOMS, accelerator.device, recipe=own.identity(), model=config, data=data)
             state = ResumeState(resume / str(member + 1), mark)
             epochs = []
             for epoch in fit(
@@ -86,7 +93,7 @@ def train_meta(
                 epochs.append(epoch)
                 yield epoch
             members.append(model.cpu())
-            histories.append(history(epochs, recipe.epochs, images))
+            histories.append(history(epochs, recipe.schedule.epochs, images))
         whole = members[0] if seeds == 1 else MeanLogits(members)
         save_model(folder, whole, config | {"members": seeds}, joint_history(histories))
         shutil.rmtree(resume, ignore_errors=True)
@@ -101,8 +108,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def member_seed(seed: int, member: int) -> int:
-    """The seed of a member: the first has `seed` itself, and members of neighbouring seeds share none."""
-    return seed if member == 0 else int(np.random.SeedSequence([seed, member]).generate_state(1)[0])

@@ -1,9 +1,10 @@
 """Training of one base model, from packed images and prepared labels to its folder."""
 
 import contextlib
+import itertools
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,15 +13,30 @@ from diagxnet.console.progress import Progress
 from diagxnet.data.files import array_hash, content_hash
 from diagxnet.data.folds import read_folds
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepared import read_labels
+from diagxnet.data.prepared import Labels, read_labels
 from diagxnet.training.announce import announce
 from diagxnet.training.checkpoint import save_joint, save_model
 from diagxnet.training.history import history, joint_history
 from diagxnet.training.image_source import ImageSource
-from diagxnet.training.loop import Epoch, Examples, Recipe, fit
-from diagxnet.training.networks import base_config, create_base, fold_folder
+from diagxnet.training.loop import Epoch, Examples, fit
+from diagxnet.training.networks import base_config, create_base, member_counts, member_folders
 from diagxnet.training.precision import create_accelerator
+from diagxnet.training.recipe import Recipe, member_seed
 from diagxnet.training.resume import ResumeState, fingerprint, locked
+
+ROOMS = ("data", "training")
+"""What shapes a base model's weights."""
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One network of a base model: what it learns from, a recipe with its seed, and where it and its state go."""
+
+    title: str
+    labels: Labels
+    recipe: Recipe
+    folder: Path
+    resume: Path
 
 
 def train_base(
@@ -40,13 +56,15 @@ def train_base(
     folder: Path,
     resume: Path,
     folds: int | None = None,
+    seeds: int = 1,
 ) -> Iterator[Epoch]:
-    """Trains timm's `arch` on the train split, stops on val, and writes `folder` (see models.checkpoint).
+    """Trains timm's `arch` on the train split, stops on val, and writes `folder` (see training.checkpoint).
 
     folds: None, or so many models from equal initial weights, one after the other, each on train and stack without the
-    patients of a fold (crossfit); `folder` then holds a model folder for each, and the joint config and history.
+    patients of a fold (crossfit). seeds: so many models of each of these, each from a seed of its own. Of several,
+    `folder` holds a model folder for each (see networks.member_folders), and the joint config and history.
     Yields an Epoch for each, those of an interrupted run first. `resume` is a folder for the state of an unfinished
-    training, of each fold by itself; it is gone when this ends well.
+    training, of each model by itself; it is gone when this ends well.
     """
     accelerator = create_accelerator(precision)
     images = open_packed(packed)
@@ -54,7 +72,6 @@ def train_base(
     network |= {"patch_size": patch_size, "stem": stem, "batch_norm": batch_norm}
     config = base_config(arch, **network)
     identity = {
-        "recipe": asdict(recipe),
         "model": config,
         "pretrained": content_hash(pretrained) if isinstance(pretrained, str) else pretrained,
         "augmentation": augmentation,
@@ -63,40 +80,57 @@ def train_base(
         "data": [content_hash(packed / "images.npy"), content_hash(prepared / "labels_val.npz")],
     }
     val = read_labels(prepared, "val")
-    learned = [read_labels(prepared, "train")] if folds is None else read_folds(prepared, folds)
+    members = _members(recipe, prepared, folder, resume, folds, seeds)
     histories = []
-    total = recipe.epochs * sum(len(labels.rows) for labels in learned)
     with (
         locked(resume) if accelerator.is_main_process else contextlib.nullcontext(),
-        Progress(total, name, shown=accelerator.is_main_process) as progress,
+        Progress(_examples_in_all(members), name, shown=accelerator.is_main_process) as progress,
     ):
-        for number, labels in enumerate(learned, 1):
-            torch.manual_seed(recipe.seed)
+        for member in members:
+            own = member.recipe
+            torch.manual_seed(own.seed)
             model = create_base(arch, **network)
-            channels_last = model.is_convolutional
-            if channels_last:
-                model = model.to(memory_format=torch.channels_last)
-            train, stop = (
-                Examples(ImageSource(images, own.rows, recipe.seed, draws, channels_last), own.targets, own.mask)
-                for own, draws in ((labels, augmentation), (val, {}))
-            )
-            if number == 1:
+            if member is members[0]:
                 announce(name, accelerator, recipe, arch, model)
-            if folds is not None:
-                progress.write(f"fold {number} of {folds}: learns from {len(train):,} images")
-            mark = fingerprint(**identity, train=array_hash(labels.rows, labels.targets, labels.mask))
-            state = ResumeState(resume if folds is None else fold_folder(resume, number), mark)
+            if len(members) > 1:
+                progress.write(f"{member.title}: learns from {len(member.labels.rows):,} images")
+            train, stop = (
+                Examples(ImageSource(images, labels.rows, own.seed, draws), labels.targets, labels.mask)
+                for labels, draws in ((member.labels, augmentation), (val, {}))
+            )
+            learned = array_hash(member.labels.rows, member.labels.targets, member.labels.mask)
+            mark = fingerprint(ROOMS, accelerator.device, recipe=own.identity(), train=learned, **identity)
+            state = ResumeState(member.resume, mark)
             epochs = []
-            for epoch in fit(model, train, stop, recipe, accelerator=accelerator, state=state, progress=progress):
+            for epoch in fit(model, train, stop, own, accelerator=accelerator, state=state, progress=progress):
                 epochs.append(epoch)
                 yield epoch
-            histories.append(history(epochs, recipe.epochs, len(train)))
+            histories.append(history(epochs, own.schedule.epochs, len(train)))
             if accelerator.is_main_process:
-                own = folder if folds is None else fold_folder(folder, number)
-                save_model(own, model, config, histories[-1])
+                save_model(member.folder, model, config, histories[-1])
             accelerator.free_memory()
         accelerator.wait_for_everyone()  # a slower process may still be reading its best weights
         if accelerator.is_main_process:
-            if folds is not None:
-                save_joint(folder, config | {"folds": folds}, joint_history(histories))
+            if len(members) > 1:
+                save_joint(folder, config | member_counts(folds, seeds), joint_history(histories))
             shutil.rmtree(resume, ignore_errors=True)
+
+
+def _members(
+    recipe: Recipe, prepared: Path, folder: Path, resume: Path, folds: int | None, seeds: int
+) -> list[_Member]:
+    learned = [read_labels(prepared, "train")] if folds is None else read_folds(prepared, folds)
+    places, states = (itertools.chain(*member_folders(each, folds, seeds)) for each in (folder, resume))
+    members = []
+    for fold, labels in enumerate(learned, 1):
+        for seed in range(1, seeds + 1):
+            counts = ("fold", fold, folds or 1), ("seed", seed, seeds)
+            title = ", ".join(f"{what} {number} of {of}" for what, number, of in counts if of > 1)
+            own = replace(recipe, seed=member_seed(recipe.seed, seed - 1))
+            members.append(_Member(title, labels, own, next(places), next(states)))
+    return members
+
+
+def _examples_in_all(members: list[_Member]) -> int:
+    """Training examples that all members see in all epochs, for the progress bar."""
+    return sum(member.recipe.schedule.epochs * len(member.labels.rows) for member in members)

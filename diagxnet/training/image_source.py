@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from diagxnet.training.augment import augment, to_float
@@ -18,14 +17,11 @@ class ImageSource:
     rows: np.ndarray
     seed: int = 0
     augmentation: dict[str, float] = field(default_factory=dict)
-    channels_last: bool = False
 
     def read(self, examples: np.ndarray) -> Tensor:
         return gather(self.images, self.rows[examples])
 
     def finish(self, raw: Tensor, examples: np.ndarray, epoch: int | None) -> Tensor:
         if epoch is None or not self.augmentation:
-            images = to_float(raw)
-        else:
-            images = augment(raw, self.rows[examples], seed=self.seed, epoch=epoch, **self.augmentation)
-        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+            return to_float(raw)
+        return augment(raw, self.rows[examples], seed=self.seed, epoch=epoch, **self.augmentation)

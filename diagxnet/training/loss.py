@@ -1,6 +1,7 @@
 """Losses over known labels: a masked entry adds nothing, to the sum or to the count."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -38,15 +39,34 @@ def smooth(targets: Tensor, label_smoothing: float) -> Tensor:
     return targets * (1 - label_smoothing) + 0.5 * label_smoothing
 
 
-def loss_sum(
-    loss: Loss, logits: Tensor, targets: Tensor, mask: Tensor, weights: Tensor, label_smoothing: float
-) -> Tensor:
-    """The sum of `loss` over the known entries; divide by their number, over the whole effective batch, for the mean.
+@dataclass(frozen=True)
+class Objective:
+    """What training minimises; the comments of params.yaml say what each value is, and its unit."""
 
-    logits, targets: [images, findings] float; mask: [images, findings] bool; weights: [findings] float.
-    """
-    entries = loss(logits, smooth(targets, label_smoothing), weights)
-    return torch.where(mask, entries, 0).sum()
+    loss: str
+    label_smoothing: float
+    class_weights: str
+    max_class_weight: float
+
+    def weights(self, targets: np.ndarray, mask: np.ndarray, drawn: np.ndarray | None) -> Tensor:
+        """The weight of each finding's positives, [findings] float32 (see `balanced_weights`); 1 without balance."""
+        if self.class_weights == "balanced":
+            return torch.from_numpy(balanced_weights(targets, mask, self.max_class_weight, drawn))
+        return torch.ones(targets.shape[1])
+
+    def sum(self, logits: Tensor, targets: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
+        """The loss summed over the known entries; divide by their number, over the whole effective batch, for the mean.
+
+        logits, targets: [images, findings] float; mask: [images, findings] bool; weights: [findings] float.
+        """
+        entries = LOSSES[self.loss](logits, smooth(targets, self.label_smoothing), weights)
+        return torch.where(mask, entries, 0).sum()
+
+    def mean(self, logits: np.ndarray, targets: np.ndarray, mask: np.ndarray, weights: Tensor) -> float:
+        """The loss over the known labels of a whole split, in float64; 0 where none is known."""
+        known = torch.from_numpy(mask)
+        entries = torch.from_numpy(logits).double(), torch.from_numpy(targets).double()
+        return float(self.sum(*entries, known, weights.double())) / max(int(mask.sum()), 1)
 
 
 def balanced_weights(

@@ -1,4 +1,4 @@
-"""The mean of the logits of models of one kind: the folds of a base model, the seeds of a meta-learner."""
+"""The mean of the logits of models of one kind: the folds and seeds of a base model, the seeds of a meta-learner."""
 
 from collections.abc import Iterable
 

@@ -37,8 +37,8 @@ class BaseModel(nn.Module):
             return self.network.forward_head(features.float())
 
     @property
-    def is_convolutional(self) -> bool:
-        """Whether channels-last memory pays: where there are convolutions with BatchNorm, a stem's among them."""
+    def has_batch_norm_2d(self) -> bool:
+        """Whether there are convolutions with BatchNorm, a stem's among them."""
         return any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
 
 
@@ -99,7 +99,7 @@ def create_base(
     batch_norm: bool = False,
     tried: bool = True,
 ) -> BaseModel:
-    """A BaseModel on timm's `arch` for images of `image_size` pixels.
+    """A BaseModel on timm's `arch` for images of `image_size` pixels, in the memory format that is fast for it.
 
     pretrained: False, True (timm's hub) or the path of a .safetensors file; timm sums the weights of the first layer
     over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
@@ -132,6 +132,8 @@ def create_base(
             raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
         network.fc_norm = nn.Sequential(network.fc_norm, FeatureNorm(network.head_hidden_size))
     model = BaseModel(network)
+    if model.has_batch_norm_2d:  # faster there; one grey channel is channels-last as it is
+        model = model.to(memory_format=torch.channels_last)
     if tried:
         _check_forward(model, arch, image_size)
     return model
@@ -190,31 +192,41 @@ def from_config(config: dict[str, Any]) -> BaseModel:
     return create_base(config["arch"], **options, tried=False)
 
 
-def fold_folder(folder: Path, fold: int) -> Path:
-    """Where the model of a fold is, below the base model's folder; folds count from 1."""
-    return folder / f"fold{fold}"
+def member_folders(folder: Path, folds: int | None, seeds: int) -> list[list[Path]]:
+    """Where the networks of a base model are: [folds][seeds], `folder` itself where there is one of either only.
+
+    folds: of crossfit, None without. Both count from 1: fold2/seed1.
+    """
+    places = [folder] if folds is None else [folder / f"fold{fold}" for fold in range(1, folds + 1)]
+    return [[place / f"seed{seed}" for seed in range(1, seeds + 1)] if seeds > 1 else [place] for place in places]
 
 
-def model_folders(folder: Path) -> list[Path]:
-    """The folders of a trained base model: `folder` itself, or one for each fold of crossfit, in order.
+def member_counts(folds: int | None, seeds: int) -> dict[str, int]:
+    """What the joint config of such networks says of them, for `model_folders` to read; nothing where there is one."""
+    return ({} if folds is None else {"folds": folds}) | ({} if seeds == 1 else {"seeds": seeds})
+
+
+def model_folders(folder: Path) -> list[list[Path]]:
+    """The folders of a trained base model's networks, [folds][seeds]; [[folder]] without crossfit and with one seed.
 
     Raises InputError where there is none.
     """
     try:
-        folds = read_json(folder / CONFIG).get("folds")
+        config = read_json(folder / CONFIG)
     except FileNotFoundError:
         raise InputError(f"{folder / CONFIG}: no trained model here (run dvc repro)") from None
-    if folds is not None and (not isinstance(folds, int) or folds < 2):
-        raise InputError(f"{folder / CONFIG}: folds = {folds!r}: this is no model of ours (run dvc repro)")
-    return [folder] if folds is None else [fold_folder(folder, fold) for fold in range(1, folds + 1)]
+    for key in ("folds", "seeds"):
+        if key in config and (not isinstance(config[key], int) or config[key] < 2):
+            raise InputError(f"{folder / CONFIG}: {key} = {config[key]!r}: this is no model of ours (run dvc repro)")
+    return member_folders(folder, config.get("folds"), config.get("seeds", 1))
 
 
 def load_base(folder: Path) -> nn.Module:
-    """The trained base model in `folder` (models/densenet), in evaluation mode; the mean of its folds under crossfit.
+    """The trained base model in `folder` (models/densenet), in evaluation mode; the mean of its folds and seeds.
 
     Reads images [images, 1, side, side] in 0..1, gives logits [images, findings].
     """
-    models = [load_model(each, from_config) for each in model_folders(folder)]
+    models = [load_model(place, from_config) for places in model_folders(folder) for place in places]
     return models[0] if len(models) == 1 else MeanLogits(models).eval()
 
 

@@ -3,36 +3,70 @@
 It lives in a folder that is no DVC output, as DVC deletes the outputs of a stage before it runs it.
 """
 
+import ast
 import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import timm
 import torch
 from filelock import FileLock, Timeout
 
+import diagxnet
 from diagxnet.console.errors import InputError
-from diagxnet.data.files import content_hash, replacing
+from diagxnet.data.files import replacing
 
 LAST, BEST = "last.pt", "best.pt"
 
 
-def fingerprint(**identity: Any) -> str:
+PACKAGE = Path(diagxnet.__file__).parent
+SAID = ("print", "accelerator.print", "progress.note", "progress.write", "self.progress.note", "self.progress.write")
+"""Calls whose arguments are for people alone, as those of an error are."""
+
+
+def fingerprint(rooms: Sequence[str], device: torch.device, **identity: Any) -> str:
     """Sixteen hex digits of everything that decides the bytes of a training: params, data, versions, and our code.
 
-    Our code is every module of this package that the process has imported, by content.
+    rooms: the folders of this package that shape them, by what their modules do (see `shape`). device: where training
+    runs; the number of threads decides on a CPU alone. identity: params and hashes of data.
     """
-    modules = {
-        name: content_hash(module.__file__)
-        for name, module in sorted(sys.modules.items())
-        if name.startswith("diagxnet.") and getattr(module, "__file__", None)
+    whole = {
+        "identity": identity,
+        "code": {
+            path.relative_to(PACKAGE).as_posix(): shape(path.read_text(encoding="utf-8"))
+            for room in rooms
+            for path in sorted((PACKAGE / room).glob("*.py"))
+        },
+        "versions": {"torch": torch.__version__, "timm": timm.__version__, "numpy": np.__version__},
+        "device": device.type,
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
     }
-    whole = {"identity": identity, "code": modules, "torch": torch.__version__, "threads": torch.get_num_threads()}
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def shape(source: str) -> str:
+    """What a module does, as its syntax tree: no comments, docstrings, layout, or words that are said to people."""
+    return ast.dump(_Wordless().visit(ast.parse(source)))
+
+
+class _Wordless(ast.NodeTransformer):
+    """Leaves out text that computes nothing: of docstrings, of errors that are raised, and of what is SAID."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return ast.Raise()
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        said = ast.unparse(node.func) in SAID
+        return ast.Call(node.func, [], []) if said else self.generic_visit(node)
 
 
 class ResumeState:
