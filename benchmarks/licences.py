@@ -14,9 +14,9 @@ LONGEST = 70
 
 HEADER = """# Licences of the dependencies
 
-Made from what the installed packages say of themselves, by `python -m benchmarks.licences > docs/licences.md`. Versions are
-in `constraints.txt`. On Linux, torch also installs NVIDIA's CUDA libraries, under NVIDIA's own licences, and Triton (MIT).
-DiagXNet itself is under the MIT licence; none of these is part of it.
+Made by `python -m benchmarks.licences > docs/licences.md` of what the installed packages say. Versions are in
+`constraints.txt`. On Linux, torch also installs NVIDIA's CUDA libraries, under NVIDIA's own licences, and Triton
+(MIT). DiagXNet itself is under the MIT licence; none of these is part of it.
 
 | licence | packages |
 |---|---|
