@@ -43,7 +43,7 @@ from benchmarks.data import pack_into
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import write_arrays, write_json
 from diagxnet.data.findings import FINDINGS, KEYS
-from diagxnet.data.members import FIRST
+from diagxnet.data.members import FIRST, member_folder
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import Labels, read_labels
 from diagxnet.features.stack import stack_features
@@ -54,7 +54,7 @@ from diagxnet.recipe import check_recipe, read_recipe
 from diagxnet.stacking.learners import create_meta
 from diagxnet.stacking.train import train_meta
 from diagxnet.statistics.comparison import best_base, val_auroc
-from diagxnet.statistics.scored import MODELS, read_scored
+from diagxnet.statistics.scored import read_scored
 from diagxnet.statistics.uncertainty import Estimates, compare, estimate, mean_resamples
 from diagxnet.training.base import train_base
 from diagxnet.training.checkpoint import save_model
@@ -98,18 +98,19 @@ def run_out(epochs: Iterable) -> None:
 
 
 def train_bases(params: SimpleNamespace, folder: Path) -> float:
-    """Both base models into `folder`/models and their logits into `folder`/data/stacked; the seconds it took."""
+    """The base models into `folder`/models and their logits into `folder`/data/stacked; the seconds it took."""
     started = time.perf_counter()
     folders = {"packed": folder / "data/packed", "prepared": folder / "data/prepared"}
-    for name in FIRST:
-        recipe, network, precision = base_model.options(params, name)
-        outputs = {"folder": folder / "models" / name, "resume": folder / "resume" / name}
+    members = base_model.members(params)
+    for name, member in members.items():
+        recipe, network, precision = base_model.options(params, member)
+        outputs = {"folder": member_folder(folder / "models", name), "resume": folder / "resume" / name}
         augmentation = params.augment.model_dump()
         own = {"augmentation": augmentation, "precision": precision, "folds": base_model.folds(params)}
-        own["seeds"] = getattr(params, name).seeds
+        own["seeds"] = member.seeds
         run_out(train_base(name, recipe, **network, **own, **folders, **outputs))
     stack_features(
-        FIRST,
+        [*members],
         folder / "models",
         *folders.values(),
         folder / "data/stacked",
@@ -131,7 +132,7 @@ def train_on_top(params: SimpleNamespace, folder: Path) -> None:
 def figures(folder: Path) -> dict[str, Any]:
     """Macro AUROC and AUPRC of every model on val and test, and the ensemble's paired differences on test."""
     val, test = (read_scored(folder / "data", folder / "models", split, "image") for split in ("val", "test"))
-    best = best_base(val_auroc(val))
+    best = best_base(val.members, val_auroc(val))
     estimates = {"val": estimate(val, resamples=1, seed=0), "test": estimate(test, resamples=RESAMPLES, seed=0)}
     result: dict[str, Any] = {"best_base": best}
     for split, own in estimates.items():
@@ -181,14 +182,15 @@ def train_on_unfrozen(params: SimpleNamespace, folder: Path, fault: Path) -> Non
     recipe, arch, options = meta_stage.options(params)
     images = open_packed(folder / "data/packed")
     accelerator = create_accelerator("fp32")
-    models = [load_base(folder / "models" / name).to(accelerator.device) for name in FIRST]
+    members = base_model.members(params)
+    models = [load_base(member_folder(folder / "models", name)).to(accelerator.device) for name in members]
     labels = {split: read_labels(folder / "data/prepared", split) for split in STACKED_SPLITS}
 
     def examples(own: Labels) -> Examples:
         return Examples(LiveFeatures(models, ImageSource(images, own.rows)), own.targets, own.mask)
 
     torch.manual_seed(recipe.seed)
-    meta = create_meta(arch, len(FIRST), **options)
+    meta = create_meta(arch, len(members), **options)
     state = ResumeState(fault / "resume", "benchmark")
     state.remove()  # another seed's, where a run was killed
     total = recipe.schedule.epochs * len(labels["stack"].rows)
@@ -196,13 +198,13 @@ def train_on_unfrozen(params: SimpleNamespace, folder: Path, fault: Path) -> Non
         splits = examples(labels["stack"]), examples(labels["val"])
         run_out(fit(meta, *splits, recipe, accelerator=accelerator, state=state, progress=progress))
     state.remove()
-    config = {"arch": arch, "options": options, "models": list(FIRST), "findings": list(FINDINGS), "members": 1}
+    config = {"arch": arch, "options": options, "models": list(members), "findings": list(FINDINGS), "members": 1}
     save_model(fault / "models/meta", meta, config, {})
     for split in ("val", "test"):
         rows = labels[split].rows
         source = ImageSource(images, rows)
         logits = [predict_logits(model, source, len(rows), batch_size=64, accelerator=accelerator) for model in models]
-        write_stacked(fault / "data/stacked", split, rows, dict(zip(FIRST, logits, strict=True)))
+        write_stacked(fault / "data/stacked", split, rows, dict(zip(members, logits, strict=True)))
     link_labels(folder, fault)
 
 
@@ -246,11 +248,12 @@ def unfrozen(arguments: argparse.Namespace) -> list[dict]:
         results.append({"seed": params.seed, "frozen": frozen, "unfrozen": figures(arguments.folder / "fault")["test"]})
         write_json(arguments.folder / "unfrozen.json", results)
         print(json.dumps(results[-1]), flush=True)
-    print_row("change by training mode, on test", list(MODELS))
-    print_row("---", ["---:"] * len(MODELS))
+    models = list(results[0]["frozen"])
+    print_row("change by training mode, on test", models)
+    print_row("---", ["---:"] * len(models))
     for metric in METRICS:
         changes = [
-            [own["unfrozen"][model][metric] - own["frozen"][model][metric] for own in results] for model in MODELS
+            [own["unfrozen"][model][metric] - own["frozen"][model][metric] for own in results] for model in models
         ]
         print_row(f"macro {metric.upper()}", [mean_and_spread(own) for own in changes])
     return results
@@ -269,14 +272,15 @@ def params_seed() -> int:
 
 
 def print_seeds(results: list[dict]) -> None:
+    models = list(results[0]["test"])
     for metric in METRICS:
-        print(f"\n| test, macro {metric.upper()} | {' | '.join(MODELS)} | - {' | - '.join(OTHERS)} |")
-        print("|---" + "| ---: " * (len(MODELS) + len(OTHERS)) + "|")
+        print(f"\n| test, macro {metric.upper()} | {' | '.join(models)} | - {' | - '.join(OTHERS)} |")
+        print("|---" + "| ---: " * (len(models) + len(OTHERS)) + "|")
         for result in results:
-            cells = [f"{result['test'][model][metric]:.3f}" for model in MODELS]
+            cells = [f"{result['test'][model][metric]:.3f}" for model in models]
             cells += [with_error(result[f"minus {name}"][metric]) for name in OTHERS]
             print_row(f"seed {result['seed']}", cells)
-        columns = [[result["test"][model][metric] for result in results] for model in MODELS]
+        columns = [[result["test"][model][metric] for result in results] for model in models]
         columns += [[result[f"minus {name}"][metric]["difference"] for result in results] for name in OTHERS]
         print_row("mean", [f"{np.mean(column):.4f}" for column in columns])
         if len(results) > 1:
@@ -310,7 +314,7 @@ def table(arguments: argparse.Namespace) -> list[dict]:
                 known = {"seed": own["seed"], "method": method, "seconds of the base models": seconds, "arch": arch}
                 results.append(known | result)
                 rows.setdefault((method, arch), []).append(table_row(result, "ensemble"))
-            for model in ("densenet", "vit", "average"):
+            for model in list(result["test"])[:-1]:
                 rows.setdefault((method, model), []).append(table_row(result, model))
             print(f"seed {own['seed']}, {method}: base models and features in {seconds:.0f} s", flush=True)
             write_json(arguments.folder / "table.json", results)
@@ -362,7 +366,7 @@ def settings(arguments: argparse.Namespace) -> list[dict]:
 def val_figures(folder: Path) -> dict[str, float]:
     """Macro figures of the ensemble on val, and what it is ahead of the best base model and of the average by."""
     val = read_scored(folder / "data", folder / "models", "val", "image")
-    best = best_base(val_auroc(val))
+    best = best_base(val.members, val_auroc(val))
     estimates = estimate(val, resamples=1, seed=0)
     macro = macros(estimates)
     result = dict(macro["ensemble"])
