@@ -13,7 +13,7 @@ from diagxnet.data.findings import KEYS
 from diagxnet.importers import release
 from diagxnet.importers.mimic import import_mimic
 from diagxnet.importers.nih import import_nih, labels
-from diagxnet.tables.reading import read_tables, resolve
+from diagxnet.tables.reading import read_tables
 from diagxnet.trained_on import FILE, TrainedOn, hash_patients, write_trained_on
 from tests.releases import MIMIC_IMAGES, NIH_ROWS, make_mimic, make_nih
 
@@ -294,8 +294,3 @@ def test_an_importer_refuses_an_image_that_the_ensemble_was_trained_on_under_any
 def test_an_importer_says_so_where_it_cannot_compare(tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, "nih", make_nih(tmp_path / "release"), "--models", tmp_path / "none") == 0
     assert "compared with no ensemble" in capsys.readouterr().err
-
-
-def test_only_chestxray14s_own_file_names_hold_the_patient() -> None:
-    assert resolve("r/images/00000001_000.png") == ("images/00000001_000.png", "00000001", "00000001/000")
-    assert resolve("r/p1/s1/00000001_000.png")[1] == "p1"

@@ -30,7 +30,7 @@ from diagxnet.data.files import read_arrays, replacing, write_arrays
 from diagxnet.images.processes import Results, Target, decode_here, decode_in_processes
 from diagxnet.images.work import release, remove
 from diagxnet.tables.inventory import read_hashes
-from diagxnet.tables.reading import read_tables
+from diagxnet.tables.reading import read_paths
 
 DECODING = 1
 """Raise it when decoding changes: a pack that an older version began is then not gone on with."""
@@ -141,11 +141,10 @@ def _version(size: int) -> str:
 def _plan(root: Path, inventory: str | Path) -> _Plan:
     hashes = read_hashes(inventory)
     tables, paths, lines = [], [], []
-    for table in read_tables(root):
-        if table is not None:
-            tables += [table.name] * len(table.lines)
-            paths += table.frame["path"].tolist()
-            lines += table.lines.tolist()
+    for table, own_paths, own_lines in read_paths(root):
+        tables += [table] * len(own_lines)
+        paths += own_paths
+        lines += own_lines
     if len(paths) != len(hashes) or not all(path in hashes for path in paths):
         raise InputError(f"{root}: the tables changed after the inventory was taken (run again)")
     digests = bytearray()

@@ -18,7 +18,7 @@ from pathlib import Path
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import content_hash, replacing
-from diagxnet.tables.reading import check_root, read_tables
+from diagxnet.tables.reading import CHEXPERT, Columns, check_root, read_tables
 
 RACY_NANOSECONDS = 2_000_000_000
 """A file changed so recently could change again within its time stamp's resolution: its hash is not kept."""
@@ -39,10 +39,11 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "diagxnet"
 
 
-def take_inventory(root: str | Path, *, cache: str | Path) -> dict:
+def take_inventory(root: str | Path, *, cache: str | Path, columns: Columns = CHEXPERT) -> dict:
     """Name, size and MD5 of the tables under `root` and of the images that they name.
 
     cache: folder of the hash cache (`default_cache()`); it may be shared by any number of data sets and clones.
+    columns: those of the tables that name patient and study.
 
     Returns {"tables": {"train.csv": {"size", "hash"}, "valid.csv": the same or None}, "images": {path: {"size",
     "hash"}, or None where the file is missing or cannot be read}}, paths relative to `root`, sorted. Raises
@@ -50,7 +51,7 @@ def take_inventory(root: str | Path, *, cache: str | Path) -> dict:
     """
     root = Path(root)
     check_root(root)
-    paths = sorted(path for table in read_tables(root) if table is not None for path in table.frame["path"])
+    paths = sorted(path for table in read_tables(root, columns) if table is not None for path in table.frame["path"])
     tables = {name: _measure(str(root / name)) for name in ("train.csv", "valid.csv")}
     hashes = _HashCache(Path(cache), root)
     with closing(hashes):
