@@ -198,6 +198,18 @@ def test_a_broken_mimic_is_refused_by_name(fault, tmp_path):
         import_mimic(root)
 
 
+def test_mimic_ids_that_went_through_floats_are_whole_numbers(tmp_path):
+    images = [(dicom, f"{subject}.0", f"{study}.0", *rest) for dicom, subject, study, *rest in MIMIC_IMAGES]
+    assert import_mimic(make_mimic(tmp_path / "floats", images)) == import_mimic(make_mimic(tmp_path / "whole"))
+
+
+def test_another_separator_of_a_release_is_named(tmp_path):
+    root = make_nih(tmp_path / "release")
+    (root / ENTRY).write_text((root / ENTRY).read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"the columns are separated by ';' \(save the table with commas\)"):
+        import_nih(root)
+
+
 def test_a_mimic_row_twice_or_of_an_unknown_label_is_refused(tmp_path):
     with pytest.raises(InputError, match="on more than one row: aaa"):
         import_mimic(make_mimic(tmp_path / "twice", [*MIMIC_IMAGES, MIMIC_IMAGES[0]]))

@@ -19,7 +19,7 @@ from diagxnet.console.errors import InputError, one_line, problems_error
 from diagxnet.data.files import replacing, write_json
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.tables.paths import owner_of, under_root
-from diagxnet.tables.reading import read_tables
+from diagxnet.tables.reading import other_separator, read_tables
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS, FILE, check_unknown, listed, read_trained_on
 
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
@@ -67,6 +67,10 @@ def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: {one_line(error)} (get this file again)") from None
+    if separator := other_separator([*frame.columns]):
+        raise InputError(
+            f"{path.name}, line 1: the columns are separated by {separator!r} (save the table with commas)"
+        )
     missing = [column for column in columns if column not in frame]
     if missing:
         near = difflib.get_close_matches(missing[0], frame.columns, n=1)

@@ -230,7 +230,7 @@ def _header_problems(header: list[str], named: Columns) -> list[str]:
         return ["is empty: the header with CheXpert's columns must be there"]
     if any("\0" in column for column in header):
         return ["holds zero bytes, as UTF-16 text does: save the table as UTF-8"]
-    if len(header) == 1 and (separator := next((mark for mark in (";", "\t", "|") if mark in header[0]), None)):
+    if separator := other_separator(header):
         return [f"the columns are separated by {separator!r}: save the table with commas"]
     problems = _named_problems(header, named)
     own = [column for column in (named.patient, named.study) if column]
@@ -246,6 +246,11 @@ def _header_problems(header: list[str], named: Columns) -> list[str]:
             hint = f"if it names the patient, set data.columns.patient to {column}"
         problems.append(f"unknown column {column!r}: {hint}")
     return problems + [f"column {column!r} is there twice" for column in twice]
+
+
+def other_separator(header: Sequence[str]) -> str | None:
+    """What separates the columns of a table that commas do not; None where they do, or where there is one column."""
+    return next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None)
 
 
 def _named_problems(header: list[str], named: Columns) -> list[str]:
