@@ -94,8 +94,8 @@ def compare(first: Estimate, second: Estimate) -> dict[str, object]:
     """The paired differences first - second, from the same resamples.
 
     {"macro" | "chexpert5": d, "per_finding": {key: d}}, where d is {"difference", "ci": {"lower", "upper"},
-    "share_ahead"}, the last being the share of resamples in which `first` is strictly ahead. Two that are equal in every
-    resample of every finding rank alike: they differ by 0 to 0, also where a finding has a single patient.
+    "share_ahead"}, the last being the share of resamples in which `first` is strictly ahead. Two that are equal in
+    every resample of every finding rank alike: they differ by 0 to 0, also where a finding has a single patient.
     """
     alike = max((first.sizes[key] for key in first.values), default=0) >= 2
     alike = alike and all(_equal(first, second, key) for key in first.values)
