@@ -26,7 +26,7 @@ from diagxnet.tables.inventory import take_inventory, write_inventory
 from diagxnet.tables.paths import NAMED_LIKE
 from diagxnet.tables.reading import CHEXPERT, NAME_THE_PATIENT, Columns
 from diagxnet.training.checkpoint import save_model
-from diagxnet.training.networks import base_config, create_base, from_config, load_base
+from diagxnet.training.networks import PICKLED, base_config, create_base, from_config, load_base
 from tests.conftest import ROOT
 from tests.radiographs import image_path, make_data
 
@@ -1045,12 +1045,12 @@ CHECKPOINTS = [
     BadInput(
         "a file of pretrained weights that is not there",
         lambda root: lambda: create_base("resnet10t", image_size=32, pretrained=f"{root}/gone.safetensors"),
-        "pretrained = '{root}/gone.safetensors': no .safetensors file there (true takes timm's hub)",
+        "pretrained = '{root}/gone.safetensors': no such file (true takes timm's hub)",
     ),
     BadInput(
-        "pretrained weights that are pickled, and say so",
-        pretrained(lambda path: torch.save({}, path), "weights.pth"),
-        "pretrained = '{root}/weights.pth': no .safetensors file there (true takes timm's hub)",
+        "pretrained weights with pickled objects beside them",
+        pretrained(lambda path: torch.save({"weight": RunsCode(path.with_name("ran"))}, path), "weights.pth"),
+        f"pretrained = '{{root}}/weights.pth': {PICKLED.format(file='{root}/weights.pth')}",
     ),
     BadInput(
         "pretrained weights that would run code",
