@@ -8,14 +8,14 @@ from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
 from diagxnet.tables.inventory import default_cache, take_inventory
 from diagxnet.tables.reading import Columns
-from stages.notices import check_root, notices, sweep
+from stages.notices import cache_notice, check_root, notices, sweep
 from stages.running import run
 
 
 def main() -> None:
     data = read_all()["data"]
     params = read_yaml(Path("params.yaml"))
-    for line in (*notices(params), *sweep(Path("models"), params[MORE])):
+    for line in (*notices(params), *cache_notice(Path.cwd()), *sweep(Path("models"), params[MORE])):
         print(line)
     check_root(data.root, Path.cwd())
     columns = Columns(**data.columns.model_dump())
