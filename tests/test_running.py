@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +30,19 @@ def main():
         print("put in order", flush=True)
 run("slow", main)
 """
+
+
+HEAVY = {"timm", "torchvision", "torch._dynamo", "scipy", "sklearn", "matplotlib"}
+"""Packages of half a second to three seconds each."""
+
+NO_BASE_MODEL = ("make_demo", "inventory", "pack", "prepare", "trained_on", "train_meta")
+
+
+def test_stages_without_a_base_model_import_nothing_heavy_that_they_do_not_use():
+    code = "\n".join(["import sys, diagxnet.images.pack", *(f"import stages.{name}" for name in NO_BASE_MODEL)])
+    code += "\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    assert not HEAVY & set(done.stdout.split())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
@@ -108,7 +123,14 @@ def test_the_live_curves_hold_the_use_of_the_machine_where_asked(tmp_path: Path,
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setenv("RANK", "0")
     record = {"epoch": 1, "train_loss": 0.5, "val_loss": 0.6, "val_auroc": None, "lr": 0.1}
-    assert [epoch.seconds for epoch in live("vit", iter([Epoch(record, 2.0)]), monitor=monitor)] == [2.0]
     curves = tmp_path / "dvclive" / "vit" / "plots" / "metrics"
+
+    def trained() -> Iterator[Epoch]:
+        deadline = time.monotonic() + 60
+        while monitor and not (curves / "system").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)  # a thread of DVCLive samples beside the training
+        yield Epoch(record, 2.0)
+
+    assert [epoch.seconds for epoch in live("vit", trained(), monitor=monitor)] == [2.0]
     assert (curves / "train_loss.tsv").exists()
     assert (curves / "system").exists() == monitor
