@@ -4,7 +4,7 @@ python -m benchmarks.licences > docs/licences.md
 """
 
 import re
-from importlib.metadata import PackageNotFoundError, metadata, version
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -14,11 +14,12 @@ LONGEST = 70
 
 HEADER = """# Licences of the dependencies
 
-Made from the metadata of the installed packages by `python -m benchmarks.licences > docs/licences.md`;
-`tests/test_supply.py` checks that it is up to date. It lists what `requirements.txt` and `requirements-dev.txt` pin and
-what these bring along (`constraints.txt`). On Linux, torch also installs NVIDIA's CUDA libraries, which are under
-NVIDIA's own licences, and Triton (MIT). DiagXNet itself is under the MIT licence, and none of these is part of it: they
-are installed beside it.
+Made by `python -m benchmarks.licences > docs/licences.md` of what the installed packages say. Versions are in
+`constraints.txt`. On Linux, torch also installs NVIDIA's CUDA libraries, under NVIDIA's own licences, and Triton
+(MIT). DiagXNet itself is under the MIT licence; none of these is part of it.
+
+| licence | packages |
+|---|---|
 """
 
 
@@ -57,25 +58,17 @@ def licence(name: str) -> str:
 
 def page() -> str:
     """docs/licences.md; PackageNotFoundError where a pinned package is not installed."""
-    direct = pins("requirements.txt")
-    development = pins("requirements-dev.txt")
-    rows = []
+    packages: dict[str, list[str]] = {}
     for name in sorted({name for file in FILES for name in pins(file)}):
-        role = "imported" if name in direct else "for tests" if name in development else "brought along"
-        rows.append((name, version(name), licence(name).replace("|", "/"), role))
-    copyleft = [f"{name} ({words})" for name, _, words, _ in rows if COPYLEFT.search(words)]
-    table = [
-        "| package | version | licence | why here |",
-        "|---|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
-    notes = [
-        "",
-        f"{len(rows)} packages. Whoever passes on a changed copy of one of these must pass on its source, too: "
-        + (", ".join(copyleft) or "none")
-        + ".",
-    ]
-    return "\n".join([HEADER, *table, *notes]) + "\n"
+        packages.setdefault(licence(name).replace("|", "/"), []).append(name)
+    rows = [f"| {words} | {', '.join(names)} |" for words, names in sorted(packages.items(), key=_commonest)]
+    copyleft = sorted(name for words, names in packages.items() if COPYLEFT.search(words) for name in names)
+    note = f"Whoever passes on a changed copy of one of these must pass on its source, too: {', '.join(copyleft)}."
+    return HEADER + "\n".join([*rows, "", note, ""])
+
+
+def _commonest(row: tuple[str, list[str]]) -> tuple[int, str]:
+    return -len(row[1]), row[0]
 
 
 if __name__ == "__main__":

@@ -75,8 +75,13 @@ def _changes(new: dict[str, Any], old: dict[str, Any], prefix: str = "") -> list
         if isinstance(here, dict) and isinstance(there, dict):
             found += _changes(here, there, f"{prefix}{key}.")
         elif here != there:
-            found.append(f"{prefix}{key} = {here} (was {there})")
+            found.append(f"{prefix}{key} = {_shown(here)} (was {_shown(there)})")
     return found
+
+
+def _shown(value: Any) -> str:
+    """A value, or of a whole section its number of keys."""
+    return f"a section of {len(value)}" if isinstance(value, dict) and value else str(value)
 
 
 def _git(*arguments: str) -> str | None:

@@ -320,7 +320,7 @@ def test_the_second_path_takes_any_number_of_base_models(run, monkeypatch):
     arrays = read_arrays(path)
     third = arrays["vit"] + np.float32(3)
     write_arrays(path, **arrays, convnext=third)
-    monkeypatch.setattr(recomputed, "FIRST", (*FIRST, "convnext"))
+    monkeypatch.setattr(recomputed, "BASE_MODELS", (*FIRST, "convnext"))
     monkeypatch.setattr(recomputed, "apply_meta", lambda meta, logits: logits.mean(dim=1))
     logits = recomputed.read_units(*run.folders, "val", "image").logits
     assert list(logits) == ["densenet", "vit", "convnext", "average", "ensemble"]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from diagxnet.data.members import FIRST
 from diagxnet.params.checked import read_yaml
 from tests.conftest import ROOT, leaves
 from tests.test_pipeline import SMALL, bounded, clone
@@ -102,14 +103,39 @@ def test_every_block_that_is_not_run_says_what_it_needs() -> None:
         assert not other, (page, "a block of a shell that CI lacks says `<!-- needs: ... -->`")
 
 
+PATH = re.compile(r"(?<![\w/.])(?:diagxnet|stages|tests|benchmarks|recipes)/[\w/]*[\w](?:\.py|\.yaml|/)?(?![\w/*{])")
+"""A file or folder of this repository's code, as a page names it."""
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_names_is_there(page: str) -> None:
-    """Its links lead to files, its modules exist, and its -S keys are in params.yaml."""
+    """Its links lead to files and headings, its files and modules exist, and its -S keys are in params.yaml."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
-        assert (ROOT / page).parent.joinpath(target).is_file(), target
-    for module in re.findall(r"python -m ((?:stages|diagxnet|benchmarks)[\w.]*)", text):
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        file = (ROOT / page).parent.joinpath(target) if target else ROOT / page
+        assert file.is_file(), target
+        assert not heading or heading in anchors(file.read_text(encoding="utf-8")), (target, heading)
+    for path in PATH.findall(text):
+        assert (ROOT / path).exists(), path
+    for module in re.findall(r"(?:python -m |from )((?:stages|diagxnet|benchmarks)[\w.]*)", text):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
-    known = leaves(read_yaml(ROOT / "params.yaml"))
+    params = read_yaml(ROOT / "params.yaml")
     for key in re.findall(r"-S ['\"]?([a-z][\w.]*)=", text):
-        assert key in known, key
+        assert key in leaves(params) or key in FIRST, key
+
+
+def anchors(text: str) -> set[str]:
+    """What links to the headings of a page end in."""
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_page_of_the_design_has_a_line_for_each_room() -> None:
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    rooms = {path.name for path in (ROOT / "diagxnet").iterdir() if not path.name.startswith("__")}
+    named = {path if path.endswith(".py") else path.rstrip("/") for path in re.findall(r"`([\w]+(?:/|\.py))`", text)}
+    assert not rooms - named
+
+
+def test_the_readme_fits_on_three_screens() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 3 * 45

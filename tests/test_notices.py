@@ -46,6 +46,11 @@ def test_many_values_are_counted(copy: Path) -> None:
     assert line.endswith("key7 = 7 (was None), and 4 more")
 
 
+def test_a_section_that_was_left_out_is_counted_and_not_printed(copy: Path) -> None:
+    (line,) = notices(PARAMS | {"meta": None})
+    assert line.endswith(f"meta = None (was a section of {len(PARAMS['meta'])})")
+
+
 def test_code_that_git_does_not_track_is_named_and_other_files_are_not(copy: Path) -> None:
     (copy / "stages/new.py").write_text("", encoding="utf-8")
     (copy / "notes.txt").write_text("", encoding="utf-8")

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 
 from diagxnet.console.errors import InputError
 from diagxnet.params.checked import parse, read_params, read_yaml
@@ -120,6 +121,15 @@ def test_a_stage_prints_a_mistake_as_one_line_without_a_traceback_and_fails(tmp_
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("inventory: params.yaml: meta.hidden_dim = 0")
     assert not Path(tmp_path / "data").exists()
+
+
+def test_a_member_that_dvc_adds_and_removes_leaves_params_yaml_as_readable_as_before(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT, encoding="utf-8", newline="\n")
+    apply_overrides(path, ["+more.convnext={arch: convnext_tiny}"])
+    assert read_all(path)["more"]["convnext"].arch == "convnext_tiny"
+    apply_overrides(path, ["~more.convnext"])
+    assert read_yaml(path) == parse(TEXT, "params.yaml")
 
 
 def test_the_page_of_all_params_is_what_the_models_make_of_params_yaml():

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -121,7 +123,14 @@ def test_the_live_curves_hold_the_use_of_the_machine_where_asked(tmp_path: Path,
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setenv("RANK", "0")
     record = {"epoch": 1, "train_loss": 0.5, "val_loss": 0.6, "val_auroc": None, "lr": 0.1}
-    assert [epoch.seconds for epoch in live("vit", iter([Epoch(record, 2.0)]), monitor=monitor)] == [2.0]
     curves = tmp_path / "dvclive" / "vit" / "plots" / "metrics"
+
+    def trained() -> Iterator[Epoch]:
+        deadline = time.monotonic() + 60
+        while monitor and not (curves / "system").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)  # a thread of DVCLive samples beside the training
+        yield Epoch(record, 2.0)
+
+    assert [epoch.seconds for epoch in live("vit", trained(), monitor=monitor)] == [2.0]
     assert (curves / "train_loss.tsv").exists()
     assert (curves / "system").exists() == monitor
