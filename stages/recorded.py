@@ -5,13 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from diagxnet.audit.checks import Pipeline
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import content_hash
+from diagxnet.data.members import MORE
 from diagxnet.params.checked import read_yaml
 
 MAKERS = ("train_densenet", "train_vit", "stack_features", "train_meta")
-"""Stages that make the models and the logits."""
+"""Stages that make the models and the logits; each further member has one more."""
 
 FOLDERS = ("models/", "data/stacked", "data/prepared")
 """Of what they read and write, what is compared; data/packed/images.npy, gigabytes large, is left to DVC."""
@@ -19,10 +22,12 @@ FOLDERS = ("models/", "data/stacked", "data/prepared")
 
 def pipeline() -> Pipeline:
     """Reads dvc.yaml and dvc.lock in the current folder; InputError where one is missing or lacks a stage."""
-    stages, recorded = read_yaml(Path("dvc.yaml"))["stages"], read_yaml(Path("dvc.lock")).get("stages", {})
-    reads = {name: {_path(entry) for entry in stage.get("deps", ())} for name, stage in stages.items()}
+    # the repository's own file, with anchors, which read_yaml takes from nobody
+    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    recorded = read_yaml(Path("dvc.lock")).get("stages", {})
+    reads = {name: {_path(entry) for entry in stage.get("do", stage).get("deps", ())} for name, stage in stages.items()}
     changed = set()
-    for name in MAKERS:
+    for name in (*MAKERS, *(f"train@{member}" for member in read_yaml(Path("params.yaml"))[MORE])):
         if name not in recorded:
             raise InputError(f"dvc.lock: has no record of {name} (run: dvc repro)")
         for entry in (*recorded[name]["deps"], *recorded[name]["outs"]):

@@ -22,7 +22,7 @@ from diagxnet.training.resume import ResumeState
 from diagxnet.training.sources import ArraySource, read_ahead
 from diagxnet.training.windows import draw_order, sampling_weights, split_windows
 from tests.conftest import ROOT
-from tests.gradients import first_gradients, recipe, small_vit, unequal_examples
+from tests.gradients import first_gradients, recipe, small_vit, unequal_examples, val_loss
 
 
 def _recipe(**changes):
@@ -67,10 +67,16 @@ def test_2x8_and_1x16_give_equal_gradients_whatever_the_masks(tmp_path, count):
             np.testing.assert_allclose(other[name], gradient, rtol=1e-9, atol=1e-14, err_msg=name)
 
 
-def test_two_processes_x8_give_the_gradients_of_1x16(tmp_path):
-    counts = (16, 11, 1)  # full, uneven, and one process left without an example
+COUNTS = (16, 11, 1)
+"""Examples of a window of two processes: full, uneven, and one process left without an example."""
+
+
+@pytest.fixture(scope="module")
+def by_two_processes(tmp_path_factory):
+    """The folder of what tests.gradients writes."""
+    folder = tmp_path_factory.mktemp("two")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "tests.gradients", str(tmp_path), "8", "1", *map(str, counts)]
+    command += ["-m", "tests.gradients", str(folder), "8", "1", *map(str, COUNTS)]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -80,11 +86,20 @@ def test_two_processes_x8_give_the_gradients_of_1x16(tmp_path):
         timeout=200,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    for count in counts:
-        two = np.load(tmp_path / f"{count}.npz")
+    return folder
+
+
+def test_two_processes_x8_give_the_gradients_of_1x16(tmp_path, by_two_processes):
+    for count in COUNTS:
+        two = np.load(by_two_processes / f"{count}.npz")
         assert two["processes"] == 2
         for name, gradient in first_gradients(tmp_path, 16, 1, count).items():
             np.testing.assert_allclose(two[name], gradient, rtol=1e-9, atol=1e-14, err_msg=f"{count} {name}")
+
+
+def test_two_processes_score_val_with_the_average_that_is_saved(by_two_processes):
+    model, recorded = torch.load(by_two_processes / "averaged.pt", weights_only=False)
+    assert val_loss(model) == pytest.approx(recorded, rel=1e-6)
 
 
 def test_the_gradient_is_that_of_the_mean_over_the_known_labels_of_the_window(tmp_path):
@@ -126,8 +141,9 @@ class _Small(nn.Module):
         return self.network(inputs)
 
 
-def test_out_of_memory_halves_the_micro_batch_keeps_the_effective_one_and_says_so(tmp_path, capsys):
-    recipe, train = _recipe(batch_size=8, accumulation_steps=2, epochs=2), unequal_examples(37)
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_out_of_memory_halves_the_micro_batch_keeps_the_effective_one_and_says_so(tmp_path, capsys, ema):
+    recipe, train = _recipe(batch_size=8, accumulation_steps=2, epochs=2, ema=ema), unequal_examples(37)
     weights, updates = [], []
     for folder, limit in (("large", 8), ("small", 3)):
         model = _Small(limit)
@@ -184,7 +200,7 @@ def test_a_compiled_training_ends_in_nearly_the_same_weights_under_the_same_name
     monkeypatch.setattr(torch, "compile", lambda model: calls.append(model) or compile_model(model))
     for compiled in (False, True):
         model = nn.Sequential(*(layer for layer in _model() if not isinstance(layer, nn.Dropout)))
-        list(_fit(tmp_path / str(compiled), _recipe(compile=compiled, epochs=1), model=model))
+        list(_fit(tmp_path / str(compiled), _recipe(compile=compiled, epochs=1, ema=0.9), model=model))
         weights.append(model.state_dict())
         assert calls == ([model] if compiled else [])
     for name, weight in weights[0].items():
@@ -201,7 +217,7 @@ def test_a_scaled_update_is_that_of_the_gradients_as_they_are_and_one_that_overf
         for factor in (1.0, float("inf")) if own else (1.0,):
             loss = model(inputs).square().sum() * factor
             (loss if own is None else own.scale(loss)).backward()
-            update(optimizer, own, max_norm=1.0)
+            assert update(optimizer, own, max_norm=1.0) == (factor == 1.0)
             assert all(parameter.grad is None for parameter in model.parameters())
     plain, scaled = models
     assert not torch.equal(plain[0].weight, _model()[0].weight)
@@ -246,8 +262,9 @@ def test_what_early_stopping_saves_is_no_longer_to_be_done(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("scheduler", ["plateau", "onecycle", "constant"])
 @pytest.mark.parametrize("stop_after", [1, 2])
-def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after):
-    recipe = _recipe(scheduler=scheduler)
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after, ema):
+    recipe = _recipe(scheduler=scheduler, ema=ema)
     whole = _model()
     records = [epoch.record for epoch in _fit(tmp_path / "whole", recipe, model=whole)]
 

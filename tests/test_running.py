@@ -32,6 +32,19 @@ run("slow", main)
 """
 
 
+HEAVY = {"timm", "torchvision", "torch._dynamo", "scipy", "sklearn", "matplotlib"}
+"""Packages of half a second to three seconds each."""
+
+NO_BASE_MODEL = ("make_demo", "inventory", "pack", "prepare", "trained_on", "train_meta")
+
+
+def test_stages_without_a_base_model_import_nothing_heavy_that_they_do_not_use():
+    code = "\n".join(["import sys, diagxnet.images.pack", *(f"import stages.{name}" for name in NO_BASE_MODEL)])
+    code += "\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    assert not HEAVY & set(done.stdout.split())
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
 @pytest.mark.parametrize(
     ("number", "status", "message"),

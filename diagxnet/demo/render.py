@@ -7,11 +7,12 @@ from diagxnet.demo.anatomy import Anatomy, Pose, draw_pose
 from diagxnet.demo.canvas import Box, Frame
 from diagxnet.demo.chance import Chance
 from diagxnet.demo.clutter import add_clutter
+from diagxnet.demo.disease import shape_pose
 from diagxnet.demo.film import expose
 from diagxnet.demo.frontal import Frontal
 from diagxnet.demo.labels import Sign, View
 from diagxnet.demo.lateral import LATERAL_SIGNS, Lateral
-from diagxnet.demo.signs import FRONTAL_SIGNS, shape_pose
+from diagxnet.demo.signs import FRONTAL_SIGNS
 
 
 def render_view(

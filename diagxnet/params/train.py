@@ -20,6 +20,7 @@ class TrainParams(Section):
     class_weights: Literal["balanced", "none"] = Field(description="weight of positives per finding")
     max_class_weight: float = Field(ge=1, le=1000, description="bound of the weight and of its inverse")
     max_grad_norm: float | None = Field(gt=0, description="L2 norm of all gradients; null: no clipping")
+    ema: float | None = Field(gt=0, lt=1, description="decay of a moving average of the weights; null: none")
     sampling: Literal["uniform", "balanced"] = Field(description="balanced draws images with rare findings more often")
     sampling_factor: float = Field(ge=1, le=100, description="how many times as often at most, under balanced")
     min_delta: float = Field(ge=0, le=10, description="fall of the val loss that counts as better")

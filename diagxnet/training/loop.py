@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.training.auroc import macro_auroc
+from diagxnet.training.ema import MovingAverage
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.recipe import Recipe
 from diagxnet.training.resume import ResumeState
@@ -87,8 +88,9 @@ def fit(
 class _Training:
     """What the steps of `fit` share: what was given, what follows from it, and how far training has come.
 
-    model: what learns (compiled, distributed); plain: the same weights under their own names. drawn: how often each
-    example is drawn, [examples] or None. weights: of each finding's positives, [findings].
+    model: what learns (compiled, distributed); plain: the same weights under their own names; average: theirs over the
+    updates, or None; kept: whose weights val is scored with and are saved, `average`'s or `plain`. drawn: how often
+    each example is drawn, [examples] or None. weights: of each finding's positives, [findings].
     """
 
     def __init__(
@@ -117,6 +119,9 @@ class _Training:
         updates = schedule.epochs * len(self.micro.split(np.arange(len(train)), self.processes))
         self.scheduler = create_scheduler(schedule, self.optimizer, updates)
         self.plain = model
+        # before accelerate, whose precision holds on to the network it was given
+        self.average = MovingAverage(model, recipe.ema, self.device) if recipe.ema is not None else None
+        self.kept = model if self.average is None else self.average.model
         self.model = accelerator.prepare(torch.compile(model) if recipe.compile else model)
         self.stopping = EarlyStopping(schedule.patience, schedule.min_delta)
         self.epochs: list[Epoch] = []
@@ -145,6 +150,8 @@ class _Training:
         self.scheduler.load_state_dict(saved["scheduler"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
+        if self.average is not None:
+            self.average.take_up(saved["average"])
         self.stopping.best, self.stopping.waited = saved["stopping"]
         self.best_loss, self.stopped = saved["best_loss"], saved["stopped"]
         return self.epochs
@@ -220,15 +227,22 @@ class _Training:
 
     def _update(self) -> None:
         max_norm = self.recipe.optimization.max_grad_norm
-        update(self.optimizer, self.accelerator.scaler, max_norm)
+        updated = update(self.optimizer, self.accelerator.scaler, max_norm)
+        if self.average is not None and updated:
+            self.average.update(self.plain)
         if not isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step()
 
     def validate(self, epoch: int) -> tuple[float, float | None]:
         """The loss over val, and its macro AUROC; InputError where the loss is not finite."""
+        network = self.kept  # compiled, it would compile anew for each batch size
+        if self.processes > 1:  # BatchNorm is that of the first process
+            if self.average is None:
+                network = self.model
+            else:
+                self.average.share_buffers()
         logits = predict_logits(
-            # compiled, it would compile anew for each batch size; under DDP BatchNorm is that of the first process
-            self.plain if self.processes == 1 else self.model,
+            network,
             self.val.source,
             len(self.val),
             batch_size=self.val_batch_size or self.micro.size,
@@ -259,13 +273,14 @@ class _Training:
                 "optimizer": self.optimizer.state_dict(),
                 "scheduler": self.scheduler.state_dict(),
                 "scaler": scaler.state_dict() if scaler is not None else None,
+                "average": self.average.state() if self.average is not None else None,
                 "stopping": (self.stopping.best, self.stopping.waited),
                 "best_loss": self.best_loss,
                 "stopped": self.stopped,
                 "finished": False,
                 "epochs": [(epoch.record, epoch.seconds) for epoch in self.epochs],
             }
-            self.state.save(now, best=self.plain.state_dict() if is_best else None)
+            self.state.save(now, best=self.kept.state_dict() if is_best else None)
         self.accelerator.wait_for_everyone()
 
     def finish(self) -> None:
@@ -313,8 +328,8 @@ class _EpochLoss:
         self.total += value * known
 
 
-def update(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None, max_norm: float | None) -> None:
-    """One update from the gradients, clipped to the L2 norm `max_norm`, which are gone afterwards.
+def update(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None, max_norm: float | None) -> bool:
+    """One update from the gradients, clipped to the L2 norm `max_norm`, which are gone afterwards; whether it was made.
 
     Under fp16 `scaler` takes its factor out of them first, and leaves out an update whose gradients overflowed. This is
     what accelerate's optimizer does, without its search for optional packages, a tenth of a meta-learner's step.
@@ -323,9 +338,13 @@ def update(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None
         scaler.unscale_(optimizer)
     if max_norm is not None:
         nn.utils.clip_grad_norm_([each for group in optimizer.param_groups for each in group["params"]], max_norm)
+    made = True
     if scaler is None:
         optimizer.step()
     else:
+        scale = scaler.get_scale()
         scaler.step(optimizer)
         scaler.update()
+        made = scaler.get_scale() >= scale  # it lowers its factor after an overflow, and then alone
     optimizer.zero_grad()
+    return made

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from timm.loss import AsymmetricLossMultiLabel
 from torch import Tensor
-from torchvision.ops import sigmoid_focal_loss
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Takes logits, targets and class weights; returns the loss of each entry [images, findings]."""
@@ -22,12 +20,16 @@ def bce(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 def focal(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Focal loss with alpha 0.25 and gamma 2 (Lin et al., "Focal Loss for Dense Object Detection",
     ICCV 2017, eq. 5)."""
+    from torchvision.ops import sigmoid_focal_loss  # seconds to import, as timm below, for this loss alone
+
     entries = sigmoid_focal_loss(logits, targets, alpha=0.25, gamma=2.0, reduction="none")
     return entries * (1 + (weights - 1) * targets)
 
 
 def asymmetric(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Asymmetric loss with gamma- 4, gamma+ 1 and margin 0.05 (Ridnik et al., ICCV 2021, eq. 7)."""
+    from timm.loss import AsymmetricLossMultiLabel
+
     return AsymmetricLossMultiLabel(reduction="none", pos_weight=weights)(logits, targets)
 
 

@@ -14,13 +14,14 @@ PARTS = {"batches": Batches, "objective": Objective, "optimization": Optimizatio
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one training needs to know beside its model and its data."""
+    """What one training needs to know beside its model and its data. ema: see `training.ema`; None: no average."""
 
     batches: Batches
     objective: Objective
     optimization: Optimization
     schedule: Schedule
     seed: int
+    ema: float | None = None
     num_workers: int = 0
     compile: bool = False
 

@@ -5,6 +5,7 @@ It lives in a folder that is no DVC output, as DVC deletes the outputs of a stag
 
 import ast
 import hashlib
+import importlib.metadata
 import json
 import shutil
 import sys
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from filelock import FileLock, Timeout
 
@@ -43,7 +43,7 @@ def fingerprint(rooms: Sequence[str], device: torch.device, **identity: Any) -> 
             for room in rooms
             for path in sorted((PACKAGE / room).glob("*.py"))
         },
-        "versions": {"torch": torch.__version__, "timm": timm.__version__, "numpy": np.__version__},
+        "versions": {"torch": torch.__version__, "timm": importlib.metadata.version("timm"), "numpy": np.__version__},
         "device": device.type,
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
     }

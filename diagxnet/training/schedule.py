@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from timm.optim import create_optimizer_v2
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 
@@ -36,8 +35,8 @@ def create_optimizer(optimization: Optimization, model: nn.Module, lr: float, *,
 
     All parameters decay, biases too. fused: one kernel for all of an update, in place of torch's choice for the device.
     """
-    own = {"lr": lr, "weight_decay": optimization.weight_decay, "fused": fused or None}
-    return create_optimizer_v2(model.parameters(), optimization.optimizer, **own)
+    kind = {"adamw": AdamW, "adam": Adam}[optimization.optimizer]
+    return kind(model.parameters(), lr=lr, weight_decay=optimization.weight_decay, fused=fused or None)
 
 
 def create_scheduler(schedule: Schedule, optimizer: Optimizer, updates: int) -> LRScheduler | ReduceLROnPlateau:
