@@ -219,7 +219,7 @@ def _parse(
     if not rows and not found:
         found.append(f"{name}.csv: holds no rows, only a header")
     found += _duplicate_problems(columns, name)
-    doubtful = [f"{name}.csv: {doubt}" for doubt in _doubts(columns, rows)]
+    doubtful = [f"{name}.csv: {each}" for each in _doubts(columns, rows)]
     problems += found
     doubts += doubtful
     return None if found or doubtful else columns.table(name)
