@@ -704,7 +704,7 @@ IMAGES = [
     BadInput(
         "a text file as image",
         image(lambda path: path.write_text("no image", encoding="utf-8")),
-        f"train.csv, line 2: {FIRST} is no image (JPEG, PNG, BMP, TIFF) {MEND_IMAGE}",
+        f"train.csv, line 2: {FIRST} is no image (JPEG, PNG, BMP, TIFF, DICOM) {MEND_IMAGE}",
     ),
     BadInput(
         "a decompression bomb",
@@ -754,12 +754,12 @@ IMAGES = [
     BadInput(
         "a TIFF that is a decompression bomb",
         image(tiff_bomb),
-        f"train.csv, line 2: {FIRST} has more than 80,000,000 pixels {MEND_IMAGE}",
+        f"train.csv, line 2: {FIRST} has 30,000 x 3,000 pixels, more than 80,000,000 {MEND_IMAGE}",
     ),
     BadInput(
         "a GIF",
         image(lambda path: Image.new("L", (40, 40)).save(path, format="GIF")),
-        f"train.csv, line 2: {FIRST} is no image (JPEG, PNG, BMP, TIFF) {MEND_IMAGE}",
+        f"train.csv, line 2: {FIRST} is GIF, which is not read: save it as PNG {MEND_IMAGE}",
     ),
     BadInput(
         "twenty-five bad images",

@@ -114,7 +114,7 @@ def test_patients_of_a_column_are_compared_between_the_tables(tmp_path):
 
 def test_packing_reads_the_same_paths_and_lines_whoever_is_the_patient(tmp_path):
     tree(tmp_path, ["a.png", "b.png"], ["1", "2"])
-    assert read_paths(tmp_path) == [("train", ["a.png", "b.png"], [2, 3])]
+    assert read_paths(tmp_path) == [("train", ["a.png", "b.png"], ["frontal", "frontal"], [2, 3])]
 
 
 def test_an_importer_whose_paths_tell_patients_apart_otherwise_than_its_table_is_refused():

@@ -14,7 +14,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.prepared import Labels
 from diagxnet.data.splits import LEARNED, SPLITS
 from diagxnet.images.decode import ImageError, decode
-from diagxnet.images.pack import packed_bytes
+from diagxnet.images.npy import packed_bytes
 from diagxnet.labels.prepare import assign_rows, check_splits, grouping, one_class_warnings
 from diagxnet.labels.rules import apply_rules
 from diagxnet.preflight.rehearsal import Pace

@@ -93,27 +93,31 @@ def read_named(root: str | Path, names: Sequence[str], columns: Columns = CHEXPE
     return tables
 
 
-def read_paths(root: str | Path) -> list[tuple[str, list[str], list[int]]]:
-    """Of each table its name, and its rows' paths under `root` and lines: what packing needs, whatever else is in it.
+def read_paths(root: str | Path) -> list[tuple[str, list[str], list[str], list[int]]]:
+    """Of each table its name, and its rows' paths under `root`, views and lines: what packing needs, whatever else is
+    in it. A view is `frontal` or `lateral`.
 
     Raises InputError where `take_inventory`, which reads all of a table, would have refused it.
     """
     tables = []
     for name in ("train", "valid"):
         paths: list[str] = []
+        views: list[str] = []
         lines: list[int] = []
         try:
             with (Path(root) / f"{name}.csv").open(encoding="utf-8-sig", newline="") as file:
                 reader = csv.reader(file, strict=True)
-                at = next(reader).index("Path")
+                header = next(reader)
+                at, view = header.index("Path"), header.index("Frontal/Lateral")
                 for row in filter(any, reader):
                     paths.append(under_root(row[at]))
+                    views.append(row[view].lower())
                     lines.append(reader.line_num)
         except FileNotFoundError:
             continue
         except (OSError, ValueError, IndexError, StopIteration, csv.Error):
             raise InputError(f"{root}: the tables changed after the inventory was taken (run again)") from None
-        tables.append((name, paths, lines))
+        tables.append((name, paths, views, lines))
     return tables
 
 
