@@ -435,7 +435,7 @@ TABLES = [
     BadInput(
         "an extra label column",
         with_column("Hernia"),
-        f"train.csv, line 1: unknown column 'Hernia': CheXpert has none of that name {MEND_TABLE}",
+        f"train.csv, line 1: unknown column 'Hernia': CheXpert has none of that name: take it out {MEND_TABLE}",
     ),
     BadInput(
         "a misspelt label column",
