@@ -39,6 +39,7 @@ FRONTAL = np.array(
 """[8, 8], a frontal chest radiograph at its coarsest: a bright middle and abdomen between two dark lungs."""
 
 _CENTRED = (FRONTAL - FRONTAL.mean()).astype(np.float32)
+_CENTRED_SQUARE = float(np.vdot(_CENTRED, _CENTRED))
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,13 @@ OF_FRONTAL_VIEWS = (INVERTED, NOT_FRONTAL)
 def doubts_of_square(square: np.ndarray) -> list[Doubt]:
     """What is doubtful about [size, size] uint8 as the models see it: no contrast, inverted, no frontal chest."""
     greys = square.astype(np.float32)
-    variance = np.vdot(greys, greys) / greys.size - float(greys.mean()) ** 2  # `std` would slow packing down
+    coarse = _coarse(greys)
+    mean = float(coarse.sum()) / coarse.size
+    variance = np.vdot(greys, greys) / greys.size - mean**2  # NumPy's `std` would slow packing down
     if variance < LEAST_SPREAD**2:
         spread = max(0.0, variance) ** 0.5
         return [Doubt("hardly any contrast", f"its grey levels have a standard deviation of {spread:.1f}")]
-    likeness = frontal_likeness(greys)
+    likeness = _likeness(coarse - mean)
     if likeness < -LIKENESS:
         return [Doubt(INVERTED, "the lungs are brighter than the middle, as in a negative")]
     if likeness < LIKENESS:
@@ -74,12 +77,21 @@ def doubts_of_square(square: np.ndarray) -> list[Doubt]:
 
 
 def frontal_likeness(square: np.ndarray) -> float:
-    """Correlation, -1 to 1, of [size, size] with FRONTAL, after averaging it to 8 x 8."""
-    averages = _averages(len(square))
-    coarse = averages @ square @ averages.T
-    coarse -= coarse.mean()
-    norms = np.vdot(coarse, coarse) * np.vdot(_CENTRED, _CENTRED)
-    return float(np.vdot(coarse, _CENTRED) / np.sqrt(norms)) if norms > 1e-6 else 0.0
+    """Correlation, -1 to 1, of [size, size] uint8 with FRONTAL, after averaging it to 8 x 8."""
+    coarse = _coarse(square.astype(np.float32))
+    return _likeness(coarse - coarse.mean())
+
+
+def _coarse(greys: np.ndarray) -> np.ndarray:
+    """[8, 8] averages of [size, size] float32."""
+    averages = _averages(len(greys))
+    return averages @ greys @ averages.T
+
+
+def _likeness(centred: np.ndarray) -> float:
+    """Correlation of [8, 8] with mean 0 with FRONTAL."""
+    square = float(np.vdot(centred, centred))
+    return float(np.vdot(centred, _CENTRED)) / (square * _CENTRED_SQUARE) ** 0.5 if square > 1e-6 else 0.0
 
 
 @lru_cache
