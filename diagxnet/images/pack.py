@@ -28,7 +28,7 @@ from diagxnet.images.processes import Target, decode_tasks
 from diagxnet.images.unfinished import Saver, Unfinished, take_up
 from diagxnet.images.work import release, remove
 from diagxnet.tables.inventory import read_hashes
-from diagxnet.tables.reading import read_tables
+from diagxnet.tables.reading import read_paths
 
 IMAGES_A_TASK = 32
 EXAMPLES = 3
@@ -92,12 +92,11 @@ def pack(
 def _plan(root: Path, inventory: str | Path) -> _Plan:
     hashes = read_hashes(inventory)
     tables, paths, views, lines = [], [], [], []
-    for table in read_tables(root):
-        if table is not None:
-            tables += [table.name] * len(table.lines)
-            paths += table.frame["path"].tolist()
-            views += table.frame["view"].tolist()
-            lines += table.lines.tolist()
+    for table, own_paths, own_views, own_lines in read_paths(root):
+        tables += [table] * len(own_lines)
+        paths += own_paths
+        views += own_views
+        lines += own_lines
     if len(paths) != len(hashes) or not all(path in hashes for path in paths):
         raise InputError(f"{root}: the tables changed after the inventory was taken (run again)")
     digests = bytearray()
