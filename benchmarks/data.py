@@ -39,7 +39,8 @@ from diagxnet.data.files import write_json
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_labels
-from diagxnet.images.pack import pack, release
+from diagxnet.images.pack import pack
+from diagxnet.images.work import release
 from diagxnet.labels.prepare import audit_table, prepare
 from diagxnet.labels.rules import RULES
 from diagxnet.tables.inventory import take_inventory, write_inventory

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from diagxnet.audit.checks import Claims, audit, read_claims
 from diagxnet.params.checked import read_params
+from diagxnet.params.data import DataParams
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.train import TrainParams
 from stages.recorded import pipeline
@@ -15,12 +16,14 @@ IMAGES = 8
 
 def check(claims: Claims, *, images: int = IMAGES) -> list[str]:
     """Audits the run in the current folder, whose metrics say `claims`, by params.yaml; a line for each check."""
-    params = read_params(train=TrainParams, evaluate=EvaluateParams)
+    params = read_params(data=DataParams, train=TrainParams, evaluate=EvaluateParams)
     return audit(
         Path("data"),
         Path("models"),
         claims,
         pipeline(),
+        tables=Path(params.data.root),
+        patient_column=params.data.columns.patient,
         unit=params.evaluate.unit,
         min_positives=params.evaluate.min_positives,
         precision=params.train.precision,

@@ -12,6 +12,7 @@ from diagxnet.params.data import DataParams
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
 from diagxnet.statistics.comparison import model_table
+from diagxnet.tables.reading import Columns
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS
 from stages.running import run
 
@@ -23,12 +24,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="metrics, as JSON")
     parser.add_argument("--report", type=Path, help="folder of the page (default: reports/external/NAME)")
     parser.add_argument("--tables", choices=("all", "train", "valid"), default="all", help="what of it to score")
+    parser.add_argument("--patient", metavar="COLUMN", help="names the patient (default: the path; Path: one an image)")
+    parser.add_argument("--study", metavar="COLUMN", help="names the study (default: the path)")
     parser.add_argument("--mapping", type=Path, help="names the labels' classes (default: mapping.json in DIR)")
     parser.add_argument("--data", type=Path, help="data folder of the run that trained: shows what is lost from there")
     parser.add_argument(ALLOW_PATIENTS, dest="allow_patients", action="store_true", help="equal names are other people")
     parser.add_argument(ALLOW_IMAGES, dest="allow_images", action="store_true", help="score images it was trained on")
     arguments = vars(parser.parse_args())
     out, report = arguments.pop("out"), arguments.pop("report")
+    columns = Columns(arguments.pop("patient"), arguments.pop("study"))
     report = report or Path("reports/external") / out.stem
     params = read_params(seed=Seed, data=DataParams, evaluate=EvaluateParams)
     found = validate(
@@ -38,6 +42,7 @@ def main() -> None:
         bootstrap=params.evaluate.bootstrap,
         min_positives=params.evaluate.min_positives,
         seed=params.seed,
+        columns=columns,
         **arguments,
     )
     write_external(found, out, report)

@@ -7,18 +7,21 @@ from diagxnet.data.members import MORE, names
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
 from diagxnet.tables.inventory import default_cache, take_inventory
-from stages.notices import check_root, notices, sweep
+from diagxnet.tables.reading import Columns
+from stages.notices import cache_notice, check_root, notices, sweep
 from stages.running import run
 
 
 def main() -> None:
-    root = read_all()["data"].root
+    data = read_all()["data"]
     params = read_yaml(Path("params.yaml"))
-    for line in (*notices(params), *sweep(Path("models"), params[MORE])):
+    for line in (*notices(params), *cache_notice(Path.cwd()), *sweep(Path("models"), params[MORE])):
         print(line)
-    check_root(root, Path.cwd())
+    check_root(data.root, Path.cwd())
+    columns = Columns(**data.columns.model_dump())
+    inventory = take_inventory(Path(data.root), cache=default_cache(), columns=columns)
     write_json("models/more/members.json", {"members": list(names(params))})
-    write_json("data/inventory.json", take_inventory(Path(root), cache=default_cache()))
+    write_json("data/inventory.json", inventory)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Git is asked, and where there is none, or no commit yet, there is nothing to say.
 """
 
+import re
 import shutil
 import subprocess
 from collections.abc import Collection
@@ -48,6 +49,18 @@ def check_root(root: str, here: Path) -> None:
             f"data.root = {root!r} is relative, and a queued experiment runs in a copy of the repository, where that "
             "folder is not (queue it with the absolute path: -S data.root=/...)"
         )
+
+
+def cache_notice(here: Path) -> list[str]:
+    """A line where DVC's cache is below a path that is not ASCII: for --temp and queues DVC writes it as ASCII."""
+    configs = [here / ".dvc" / name for name in ("config.local", "config")]
+    moved = any(re.search(r"^\s*dir\s*=", each.read_text(encoding="utf-8"), re.M) for each in configs if each.is_file())
+    if here.as_posix().isascii() or moved:
+        return []
+    return [
+        f"{here} is not plain ASCII: dvc exp run --temp and queues would end in \"'ascii' codec can't encode\" (first: "
+        "dvc cache dir --local /a/folder/in/ascii)"
+    ]
 
 
 def _left(params: dict[str, Any], committed: str | None) -> list[str]:

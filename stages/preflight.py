@@ -10,6 +10,7 @@ from diagxnet.params.whole import read_all
 from diagxnet.preflight.plan import hours, look_at_data, training_line
 from diagxnet.preflight.rehearsal import rehearse_base, rehearse_meta
 from diagxnet.stacking.learners import create_meta
+from diagxnet.tables.reading import Columns
 from diagxnet.training.networks import create_base
 from stages import base_model, train_meta
 from stages.running import peak_memory, run
@@ -18,9 +19,10 @@ from stages.running import peak_memory, run
 def main() -> None:
     params = SimpleNamespace(**read_all())
     data = params.data.model_dump()
+    columns = Columns(**data.pop("columns"))
     problems, sizes = [], None
     try:
-        plan, found = look_at_data(data.pop("root"), **data, disk="data")
+        plan, found = look_at_data(data.pop("root"), **data, columns=columns, disk="data")
         problems, sizes = found.problems, plan.splits
         print("\n".join(found.lines))
     except InputError as error:

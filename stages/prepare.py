@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from diagxnet.data.prepared import read_manifest
 from diagxnet.images.work import release
-from diagxnet.labels.prepare import audit_table, prepare
+from diagxnet.labels.prepare import audit_table, grouping, prepare
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
+from diagxnet.tables.reading import Columns
 from stages.running import run
 
 
@@ -22,8 +24,10 @@ def main() -> None:
         split_seed=data.split_seed,
         max_patients=data.max_patients,
         shares=data.shares.model_dump(),
+        columns=Columns(**data.columns.model_dump()),
     )
     print(audit_table(summary))
+    print(grouping(read_manifest("data/prepared"), data.columns.patient))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ in `message`, {root} stands for `folder`.
 """
 
 import os
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from diagxnet.data.files import read_json, write_json
-from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.findings import KEYS
 from diagxnet.images.pack import pack
 from diagxnet.labels.prepare import prepare
 from diagxnet.params.checked import read_yaml
@@ -22,8 +23,10 @@ from diagxnet.params.whole import SECTIONS, read_all
 from diagxnet.recipe import check_recipe, flags, read_recipe
 from diagxnet.stacking.learners import create_meta, load_meta
 from diagxnet.tables.inventory import take_inventory, write_inventory
+from diagxnet.tables.paths import NAMED_LIKE
+from diagxnet.tables.reading import CHEXPERT, NAME_THE_PATIENT, Columns
 from diagxnet.training.checkpoint import save_model
-from diagxnet.training.networks import base_config, create_base, from_config, load_base
+from diagxnet.training.networks import PICKLED, base_config, create_base, from_config, load_base
 from tests.conftest import ROOT
 from tests.radiographs import image_path, make_data
 
@@ -54,8 +57,8 @@ class BadInput:
     needs_links: bool = False
 
 
-def inventory_of(root: Path) -> dict:
-    return take_inventory(root, cache=root / ".cache")
+def inventory_of(root: Path, columns: Columns = CHEXPERT) -> dict:
+    return take_inventory(root, cache=root / ".cache", columns=columns)
 
 
 def inventory_file(root: Path, folder: Path | None = None) -> Path:
@@ -85,14 +88,16 @@ def prepare_of(root: Path, **changes: object) -> dict:
     return prepare(root, root / ".packed", root / ".prepared", **arguments | changes)
 
 
-def table(edit: Callable[[str], str], name: str = "train.csv", encoding: str = "utf-8") -> Callable:
+def table(
+    edit: Callable[[str], str], name: str = "train.csv", encoding: str = "utf-8", columns: Columns = CHEXPERT
+) -> Callable:
     """A case whose table `name` is edited; taking the inventory must refuse it."""
 
     def make(root: Path) -> Callable[[], object]:
         make_data(root)
         text = (root / name).read_text(encoding="utf-8")
         (root / name).write_bytes(edit(text).encode(encoding))
-        return lambda: inventory_of(root)
+        return lambda: inventory_of(root, columns)
 
     return make
 
@@ -109,9 +114,33 @@ def first_row(old: str, new: str) -> Callable:
     return table(edit)
 
 
-def with_column(name: str) -> Callable:
+def with_column(name: str, columns: Columns = CHEXPERT) -> Callable:
     """A case whose train.csv has one more column, blank in each row."""
-    return table(lambda text: text.replace("\n", ",\n").replace(",\n", f",{name}\n", 1))
+    return table(lambda text: text.replace("\n", ",\n").replace(",\n", f",{name}\n", 1), columns=columns)
+
+
+def patients_column(first: list[str], study: str | None = None) -> Callable:
+    """A case whose tables have a column PID of other patients in each row, but for the `first` rows of train.csv."""
+
+    def make(root: Path) -> Callable[[], object]:
+        make_data(root)
+        for name in ("train.csv", "valid.csv"):
+            header, *rows = (root / name).read_text(encoding="utf-8").splitlines()
+            cells = [f"{name[0]}{number}" for number in range(len(rows))]
+            if name == "train.csv":
+                cells[: len(first)] = first
+            lines = [f"{header},PID", *(f"{row},{cell}" for row, cell in zip(rows, cells, strict=True))]
+            (root / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return lambda: inventory_of(root, Columns("PID", study))
+
+    return make
+
+
+def parted_patient(root: Path) -> Callable[[], object]:
+    refuses = patients_column(["0", "1"])(root)
+    text = (root / "train.csv").read_text(encoding="utf-8")
+    (root / "train.csv").write_text(text.replace(image_path(1), image_path(0, study=2)), encoding="utf-8")
+    return refuses
 
 
 def path_of_first_row(path: str) -> Callable:
@@ -139,6 +168,13 @@ def folder_link_outside(path: Path) -> None:
     outside = path.parents[4] / "outside"
     path.parent.rename(outside)
     path.parent.symlink_to(outside, target_is_directory=True)
+
+
+def images_elsewhere(root: Path) -> Callable[[], object]:
+    make_data(root)
+    (root / "train").rename(f"{root}-disk")
+    (root / "train").symlink_to(f"{root}-disk", target_is_directory=True)
+    return lambda: inventory_of(root)
 
 
 def truncate(path: Path) -> None:
@@ -461,14 +497,12 @@ TABLES = [
     BadInput(
         "an absolute path",
         path_of_first_row(f"/release/{FIRST}"),
-        f"train.csv, line 2: Path is '/release/{FIRST}': "
-        f"is absolute; it must be release/.../patient/study/image {MEND_TABLE}",
+        f"train.csv, line 2: Path is '/release/{FIRST}': is absolute; it must be release/.../image {MEND_TABLE}",
     ),
     BadInput(
         "a path with a drive letter",
         path_of_first_row(WINDOWS_PATH),
-        f"train.csv, line 2: Path is {WINDOWS_PATH!r}: "
-        f"is absolute; it must be release/.../patient/study/image {MEND_TABLE}",
+        f"train.csv, line 2: Path is {WINDOWS_PATH!r}: is absolute; it must be release/.../image {MEND_TABLE}",
     ),
     BadInput(
         "a path that climbs out",
@@ -478,7 +512,80 @@ TABLES = [
     BadInput(
         "a path without patient and study",
         path_of_first_row("release/image.jpg"),
-        f"train.csv, line 2: Path is 'release/image.jpg': must be release/.../patient/study/image {MEND_TABLE}",
+        "train.csv: 1 of 40 rows do not say which patient it is, line 2 first: 'image.jpg' (0 folders deep); a path "
+        f"tells by one name like {NAMED_LIKE} ({NAME_THE_PATIENT})",
+    ),
+    BadInput(
+        "a path without a folder",
+        path_of_first_row("image.jpg"),
+        "train.csv, line 2: Path is 'image.jpg': must be release/.../image: its first component names the release and "
+        f"falls away {MEND_TABLE}",
+    ),
+    BadInput(
+        "folders that might be patients, studies or dates",
+        table(lambda text: re.sub(r"/train/patient0+(\d+)/study1/", r"/ward\1/2020/", text)),
+        "train.csv: 40 of 40 rows do not say which patient it is, line 2 first: 'ward0/2020/view1_frontal.jpg' (2 "
+        "folders deep; by their place those at level 1, 2 would make 40, 1 patients, of 40 studies); a path tells by "
+        f"one name like {NAMED_LIKE} ({NAME_THE_PATIENT})",
+    ),
+    BadInput(
+        "two patients in one path",
+        path_of_first_row(f"release/patient7/{FIRST}"),
+        f"train.csv: 1 of 40 rows do not say which patient it is, line 2 first: 'patient7/{FIRST}' (4 folders deep; by "
+        "their place those at level 1, 2, 3, 4 would make 1, 1, 1, 1 patients, of 1 studies); a path tells by one name "
+        f"like {NAMED_LIKE} ({NAME_THE_PATIENT})",
+    ),
+    BadInput(
+        "a patient's name in two ways",
+        path_of_first_row("release/train/Patient000001/study1/a.jpg"),
+        f"patients 'Patient000001' and 'patient00001': the same one? Write each patient in one way {MEND_TABLE}",
+    ),
+    BadInput(
+        "a column of patients that is not named",
+        with_column("PatientID"),
+        "train.csv, line 1: unknown column 'PatientID': if it names the patient, set data.columns.patient to PatientID "
+        f"{MEND_TABLE}",
+    ),
+    BadInput(
+        "a named column that is not there",
+        with_column("PatientID", Columns(patient="Patient_ID")),
+        "tables in {root}: 3 problems " + MEND_TABLE + "\n"
+        "  train.csv, line 1: column 'Patient_ID', which data.columns.patient names, is missing: is it 'PatientID'?\n"
+        "  train.csv, line 1: unknown column 'PatientID': is it 'Patient_ID'?\n"
+        "  valid.csv, line 1: column 'Patient_ID', which data.columns.patient names, is missing: the table has Path, "
+        "Sex, Age, Frontal/Lateral, AP/PA, No Finding, Enlarged Cardiomediastinum, Cardiomegaly",
+    ),
+    BadInput(
+        "a finding as the patient's column",
+        table(str, columns=Columns(patient="Edema")),
+        "tables in {root}: 2 problems " + MEND_TABLE + "\n"
+        "  train.csv, line 1: data.columns.patient = 'Edema': that column holds no patient\n"
+        "  valid.csv, line 1: data.columns.patient = 'Edema': that column holds no patient",
+    ),
+    BadInput(
+        "rows without a patient, and one that a spreadsheet rounded",
+        patients_column(["", "nan", "8.39861E+35"]),
+        "tables in {root}: 3 problems " + MEND_TABLE + "\n"
+        "  train.csv, line 2: PID is '': each row must name its own\n"
+        "  train.csv, line 3: PID is 'nan': each row must name its own\n"
+        "  train.csv, line 4: PID is '8.39861E+35': a number that a spreadsheet has rounded; take the original table",
+    ),
+    BadInput(
+        "one column for patient and study",
+        patients_column([], study="PID"),
+        "tables in {root}: 2 problems "
+        + MEND_TABLE
+        + "\n"
+        + "\n".join(
+            f"  {name}.csv, line 1: data.columns.study = 'PID' is data.columns.patient, too: a study is not a patient"
+            for name in ("train", "valid")
+        ),
+    ),
+    BadInput(
+        "a column that parts a patient of the paths",
+        parted_patient,
+        "train.csv: 1 patients of the paths have several names in the column that data.columns.patient names, "
+        f"train/patient00000 first: 0, 1 ({NAME_THE_PATIENT})",
     ),
     BadInput(
         "a blank path",
@@ -520,8 +627,7 @@ TABLES = [
     BadInput(
         "a path to a share of a network",
         path_of_first_row(SHARE_PATH),
-        f"train.csv, line 2: Path is {SHARE_PATH!r}: "
-        f"is absolute; it must be release/.../patient/study/image {MEND_TABLE}",
+        f"train.csv, line 2: Path is {SHARE_PATH!r}: is absolute; it must be release/.../image {MEND_TABLE}",
     ),
     BadInput(
         "a path that goes to another drive",
@@ -568,12 +674,12 @@ TABLES = [
     BadInput(
         "a table with semicolons",
         table(lambda text: text.replace(",", ";")),
-        f"tables in {{root}}: 17 problems {MEND_TABLE}\n"
-        + "".join(
-            f"  train.csv, line 1: column {name!r} is missing\n" for name in ("Path", "Frontal/Lateral", *FINDINGS)
-        )
-        + f"  train.csv, line 1: unknown column 'Path;Sex;Age;Frontal/Lateral;AP/PA;{';'.join(FINDINGS)}': "
-        "CheXpert has none of that name",
+        f"train.csv, line 1: the columns are separated by ';': save the table with commas {MEND_TABLE}",
+    ),
+    BadInput(
+        "a table with tabs",
+        table(lambda text: text.replace(",", "\t"), "valid.csv"),
+        f"valid.csv, line 1: the columns are separated by '\\t': save the table with commas {MEND_TABLE}",
     ),
     BadInput(
         "a hash cache that cannot be written",
@@ -598,7 +704,7 @@ IMAGES = [
     BadInput(
         "a text file as image",
         image(lambda path: path.write_text("no image", encoding="utf-8")),
-        f"train.csv, line 2: {FIRST} is no image (JPEG, PNG, BMP, TIFF) {MEND_IMAGE}",
+        f"train.csv, line 2: {FIRST} is no image (JPEG, PNG, BMP, TIFF, DICOM) {MEND_IMAGE}",
     ),
     BadInput(
         "a decompression bomb",
@@ -614,6 +720,13 @@ IMAGES = [
         "a link that leaves data.root",
         image(link_outside),
         f"train.csv, line 2: {FIRST} is a link to a file outside data.root {MEND_IMAGE}",
+        needs_links=True,
+    ),
+    BadInput(
+        "all images behind a link out of data.root",
+        images_elsewhere,
+        f"{{root}}{os.sep}train: is a link to {{root}}-disk, outside data.root, as 40 of 40 images looked at are: none "
+        "of these is read (set data.root to the real folder of tables and images, or copy the tables there)",
         needs_links=True,
     ),
     BadInput(
@@ -641,12 +754,12 @@ IMAGES = [
     BadInput(
         "a TIFF that is a decompression bomb",
         image(tiff_bomb),
-        f"train.csv, line 2: {FIRST} has more than 80,000,000 pixels {MEND_IMAGE}",
+        f"train.csv, line 2: {FIRST} has 30,000 x 3,000 pixels, more than 80,000,000 {MEND_IMAGE}",
     ),
     BadInput(
         "a GIF",
         image(lambda path: Image.new("L", (40, 40)).save(path, format="GIF")),
-        f"train.csv, line 2: {FIRST} is no image (JPEG, PNG, BMP, TIFF) {MEND_IMAGE}",
+        f"train.csv, line 2: {FIRST} is GIF, which is not read: save it as PNG {MEND_IMAGE}",
     ),
     BadInput(
         "twenty-five bad images",
@@ -932,12 +1045,12 @@ CHECKPOINTS = [
     BadInput(
         "a file of pretrained weights that is not there",
         lambda root: lambda: create_base("resnet10t", image_size=32, pretrained=f"{root}/gone.safetensors"),
-        "pretrained = '{root}/gone.safetensors': no .safetensors file there (true takes timm's hub)",
+        "pretrained = '{root}/gone.safetensors': no such file (true takes timm's hub)",
     ),
     BadInput(
-        "pretrained weights that are pickled, and say so",
-        pretrained(lambda path: torch.save({}, path), "weights.pth"),
-        "pretrained = '{root}/weights.pth': no .safetensors file there (true takes timm's hub)",
+        "pretrained weights with pickled objects beside them",
+        pretrained(lambda path: torch.save({"weight": RunsCode(path.with_name("ran"))}, path), "weights.pth"),
+        f"pretrained = '{{root}}/weights.pth': {PICKLED.format(file='{root}/weights.pth')}",
     ),
     BadInput(
         "pretrained weights that would run code",

@@ -1,5 +1,5 @@
 """The gradients of a first update of `fit`, on a small ViT in float64 with unequal masks; and of a network with
-BatchNorm, whose weights are averaged, what an epoch saves. Runs in several processes.
+BatchNorm, what an epoch ends with. Runs in several processes.
 
 torchrun --standalone --nproc_per_node 2 -m tests.gradients FOLDER BATCH_SIZE STEPS COUNT...
 """
@@ -46,8 +46,8 @@ def recipe(**changes: object) -> Recipe:
     return compose(**(VALUES | changes))
 
 
-AVERAGED = 21
-"""Examples of the epoch under train.ema."""
+EPOCH = 21
+"""Examples of `an_epoch`."""
 
 
 class Taken(Exception):  # noqa: N818 - the way out of fit, no error
@@ -102,27 +102,27 @@ def first_gradients(folder: Path, batch_size: int, steps: int, count: int) -> di
     return taken
 
 
-def averaged_epoch(folder: Path) -> tuple[torch.nn.Module, float]:
-    """A network with BatchNorm after an epoch under train.ema, and the val loss on record."""
+def an_epoch(folder: Path, ema: float | None) -> tuple[torch.nn.Module, float]:
+    """A network with BatchNorm after an epoch, and the val loss on record."""
     torch.manual_seed(4)
     layers = torch.nn.Flatten(), torch.nn.Linear(256, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 3)
-    model, examples = torch.nn.Sequential(*layers).double(), unequal_examples(AVERAGED)
+    model, examples = torch.nn.Sequential(*layers).double(), unequal_examples(EPOCH)
     training = fit(
         model,
         examples,
         examples,
-        recipe(epochs=1, ema=0.9),
+        recipe(epochs=1, ema=ema),
         accelerator=create_accelerator("fp32"),
-        state=ResumeState(folder / "averaged", "mark"),
-        progress=Progress(1, "average", shown=False),
+        state=ResumeState(folder / str(ema), "mark"),
+        progress=Progress(1, "epoch", shown=False),
     )
     (epoch,) = training
     return model, epoch.record["val_loss"]
 
 
 def val_loss(model: torch.nn.Module) -> float:
-    """The loss of the network that `averaged_epoch` gives, computed anew."""
-    examples = unequal_examples(AVERAGED)
+    """The loss of the network that `an_epoch` gives, computed anew."""
+    examples = unequal_examples(EPOCH)
     with torch.inference_mode():
         logits = model.eval()(examples.source.features).float().numpy()
     return recipe().objective.mean(logits, examples.targets, examples.mask, torch.ones(3))
@@ -134,6 +134,7 @@ if __name__ == "__main__":
         gradients = first_gradients(folder, batch_size, steps, count)
         if torch.distributed.get_rank() == 0:
             np.savez(folder / f"{count}.npz", processes=torch.distributed.get_world_size(), **gradients)
-    model, val_loss = averaged_epoch(folder)
-    if torch.distributed.get_rank() == 0:
-        torch.save((model, val_loss), folder / "averaged.pt")
+    for ema in (None, 0.9):
+        ended = an_epoch(folder, ema)
+        if torch.distributed.get_rank() == 0:
+            torch.save(ended, folder / f"{ema}.pt")

@@ -30,7 +30,8 @@ from tests.workspace import make_workspace
 
 
 def audited(run: Run, unit: str = "image") -> list[str]:
-    return audit(*run.folders, run.claims, run.pipeline, unit=unit, min_positives=MIN_POSITIVES, precision="fp32")
+    options = {"tables": run.root / "release", "patient_column": None, "unit": unit, "min_positives": MIN_POSITIVES}
+    return audit(*run.folders, run.claims, run.pipeline, **options, precision="fp32")
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ def test_all_kinds_of_bad_images_are_found_in_one_pass_and_dropped_together(tmp_
     assert dropped.to_dict("list") == {
         "table": ["train"] * 3,
         "path": [image_path(n) for n in (0, 1, 7)],
-        "reason": ["is missing", "is empty", "is no image (JPEG, PNG, BMP, TIFF)"],
+        "reason": ["is missing", "is empty", "is no image (JPEG, PNG, BMP, TIFF, DICOM)"],
     }
     assert len(open_packed(tmp_path / ".packed")) == len(read_index(tmp_path / ".packed")) == 43
 

@@ -154,6 +154,19 @@ def test_a_model_compared_with_itself_differs_by_exactly_nothing():
     assert result["macro"] == {"difference": 0.0, "ci": {"lower": 0.0, "upper": 0.0}, "share_ahead": 0.0}
 
 
+def test_models_that_rank_alike_differ_by_nothing_where_a_finding_has_a_single_patient():
+    values, resamples = (
+        {"edema": 0.9, "fracture": 0.4},
+        {"edema": np.array([0.8, 0.9]), "fracture": np.array([np.nan, 0.4])},
+    )
+    alike = Estimate(values, resamples, {"edema": 20, "fracture": 1})
+    nothing = {"difference": 0.0, "ci": {"lower": 0.0, "upper": 0.0}, "share_ahead": 0.0}
+    result = compare(alike, alike)
+    assert (result["macro"], result["per_finding"]["fracture"]) == (nothing, nothing)
+    other = Estimate(values, resamples | {"edema": np.array([0.8, 0.7])}, alike.sizes)
+    assert compare(alike, other)["per_finding"]["fracture"]["ci"] == {"lower": -1.0, "upper": 1.0}
+
+
 def test_a_paired_difference_is_narrower_than_the_two_intervals_together():
     scored = make_scored(units=60)
     scored.logits[0] = scored.logits[3] + 0.1 * np.random.default_rng(0).normal(size=scored.logits[0].shape)

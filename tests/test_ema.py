@@ -7,7 +7,7 @@ from torch import nn
 
 from diagxnet.training import loop
 from diagxnet.training.ema import MovingAverage
-from tests.gradients import averaged_epoch, val_loss
+from tests.gradients import an_epoch, val_loss
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def test_what_is_saved_is_the_average_of_weights_and_buffers_over_all_updates(tm
         "__init__",
         lambda self, network, *given: networks.append(_copies(network)) or create(self, network, *given),
     )
-    model, _ = averaged_epoch(tmp_path)
+    model, _ = an_epoch(tmp_path, ema=0.9)
     (average,) = networks
     for n, now in enumerate(seen):
         kept = min(0.9, (1 + n) / (10 + n))
@@ -67,12 +67,12 @@ def test_the_decay_is_reached_after_its_warm_up():
 def test_an_update_that_overflowed_is_not_taken_in(tmp_path, seen, monkeypatch):
     update, made = loop.update, iter([True, False, True])
     monkeypatch.setattr(loop, "update", lambda *given: update(*given) and next(made))
-    averaged_epoch(tmp_path)
+    an_epoch(tmp_path, ema=0.9)
     assert len(seen) == 2
 
 
 def test_val_is_scored_with_the_average_that_is_saved(tmp_path):
-    model, recorded = averaged_epoch(tmp_path)
+    model, recorded = an_epoch(tmp_path, ema=0.9)
     assert val_loss(model) == pytest.approx(recorded, rel=1e-6)
 
 

@@ -19,7 +19,7 @@ from diagxnet.statistics.bootstrap import draw_counts
 from diagxnet.statistics.metrics import auroc, brier, ece
 from diagxnet.statistics.scored import MODELS
 from diagxnet.statistics.uncertainty import estimate
-from diagxnet.tables.reading import read_tables
+from diagxnet.tables.reading import Columns, read_tables
 from diagxnet.trained_on import FILE, TrainedOn, collect, hash_patients, read_trained_on, write_trained_on
 from tests.ensembles import make_models
 from tests.radiographs import Row, image_path, write_image, write_table
@@ -231,6 +231,20 @@ def test_only_the_tables_asked_for_are_scored(copied):
     write_table(copied / "other/valid.csv", [Row(image_path(900, table="valid"))])
     sizes = [len(read_rows(copied / "other", tables=name, views="all")[0]) for name in ("train", "valid", "all")]
     assert sizes == [PATIENTS, 1, PATIENTS + 1]
+    (copied / "other/train.csv").unlink()
+    for name in ("valid", "all"):
+        assert len(read_rows(copied / "other", tables=name, views="all")[0]) == 1
+
+
+def test_another_hospitals_patients_come_from_the_column_that_is_named_for_it(copied):
+    table = copied / "other/train.csv"
+    header, *rows = table.read_text(encoding="utf-8").splitlines()
+    lines = [f"{header},MRN", *(f"{row},m{number // 2}" for number, row in enumerate(rows))]
+    table.write_text("\n".join(lines).replace("/study1/", "/").replace("/patient0", "/x") + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="unknown column 'MRN'"):
+        run(copied)
+    rows, _ = read_rows(copied / "other", tables="all", views="all", columns=Columns("MRN"))
+    assert rows["patient"].tolist() == [f"m{number // 2}" for number in range(PATIENTS)]
 
 
 def hospitals(skill: float):

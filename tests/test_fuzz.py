@@ -22,7 +22,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.findings import FINDINGS
 from diagxnet.images.decode import ImageError, decode
 from diagxnet.stacking.learners import create_meta, load_meta
-from diagxnet.tables.reading import read_table, read_tables
+from diagxnet.tables.reading import read_named, read_tables
 from diagxnet.training.checkpoint import save_model
 from tests.bad_input import META
 from tests.radiographs import HEADER, Row, image_path, write_table
@@ -118,7 +118,7 @@ def test_a_cell_of_any_text_is_read_as_one_of_the_allowed_values_or_refused_by_i
     (tmp_path / "train.csv").write_text(
         f"{','.join(HEADER)}\n{quoted}\n", encoding="utf-8", errors="ignore", newline=""
     )
-    table, refusal = attempt(lambda: read_table(tmp_path, "train"))
+    table, refusal = attempt(lambda: read_named(tmp_path, ["train"])[0])
     if table is None:
         assert "line" in refusal
         return

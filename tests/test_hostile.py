@@ -16,7 +16,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_arrays, replacing, write_text
 from diagxnet.images.decode import ImageError, decode
 from diagxnet.tables.inventory import take_inventory
-from diagxnet.tables.reading import resolve
+from diagxnet.tables.paths import under_root
 from diagxnet.training.checkpoint import save_model
 from diagxnet.training.networks import base_config, create_base, from_config, load_base
 from diagxnet.training.resume import BEST, LAST, ResumeState
@@ -106,7 +106,7 @@ def test_nothing_is_loaded_in_a_way_that_could_run_code():
 )
 def test_a_path_that_could_leave_the_root_or_hide_is_refused(path):
     with pytest.raises(ValueError, match=r"absolute|leaves data\.root|cannot be printed"):
-        resolve(path)
+        under_root(path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the right to make links")

@@ -13,7 +13,7 @@ from diagxnet.data.findings import KEYS
 from diagxnet.importers import release
 from diagxnet.importers.mimic import import_mimic
 from diagxnet.importers.nih import import_nih, labels
-from diagxnet.tables.reading import read_tables, resolve
+from diagxnet.tables.reading import read_tables
 from diagxnet.trained_on import FILE, TrainedOn, hash_patients, write_trained_on
 from tests.releases import MIMIC_IMAGES, NIH_ROWS, make_mimic, make_nih
 
@@ -198,6 +198,18 @@ def test_a_broken_mimic_is_refused_by_name(fault, tmp_path):
         import_mimic(root)
 
 
+def test_mimic_ids_that_went_through_floats_are_whole_numbers(tmp_path):
+    images = [(dicom, f"{subject}.0", f"{study}.0", *rest) for dicom, subject, study, *rest in MIMIC_IMAGES]
+    assert import_mimic(make_mimic(tmp_path / "floats", images)) == import_mimic(make_mimic(tmp_path / "whole"))
+
+
+def test_another_separator_of_a_release_is_named(tmp_path):
+    root = make_nih(tmp_path / "release")
+    (root / ENTRY).write_text((root / ENTRY).read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"the columns are separated by ';' \(save the table with commas\)"):
+        import_nih(root)
+
+
 def test_a_mimic_row_twice_or_of_an_unknown_label_is_refused(tmp_path):
     with pytest.raises(InputError, match="on more than one row: aaa"):
         import_mimic(make_mimic(tmp_path / "twice", [*MIMIC_IMAGES, MIMIC_IMAGES[0]]))
@@ -294,8 +306,3 @@ def test_an_importer_refuses_an_image_that_the_ensemble_was_trained_on_under_any
 def test_an_importer_says_so_where_it_cannot_compare(tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, "nih", make_nih(tmp_path / "release"), "--models", tmp_path / "none") == 0
     assert "compared with no ensemble" in capsys.readouterr().err
-
-
-def test_only_chestxray14s_own_file_names_hold_the_patient() -> None:
-    assert resolve("r/images/00000001_000.png") == ("images/00000001_000.png", "00000001", "00000001/000")
-    assert resolve("r/p1/s1/00000001_000.png")[1] == "p1"

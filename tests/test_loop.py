@@ -97,8 +97,9 @@ def test_two_processes_x8_give_the_gradients_of_1x16(tmp_path, by_two_processes)
             np.testing.assert_allclose(two[name], gradient, rtol=1e-9, atol=1e-14, err_msg=f"{count} {name}")
 
 
-def test_two_processes_score_val_with_the_average_that_is_saved(by_two_processes):
-    model, recorded = torch.load(by_two_processes / "averaged.pt", weights_only=False)
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_two_processes_score_val_with_the_weights_that_are_saved(by_two_processes, ema):
+    model, recorded = torch.load(by_two_processes / f"{ema}.pt", weights_only=False)
     assert val_loss(model) == pytest.approx(recorded, rel=1e-6)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diagxnet.console.errors import InputError
-from stages.notices import check_root, notices
+from stages.notices import cache_notice, check_root, notices
 from tests.test_pipeline import _git
 
 PARAMS = {"seed": 42, "meta": {"hidden_dim": 256, "dropout": 0.2}}
@@ -76,3 +76,11 @@ def test_a_relative_data_root_in_a_queued_experiment_is_refused_in_words(tmp_pat
     check_root("data/demo", queued)  # an output of the pipeline, which comes along
     check_root(str(tmp_path / "absent"), queued)
     check_root("mine", tmp_path)
+
+
+def test_a_cache_below_a_path_that_is_not_ascii_is_told_with_its_mend(tmp_path):
+    here = tmp_path / "Röntgen"
+    (here / ".dvc").mkdir(parents=True)
+    assert "dvc cache dir --local" in cache_notice(here)[0]
+    (here / ".dvc/config.local").write_text("[cache]\n    dir = /plain/cache\n", encoding="utf-8")
+    assert cache_notice(here) == cache_notice(tmp_path) == []

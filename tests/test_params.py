@@ -1,5 +1,6 @@
 """params.yaml is checked before any work, and each mistake is one line with key, value and what is allowed."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -136,4 +137,8 @@ def test_the_page_of_all_params_is_what_the_models_make_of_params_yaml():
     """To renew it: python -m diagxnet.params.document > docs/params.md"""
     made = document(read_yaml(ROOT / "params.yaml"))
     assert (ROOT / "docs/params.md").read_text(encoding="utf-8") == made
-    assert all(f"| `{key}` |" in made for key in leaves(read_yaml(ROOT / "params.yaml")))
+    keys = {
+        re.sub(r"^(densenet|vit)\.|(?<=^data\.uncertain)\..*", "", key)
+        for key in leaves(read_yaml(ROOT / "params.yaml"))
+    }
+    assert [key for key in keys - {"more"} if f"| `{key}` |" not in made] == []

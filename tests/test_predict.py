@@ -15,10 +15,10 @@ from PIL import Image
 from diagxnet.console.errors import InputError
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.images.decode import read_radiograph
+from diagxnet.images.doubts import FRONTAL, NOT_FRONTAL, Doubt, doubts_of_square, frontal_likeness
 from diagxnet.predict import main
-from diagxnet.prediction.doubts import FRONTAL, doubts_of_square, frontal_likeness
 from diagxnet.prediction.inputs import list_inputs
-from diagxnet.prediction.radiographs import read_radiograph
 from tests.conftest import ROOT
 from tests.dicoms import needs_pydicom, write_dicom
 from tests.ensembles import SIZE, make_models
@@ -56,7 +56,7 @@ def test_a_folder_with_bad_files_is_predicted_but_for_those_which_are_named_each
         "empty.jpg": (b"", "is empty"),
         "text.png": (b"no image at all", "is no image"),
         "cut.png": (content[: len(content) // 2], "is truncated or damaged"),
-        "gif.jpg": (b"GIF89a" + bytes(40), "is no image"),
+        "gif.jpg": (b"GIF89a" + bytes(40), "is GIF, which is not read: save it as PNG"),
         "two\nlines.jpg": (b"x", "is no image"),
     }
     for name, (bytes_, _) in bad.items():
@@ -211,13 +211,13 @@ def test_what_is_doubtful_is_predicted_and_said(models, tmp_path, capsys):
     assert "hardly any contrast" in doubts["even.png"][0]
     assert "in colour" in doubts["photo.jpg"][0]
     assert "only the square in its middle" in doubts["wide.png"][0]
-    assert doubts["small.png"][0].startswith("is 20 x 20 pixels, fewer than")
+    assert doubts["small.png"][0].startswith("is small: 20 x 20 pixels, fewer than")
     assert err.count("warning:") == sum(map(len, doubts.values()))
 
 
 def test_a_frontal_radiograph_is_not_doubted(tmp_path):
     assert read_radiograph(write_frontal(tmp_path / "a.png"), SIZE).doubts == ()
-    assert doubts_of_square(np.rot90(frontal())) == ["looks like no upright frontal chest radiograph"]
+    assert doubts_of_square(np.rot90(frontal())) == [Doubt(NOT_FRONTAL)]
 
 
 def test_of_real_radiographs_hardly_one_is_doubted_and_of_negatives_hardly_one_is_not(nih):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from diagxnet.data.findings import FINDINGS, KEYS
-from diagxnet.tables.reading import read_table, read_tables, resolve
+from diagxnet.tables.reading import read_named, read_tables
 from tests.radiographs import HEADER, Row, image_path, write_table
 
 
 def read_rows(folder: Path, *rows: Row):
     write_table(folder / "train.csv", list(rows))
-    return read_table(folder, "train")
+    return read_named(folder, ["train"])[0]
 
 
 def test_labels_are_1_0_minus_1_or_nan_in_chexperts_order(tmp_path: Path) -> None:
@@ -37,27 +37,9 @@ def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
     row = {"Path": f"release/{image_path(1)}", "Frontal/Lateral": "Lateral", "Edema": "1.0", "No Finding": "0.0"}
     text = ",".join(header) + "\n" + ",".join(row.get(column, "") for column in header) + "\n"
     (tmp_path / "train.csv").write_text(text, encoding="utf-8", newline="\n")
-    table = read_table(tmp_path, "train")
+    table = read_named(tmp_path, ["train"])[0]
     assert table.frame["view"].tolist() == ["lateral"]
     assert table.labels[0, [KEYS.index("edema"), KEYS.index("no_finding")]].tolist() == [1, 0]
-
-
-def test_path_loses_its_first_component_and_gives_patient_and_study() -> None:
-    path, patient, study = resolve("CheXpert-v1.0-small/train/patient00001/study2/view1_frontal.jpg")
-    assert path == "train/patient00001/study2/view1_frontal.jpg"
-    assert (patient, study) == ("patient00001", "patient00001/study2")
-
-
-def test_backslashes_are_separators() -> None:
-    assert resolve("release\\train\\patient00001\\study2\\a.jpg") == resolve("release/train/patient00001/study2/a.jpg")
-
-
-def test_folders_below_a_study_do_not_change_the_patient() -> None:
-    assert resolve("release/patient00001/study1/series3/a.png")[1:] == ("patient00001", "patient00001/study1")
-
-
-def test_patients_named_otherwise_are_the_folder_above_the_study() -> None:
-    assert resolve("mimic/files/p10/p10000032/s50414267/a.jpg")[1:] == ("p10000032", "p10000032/s50414267")
 
 
 def test_equal_study_names_of_two_patients_are_two_studies(tmp_path: Path) -> None:
@@ -81,7 +63,7 @@ def test_sex_age_and_projection_columns_are_optional(tmp_path: Path) -> None:
     header = ["Path", "Frontal/Lateral", *FINDINGS]
     text = ",".join(header) + f"\nrelease/{image_path(1)},Frontal{',' * 14}\n"
     (tmp_path / "train.csv").write_text(text, encoding="utf-8")
-    frame = read_table(tmp_path, "train").frame
+    frame = read_named(tmp_path, ["train"])[0].frame
     assert frame[["sex", "projection"]].values.tolist() == [["unknown", ""]]
     assert frame["age"].isna().all()
 
@@ -90,14 +72,14 @@ def test_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> N
     write_table(tmp_path / "train.csv", [Row(image_path(1)), Row(image_path(2))])
     text = (tmp_path / "train.csv").read_text(encoding="utf-8")
     (tmp_path / "train.csv").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
-    assert read_table(tmp_path, "train").frame["path"].tolist() == [image_path(1), image_path(2)]
+    assert read_named(tmp_path, ["train"])[0].frame["path"].tolist() == [image_path(1), image_path(2)]
 
 
 def test_blank_lines_are_no_rows_and_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
     write_table(tmp_path / "train.csv", [Row(image_path(1)), Row(image_path(2))])
     lines = (tmp_path / "train.csv").read_text(encoding="utf-8").splitlines()
     (tmp_path / "train.csv").write_text("\n".join([lines[0], "", lines[1], "", lines[2], "", ""]), encoding="utf-8")
-    assert read_table(tmp_path, "train").lines.tolist() == [3, 5]
+    assert read_named(tmp_path, ["train"])[0].lines.tolist() == [3, 5]
 
 
 def test_valid_csv_is_optional(tmp_path: Path) -> None:
@@ -109,5 +91,5 @@ def test_valid_csv_is_optional(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "rows", "patients"), [("train", 765, 526), ("valid", 235, 156)])
 def test_nih_tables_are_read_whole(nih: Path, name: str, rows: int, patients: int) -> None:
-    table = read_table(nih, name)
+    table = read_named(nih, [name])[0]
     assert (len(table.frame), table.frame["patient"].nunique(), table.labels.shape) == (rows, patients, (rows, 14))

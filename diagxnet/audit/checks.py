@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from diagxnet.audit.patients import strangers
 from diagxnet.audit.recomputed import Units, read_units, recompute, subgroup_auroc
 from diagxnet.console.errors import InputError, one_line
 from diagxnet.data.files import read_arrays, read_json
@@ -81,6 +82,8 @@ class _Run:
     models: Path
     claims: Claims
     pipeline: Pipeline
+    tables: Path
+    patient_column: str | None
     unit: str
     min_positives: int
     precision: str
@@ -125,6 +128,8 @@ def audit(
     claims: Claims,
     pipeline: Pipeline,
     *,
+    tables: Path,
+    patient_column: str | None,
     unit: str,
     min_positives: int,
     precision: str,
@@ -132,11 +137,12 @@ def audit(
 ) -> list[str]:
     """Checks a run and returns a line for each check; raises InputError, a line too, at the first that fails.
 
-    unit, min_positives: those of the evaluation. precision: `train.precision`, in which logits are made again, of
-    so many `images` of each split, evenly spaced; a tampered logit of another image is then found by the hash in
-    `pipeline` alone.
+    tables: folder of the tables, read where a column of theirs, `patient_column`, names the patient. unit,
+    min_positives: those of the evaluation. precision: `train.precision`, in which logits are made again, of so many
+    `images` of each split, evenly spaced; a tampered logit of another image is then found by the hash in `pipeline`
+    alone.
     """
-    run = _Run(data, models, claims, pipeline, unit, min_positives, precision, images)
+    run = _Run(data, models, claims, pipeline, tables, patient_column, unit, min_positives, precision, images)
     lines = []
     for name, check in CHECKS.items():
         try:
@@ -185,7 +191,10 @@ def _patients(run: _Run) -> str:
     folds = pd.DataFrame({"patient": owners.reindex(draws.rows).to_numpy(), "draw": draws.values}).drop_duplicates()
     if folds["patient"].isna().any() or folds["patient"].duplicated().any():
         raise _AuditError("folds.npz has images of one patient in two folds, or images that are in no split")
-    return f"{len(pairs):,}, each in one split and one fold"
+    wrong, source = strangers(run.manifest, run.tables, run.patient_column)
+    if wrong:
+        raise _AuditError(wrong)
+    return f"{len(pairs):,}, each in one split and one fold, also by {source}"
 
 
 def _test_labels(run: _Run) -> str:

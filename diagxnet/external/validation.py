@@ -28,7 +28,7 @@ from diagxnet.reporting.report import write_report
 from diagxnet.statistics.history import TRAININGS
 from diagxnet.statistics.results import Results, measure_test
 from diagxnet.statistics.scored import assemble, read_scored
-from diagxnet.tables.reading import read_tables
+from diagxnet.tables.reading import CHEXPERT, Columns, read_named
 from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
 
@@ -63,6 +63,7 @@ def validate(
     tables: str = "all",
     mapping: Path | None = None,
     data: Path | None = None,
+    columns: Columns = CHEXPERT,
     allow_patients: bool = False,
     allow_images: bool = False,
 ) -> External:
@@ -72,6 +73,7 @@ def validate(
     whatever `blank` is. bootstrap, min_positives, seed: as in `measure_test`. tables: `train`, `valid` or `all`.
     mapping: which classes became which finding, by default root/mapping.json where there is one. data: the data folder
     of the run that trained the ensemble; where given, what is lost from its test split to `root` is measured as well.
+    columns: of its tables, those that name patient and study.
     allow_patients, allow_images: go on where `root` holds some that were trained on.
 
     Raises InputError for a patient or image that was trained on or where that cannot be known, for images that cannot
@@ -83,7 +85,7 @@ def validate(
         raise InputError(
             f"{data / 'stacked' / 'logits_test.npz'}: no such file (give --data the data of the training run)"
         )
-    rows, labels = read_rows(root, tables=tables, views=views)
+    rows, labels = read_rows(root, tables=tables, views=views, columns=columns)
     guard = check_unknown(
         _trained_on(models, allow_patients and allow_images),
         root,
@@ -155,16 +157,18 @@ def write_external(found: External, out: Path, report: Path) -> None:
     write_json(out, evaluation)
 
 
-def read_rows(root: Path, *, tables: str, views: str) -> tuple[pd.DataFrame, np.ndarray]:
+def read_rows(root: Path, *, tables: str, views: str, columns: Columns = CHEXPERT) -> tuple[pd.DataFrame, np.ndarray]:
     """The rows to score: [images] with the columns of `Table.frame`, table and line; labels [images, findings] as read.
 
-    tables: `train`, `valid` or `all`. views: `frontal`, `lateral` or `all`. Raises InputError where there is no row.
+    tables: `train`, `valid` or `all`. views: `frontal`, `lateral` or `all`. columns: see `validate`. Raises
+    InputError where there is no row.
     """
-    if not (root / "train.csv").is_file():
-        raise InputError(f"{root / 'train.csv'}: no such file (give --root the folder that holds it)")
-    chosen = [table for table in read_tables(root) if table is not None and tables in ("all", table.name)]
-    if not chosen:
-        raise InputError(f"{root / tables}.csv: no such file (choose other --tables)")
+    names = [name for name in ("train", "valid") if (root / f"{name}.csv").is_file()]
+    asked = [name for name in names if tables in ("all", name)]
+    if not asked:
+        there = f"{names[0]}.csv is there: choose other --tables" if names else "give --root the folder that holds it"
+        raise InputError(f"{root / ('train' if tables == 'all' else tables)}.csv: no such file ({there})")
+    chosen = read_named(root, asked, columns)
     rows = pd.concat([table.frame.assign(table=table.name, line=table.lines) for table in chosen], ignore_index=True)
     labels = np.concatenate([table.labels for table in chosen])
     wanted = np.ones(len(rows), bool) if views == "all" else (rows["view"] == views).to_numpy()

@@ -1,92 +1,90 @@
-"""From an image file to the packed grey square: one path for training data and for later prediction."""
+"""From an image file of any kind that is read to the grey square: one path for training and for prediction."""
 
 import os
-import struct
-import warnings
-import zlib
+import stat
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
-"""Formats that are opened: Pillow knows more, some of which start other programs."""
-
-MAX_PIXELS = 80_000_000
-"""An image with more is refused before it is decoded; the largest radiographs have about 20 million."""
+from diagxnet.images.dicom import read_dicom
+from diagxnet.images.doubts import Doubt, doubts_of_shape, doubts_of_square
+from diagxnet.images.grey import Film
+from diagxnet.images.kinds import DAMAGE, DAMAGED, DICOM, HEAD, ImageError, kind_of
+from diagxnet.images.pictures import read_picture
 
 RESIZE_RATIO = 256 / 224
 """The guide resizes the shorter side to 256 and crops the middle 224; other sizes keep the proportion."""
 
-DRAFT_GAP = 2
-"""libjpeg may scale while it decodes, to no less than this many times the wanted size; bilinear does the rest."""
 
+@dataclass(frozen=True)
+class Radiograph:
+    """image: [size, size] uint8, as the models see it. doubts: why a prediction of it may be worth nothing."""
 
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
-"""What Pillow's readers raise where a file's content is not as its format wants it."""
-
-DAMAGED = "is truncated or damaged"
-
-
-class ImageError(Exception):
-    """An image that cannot be used; the message is the reason, without the path."""
+    image: np.ndarray
+    doubts: tuple[Doubt, ...]
 
 
 def decode(path: str | Path, size: int, root: str | Path | None = None) -> np.ndarray:
-    """The image at `path` as grey square: [size, size] uint8.
+    """The image at `path` as grey square: [size, size] uint8; the rest as in `read_radiograph`."""
+    return square(_film(path, size, root).grey, size)
 
-    path: JPEG, PNG, BMP or TIFF. size: side in pixels. root: where given, the file behind every link must be under it.
-    Raises ImageError with the reason: missing, empty, not an image, truncated, too many pixels, outside `root`.
+
+def read_radiograph(path: str | Path, size: int, root: str | Path | None = None) -> Radiograph:
+    """The radiograph at `path`, as grey square, and what is doubtful about it.
+
+    path: JPEG, PNG, BMP, TIFF or DICOM, by its first bytes, whatever its name. size: side in pixels. root: where given,
+    the file behind every link must be under it. Raises ImageError with the reason: missing, empty, of another kind,
+    truncated, too many pixels, outside `root`.
     """
+    film = _film(path, size, root)
+    image = square(film.grey, size)
+    return Radiograph(image, (*film.doubts, *doubts_of_shape(film.width, film.height, size), *doubts_of_square(image)))
+
+
+def square(grey: Image.Image, size: int) -> np.ndarray:
+    """[size, size] uint8, the middle of `grey`: its shorter side goes to round(size * 256 / 224) pixels (bilinear with
+    antialiasing), and the middle is cut out; both in one resampling."""
+    box = _box(grey.size, _shorter(size), size)
+    return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def _shorter(size: int) -> int:
+    return round(size * RESIZE_RATIO)
+
+
+def _film(path: str | Path, size: int, root: str | Path | None) -> Film:
     if root is not None:
         _check_inside(path, root)
     try:
-        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            image = Image.open(path, formats=FORMATS)
-    except UnidentifiedImageError:
-        empty = Path(path).stat().st_size == 0
-        raise ImageError("is empty" if empty else f"is no image ({', '.join(FORMATS)})") from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ImageError(f"has more than {MAX_PIXELS:,} pixels") from None
+        with _opened(path) as file:
+            head = file.read(HEAD)
+            kind = kind_of(head)
+            if not head:
+                raise ImageError("is empty")
+            if kind.refusal:
+                raise ImageError(kind.refusal)
+            if kind is DICOM:
+                return read_dicom(path)
+            return read_picture(file, kind, head, _shorter(size))
     except DAMAGE as error:
-        raise ImageError(_reason(path, error)) from error
-    with image:
-        return preprocess(image, size)
+        system = isinstance(error, OSError) and error.strerror
+        raise ImageError(f"cannot be read: {error.strerror}" if system else DAMAGED) from error
 
 
-def preprocess(image: Image.Image, size: int) -> np.ndarray:
-    """An opened image as grey square: [size, size] uint8.
-
-    The shorter side goes to round(size * 256 / 224) pixels (bilinear with antialiasing), the middle is cut out; both in
-    one resampling. A JPEG is scaled by libjpeg while it is decoded, to no less than twice that. Samples of more than 8
-    bits are stretched from the image's own minimum and maximum to 0 and 255, since 12-bit data in 16-bit files would
-    be nearly black otherwise. The orientation that EXIF gives is applied, alpha is ignored. Raises ImageError.
-    """
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"has {width:,} x {height:,} pixels, more than {MAX_PIXELS:,}")
-    shorter = round(size * RESIZE_RATIO)
+def _opened(path: str | Path) -> BinaryIO:
     try:
-        if image.format == "JPEG":
-            _draft(image, DRAFT_GAP * shorter)
-        square = _grey(image).resize((size, size), Image.Resampling.BILINEAR, box=_box(image.size, shorter, size))
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            square.getexif()[ExifTags.Base.Orientation] = image.getexif()[ExifTags.Base.Orientation]
-            square = ImageOps.exif_transpose(square)
-    except DAMAGE as error:
-        raise ImageError(DAMAGED) from error
-    return np.asarray(square)
-
-
-def _reason(path: str | Path, error: Exception) -> str:
-    """Why a file could not be opened: the system's reason, or else its content."""
-    if isinstance(error, FileNotFoundError):
-        return "is missing"
-    if Path(path).is_dir():
-        return "is a folder"
-    system = isinstance(error, OSError) and error.strerror
-    return f"cannot be read: {error.strerror}" if system else DAMAGED
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise ImageError("is missing") from None
+    if stat.S_ISDIR(mode):
+        raise ImageError("is a folder")
+    if not stat.S_ISREG(mode):
+        raise ImageError("is no regular file")  # a pipe would be waited for
+    return open(path, "rb")
 
 
 def _check_inside(path: str | Path, root: str | Path) -> None:
@@ -105,22 +103,6 @@ def _behind_link(folder: str, root: str) -> bool:
         return False
     parent = os.path.dirname(folder)
     return parent == folder or os.path.islink(folder) or _behind_link(parent, root)
-
-
-def _draft(image: Image.Image, shorter: int) -> None:
-    """Lets libjpeg decode to grey and scale by 1/2, 1/4 or 1/8 while the shorter side keeps `shorter` pixels."""
-    scale = shorter / min(image.size)
-    image.draft("L", (max(1, int(image.width * scale)), max(1, int(image.height * scale))))
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """The image with 8-bit grey samples, decoded."""
-    if image.mode not in ("F", "I") and not image.mode.startswith("I;16"):
-        return image.convert("L")
-    samples = np.asarray(image, dtype=np.float32)
-    low, high = float(samples.min()), float(samples.max())
-    stretched = (samples - low) * (255 / (high - low)) if high > low else np.zeros_like(samples)
-    return Image.fromarray(np.rint(stretched).astype(np.uint8))
 
 
 def _box(image_size: tuple[int, int], shorter: int, size: int) -> tuple[float, float, float, float]:

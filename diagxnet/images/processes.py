@@ -1,26 +1,34 @@
-"""Decoding processes of the pack. They import this module alone: no pandas, no pydantic, so that they start at once."""
+"""Who decodes: this process, and others where much is left.
+
+The decoding processes import this module alone: no pandas, no pydantic, so that they start at once.
+"""
 
 import errno
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from diagxnet.images.decode import ImageError, decode
+from diagxnet.images.decode import ImageError, read_radiograph
+from diagxnet.images.doubts import Doubt
+
+SECONDS_ALONE = 0.3
+"""Decoding starts in this process; others are started after this time, when they save more than they cost."""
+
+SECONDS_TO_START = 1.0
+"""What starting the decoding processes costs, each of which imports NumPy and Pillow."""
 
 TASKS_A_WORKER = 4
 
 MAX_PROCESSES = 61
 """Windows waits for no more."""
-
-Results = Generator[tuple[list[int], dict[int, str]], None, None]
-"""For each task its rows, and the reason for each row that is bad."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +45,38 @@ class Target:
         return Path(self.file).open("rb+", buffering=0)
 
 
-def decode_here(target: Target, tasks: list[list[int]], paths: list[str]) -> Results:
-    """Results of `tasks` in their order, decoded in this process; paths: that of each row."""
-    with target.open() as file:
-        for rows in tasks:
-            yield rows, _decode_rows(target, file, rows, [paths[row] for row in rows])
+@dataclass(frozen=True)
+class Decoded:
+    """The rows of a task; the reason for each of them that cannot be used, and the doubts about each that has any."""
+
+    rows: list[int]
+    bad: dict[int, str] = field(default_factory=dict)
+    doubts: dict[int, tuple[Doubt, ...]] = field(default_factory=dict)
 
 
-def decode_in_processes(target: Target, tasks: list[list[int]], paths: list[str], workers: int) -> Results:
-    """Results of `tasks` in their order; few tasks are under way at a time, so that memory stays flat.
+def decode_tasks(
+    target: Target, tasks: list[list[int]], paths: list[str], workers: int
+) -> Generator[Decoded, None, None]:
+    """Decodes `tasks`, rows each, in their order: in this process, and in `workers` others where much is left.
 
-    Raises BrokenProcessPool where a decoding process was killed, OSError (ENOSPC) where the disk is full.
+    paths: that of each row. Raises BrokenProcessPool where a decoding process was killed, OSError (ENOSPC) where the
+    disk is full.
     """
+    started = time.monotonic()
+    with target.open() as file:
+        for done, rows in enumerate(tasks, start=1):
+            yield _decode_rows(target, file, rows, [paths[row] for row in rows])
+            seconds = time.monotonic() - started
+            left = seconds / done * (len(tasks) - done)
+            if workers > 1 and seconds >= SECONDS_ALONE and left > SECONDS_TO_START:
+                yield from _decode_in_processes(target, tasks[done:], paths, workers)
+                return
+
+
+def _decode_in_processes(
+    target: Target, tasks: list[list[int]], paths: list[str], workers: int
+) -> Generator[Decoded, None, None]:
+    """Few tasks are under way at a time, so that memory stays flat."""
     pool = ProcessPoolExecutor(
         min(workers, len(tasks), MAX_PROCESSES),
         mp_context=multiprocessing.get_context("spawn"),
@@ -58,13 +86,11 @@ def decode_in_processes(target: Target, tasks: list[list[int]], paths: list[str]
     under_way: deque = deque()
     try:
         for rows in tasks:
-            under_way.append((rows, pool.submit(_worker_decodes, rows, [paths[row] for row in rows])))
+            under_way.append(pool.submit(_worker_decodes, rows, [paths[row] for row in rows]))
             if len(under_way) >= workers * TASKS_A_WORKER:
-                rows, future = under_way.popleft()
-                yield rows, future.result()
+                yield under_way.popleft().result()
         while under_way:
-            rows, future = under_way.popleft()
-            yield rows, future.result()
+            yield under_way.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -86,21 +112,23 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _worker_decodes(rows: list[int], paths: list[str]) -> dict[int, str]:
+def _worker_decodes(rows: list[int], paths: list[str]) -> Decoded:
     target, file = _worker
     return _decode_rows(target, file, rows, paths)
 
 
-def _decode_rows(target: Target, file: BinaryIO, rows: list[int], paths: list[str]) -> dict[int, str]:
-    """Writes the images of `rows` to their places in `file`; returns the reason for each that cannot be used."""
-    bad = {}
+def _decode_rows(target: Target, file: BinaryIO, rows: list[int], paths: list[str]) -> Decoded:
+    """Writes the images of `rows` to their places in `file`."""
+    decoded = Decoded(rows)
     for row, path in zip(rows, paths, strict=True):
         try:
-            image = decode(os.path.join(target.root, path), target.size, target.root)
+            radiograph = read_radiograph(os.path.join(target.root, path), target.size, target.root)
         except ImageError as error:
-            bad[row] = str(error)
+            decoded.bad[row] = str(error)
             continue
-        file.seek(target.start + row * image.nbytes)
-        if file.write(image.data) != image.nbytes:
+        if radiograph.doubts:
+            decoded.doubts[row] = radiograph.doubts
+        file.seek(target.start + row * radiograph.image.nbytes)
+        if file.write(radiograph.image.data) != radiograph.image.nbytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return bad
+    return decoded

@@ -29,6 +29,7 @@ from diagxnet.importers.release import (
     report_missing,
     report_repeated,
 )
+from diagxnet.tables.reading import whole
 from diagxnet.trained_on import listed
 
 SOURCE = "MIMIC-CXR-JPG"
@@ -53,7 +54,7 @@ def import_mimic(root: Path, *, partial: bool = False) -> Imported:
         problems.append("folder files is missing: the images lie in files/p10/p10000032/s50414267/")
     if None in paths.values():
         finish(root, problems)
-    metadata, split, chexpert = (read_columns(paths[name], columns) for name, columns in TABLES.items())
+    metadata, split, chexpert = (_read(paths[name], columns) for name, columns in TABLES.items())
     report_repeated(paths["metadata"].name, metadata["dicom_id"], problems)
     report_repeated(paths["split"].name, split["dicom_id"], problems)
     report_repeated(paths["chexpert"].name, chexpert["study_id"], problems)
@@ -69,6 +70,7 @@ def import_mimic(root: Path, *, partial: bool = False) -> Imported:
     finish(root, problems)
     labels = {study: tuple(found) for _, study, *found in chexpert.itertuples(index=False, name=None)}
     rows: dict[str, list[tuple[str, ...]]] = {"train": [], "valid": []}
+    patients: dict[str, list[str]] = {"train": [], "valid": []}
     left_out: dict[str, int] = {}
     missing = []
     for dicom, subject, study, position in metadata.itertuples(index=False, name=None):
@@ -85,13 +87,22 @@ def import_mimic(root: Path, *, partial: bool = False) -> Imported:
         if reason is None:
             projection = position if view == "Frontal" else "LL"
             rows[SPLITS[split_of[dicom]]].append((f"{SOURCE}/{place}", "", "", view, projection, *labels[study]))
+            patients[SPLITS[split_of[dicom]]].append(subject)
         else:
             left_out[reason] = left_out.get(reason, 0) + 1
     if not partial:
         report_missing("files/", missing, _unknown(root, missing, set(metadata["dicom_id"])), problems)
         finish(root, problems)
     mapping = {key: [finding] for key, finding in zip(KEYS, FINDINGS, strict=True)}
-    return Imported(SOURCE, rows, mapping, left_out=left_out)
+    return Imported(SOURCE, rows, patients, mapping, left_out=left_out)
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """As text; ids that went through a column of floats (50414267.0) are whole numbers again."""
+    frame = read_columns(path, columns)
+    for name in ("subject_id", "study_id"):
+        frame[name] = frame[name].map(whole)
+    return frame
 
 
 def _check_labels(table: str, chexpert: pd.DataFrame, problems: list[str]) -> None:

@@ -93,12 +93,14 @@ def import_nih(root: Path, *, partial: bool = False) -> Imported:
             problems.append(f"{len(unknown):,} images are in no row of {table.name}: {listed(unknown)}")
     finish(root, problems)
     rows: dict[str, list[tuple[str, ...]]] = {name: [] for name in LISTS}
+    patients: dict[str, list[str]] = {name: [] for name in LISTS}
     for entry in entries.itertuples(index=False, name=None):
         if entry[0] in places:
             rows[split[entry[0]]].append(_row(entry, places[entry[0]]))
+            patients[split[entry[0]]].append(entry[HEADER.index("Patient ID")])
     left_out = {"not in images_*/images": len(missing), f"in no row of {table.name}": len(unknown)}
     return Imported(
-        SOURCE, rows, MAPPING, UNUSED, {reason: count for reason, count in left_out.items() if count}, NOTES
+        SOURCE, rows, patients, MAPPING, UNUSED, {reason: count for reason, count in left_out.items() if count}, NOTES
     )
 
 

@@ -18,7 +18,8 @@ from diagxnet.console.commands import run_command
 from diagxnet.console.errors import InputError, one_line, problems_error
 from diagxnet.data.files import replacing, write_json
 from diagxnet.data.findings import FINDINGS, KEYS
-from diagxnet.tables.reading import read_tables, resolve
+from diagxnet.tables.paths import owner_of, under_root
+from diagxnet.tables.reading import other_separator, read_tables
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS, FILE, check_unknown, listed, read_trained_on
 
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
@@ -30,13 +31,15 @@ MEND = "complete the release, or give --partial to use the images that are there
 class Imported:
     """What a release became.
 
-    tables: `train` and `valid`, each [rows] of COLUMNS as text. mapping: by finding key the release's classes that
+    tables: `train` and `valid`, each [rows] of COLUMNS as text. patients: for each, [rows] whose image it is by the
+    release's own table. mapping: by finding key the release's classes that
     make it positive, empty where the release does not annotate it. unused: classes that no finding takes. left_out:
     reason to count of images that are in no table. notes: on the mapping, for people.
     """
 
     source: str
     tables: dict[str, list[tuple[str, ...]]]
+    patients: dict[str, list[str]]
     mapping: dict[str, list[str]]
     unused: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
@@ -64,6 +67,10 @@ def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: {one_line(error)} (get this file again)") from None
+    if separator := other_separator([*frame.columns]):
+        raise InputError(
+            f"{path.name}, line 1: the columns are separated by {separator!r} (save the table with commas)"
+        )
     missing = [column for column in columns if column not in frame]
     if missing:
         near = difflib.get_close_matches(missing[0], frame.columns, n=1)
@@ -158,7 +165,8 @@ def import_release(arguments: argparse.Namespace, importer: Callable[..., Import
     imported = importer(arguments.folder, partial=arguments.partial)
     if not imported.tables["train"]:
         raise InputError(f"{arguments.folder}: no image for train.csv ({MEND})")
-    _check(arguments, imported)
+    owners = check_patients(imported)
+    _check_unknown(arguments, owners)
     write_tables(arguments.folder, imported)
     read_tables(arguments.folder)
     print("\n".join(summary_lines(imported)))
@@ -171,17 +179,34 @@ def finish(root: Path, problems: list[str]) -> None:
         raise problems_error(f"release in {root}", problems, MEND)
 
 
-def _check(arguments: argparse.Namespace, imported: Imported) -> None:
+def check_patients(imported: Imported) -> pd.DataFrame:
+    """[images] with columns path and patient, as a reader of the tables has them from the path.
+
+    Raises InputError where the paths, by which patients will be split, tell them apart otherwise than the release does.
+    """
+    paths = [under_root(row[0]) for rows in imported.tables.values() for row in rows]
+    owners = [owner_of(path) for path in paths]
+    frame = pd.DataFrame({"path": paths, "patient": [owner.patient if owner else "" for owner in owners]})
+    own = [patient for patients in imported.patients.values() for patient in patients]
+    pairs = set(zip(own, frame["patient"], strict=True))
+    if None in owners or not len(pairs) == len(set(own)) == frame["patient"].nunique():
+        raise InputError(
+            f"{imported.source}: its table tells {len(set(own)):,} patients apart, the paths of the images "
+            f"{frame['patient'].nunique():,}: they could not be split by patient (get the release again)"
+        )
+    return frame
+
+
+def _check_unknown(arguments: argparse.Namespace, owners: pd.DataFrame) -> None:
     """The guard against known patients and images, where an ensemble is at hand."""
     record = arguments.models / FILE
     if not record.exists():
         print(f"{record} is not there: compared with no ensemble's patients and images", file=sys.stderr)
         return
-    resolved = [resolve(row[0]) for rows in imported.tables.values() for row in rows]
     check_unknown(
         read_trained_on(record),
         arguments.folder,
-        pd.DataFrame(resolved, columns=["path", "patient", "study"]),
+        owners,
         allow_patients=arguments.allow_known_patients,
         allow_images=arguments.allow_known_images,
     )

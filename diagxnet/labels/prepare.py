@@ -14,7 +14,7 @@ from diagxnet.data.packed import read_dropped, read_index
 from diagxnet.data.prepared import COLUMNS, Labels
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, subset
 from diagxnet.labels.rules import apply_rules, score_labels
-from diagxnet.tables.reading import Table, read_tables
+from diagxnet.tables.reading import CHEXPERT, Columns, Table, read_tables
 
 COUNTS = ("positive", "negative", "uncertain", "blank")
 POSITIVE_FROM = 0.5
@@ -32,6 +32,7 @@ def prepare(
     split_seed: int,
     max_patients: int | None,
     shares: Mapping[str, float],
+    columns: Columns = CHEXPERT,
 ) -> dict:
     """Writes manifest.csv, labels_{train,val,stack,test}.npz, folds.npz and summary.json to `folder`; returns the last.
 
@@ -39,10 +40,11 @@ def prepare(
     or `all`. uncertain, blank: the label rules (see `apply_rules`). split_seed: assigns patients to splits, chooses the
     subset, draws the lsr targets. max_patients: so many of train.csv's patients, or None for all. shares:
     `val` and `stack`, shares of train.csv's patients, and `test`, the share cut off before where there is no valid.csv.
+    columns: those of the tables that name patient and study.
 
     Raises InputError where the packed index is of other tables, or a split would be empty.
     """
-    train, valid = read_tables(root)
+    train, valid = read_tables(root, columns)
     manifest, labels, used = assign_rows(
         train, valid, views=views, split_seed=split_seed, max_patients=max_patients, shares=shares
     )
@@ -126,6 +128,20 @@ def audit_table(summary: dict) -> str:
     notes = [f"dropped images: {summary['dropped']['images']:,}"]
     notes += [f"warning: {warning}" for warning in summary["warnings"]]
     return "\n\n".join([*blocks, "\n".join(notes)])
+
+
+def grouping(frame: pd.DataFrame, patient: str | None) -> str:
+    """How images, patients and studies belong together, in one line, so that a column or path misread shows.
+
+    frame: [rows] with columns patient and study. patient: the column that named the patients, None for their paths.
+    """
+    images = frame["patient"].value_counts()
+    source = "names in the paths" if patient is None else f"column {patient}"
+    return (
+        f"patients by {source}: {len(frame):,} images of {len(images):,} patients in {frame['study'].nunique():,} "
+        f"studies; images a patient: {images.median():g} at the median, {images.iloc[0]:,} at the most "
+        f"({images.index[0]})"
+    )
 
 
 def assign_rows(

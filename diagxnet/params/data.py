@@ -42,10 +42,20 @@ class SharesParams(Section):
         return self
 
 
+class ColumnsParams(Section):
+    """Columns of the tables that CheXpert's lack."""
+
+    patient: str | None = Field(
+        min_length=1, description="names each row's patient; null: the path; Path: each image is of another patient"
+    )
+    study: str | None = Field(min_length=1, description="names each row's study; null: the path")
+
+
 class DataParams(Section):
     """What `inventory`, `pack` and `prepare` read."""
 
     root: str = Field(min_length=1, description="folder of train.csv and, optionally, valid.csv")
+    columns: ColumnsParams = Field(description="columns of the tables")
     image_size: int = Field(ge=32, le=1024, description="side in pixels of the packed square images")
     views: Literal["frontal", "lateral", "all"] = Field(description="views in use")
     uncertain: UncertainParams = Field(description="rule for a label of -1 in train and stack, per finding")

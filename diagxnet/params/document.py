@@ -2,6 +2,7 @@
 prints it; a test compares it with the file."""
 
 import types
+from collections import Counter
 from copy import copy
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -19,32 +20,32 @@ from diagxnet.params.whole import SECTIONS
 
 START = """# Params
 
-Every hyperparameter, made by `python -m diagxnet.params.document` from the models that check `params.yaml`. "Value" is
-the one in `params.yaml`, whose comments say what the guide has. Change a value there, or for one experiment with
-`dvc exp run -S KEY=VALUE`; an unknown key, a wrong type or a value out of range ends the run by name before any work.
+Every hyperparameter, made by `python -m diagxnet.params.document` of `params.yaml` and the models that check it. Change
+a value there, or for one experiment with `dvc exp run -S KEY=VALUE`. An unknown key, a wrong type or a value out of
+range ends the run by name before any work.
 """
 
 
-FURTHER = """Any further members by name: `dvc exp run -S '+more.convnext={arch: convnext_tiny}'`, or the same in the
-file. "Value" is what a key has that is not given; `densenet` and `vit` take each of these keys, too, and null leaves
-one of them out.
+MEMBERS = """## densenet, vit, more
+
+The members of the ensemble: `densenet.KEY`, `vit.KEY`, and `more.NAME.KEY` for any further ones, of which only `arch`
+must be given: `dvc exp run -S '+more.convnext={arch: convnext_tiny}'`, or the same in the file. Each member takes each
+key (`++` sets one that is not in the file); `-S vit=null` leaves one of the first two out.
 """
 
 
 def document(content: dict[str, Any]) -> str:
     """The page as Markdown. content: of params.yaml."""
-    parts = [START]
-    sections = {key: (MemberParams if key in (*FIRST, MORE) else kind) for key, kind in SECTIONS.items()}
-    alone = {key: kind for key, kind in sections.items() if not _is_section(kind)}
-    parts.append(_table("", [(key, FieldInfo.from_annotation(kind)) for key, kind in alone.items()], content))
-    for key, section in sections.items():
-        if key == MORE:
-            parts.append(f"## {key}\n\n{FURTHER}")
-            parts.append(_table(f"{key}.NAME.", _fields(section), {}))
-        elif key not in alone:
-            own = {name: field for name, field in _fields(section) if name.split(".")[0] in content[key]}
+    alone = {key: kind for key, kind in SECTIONS.items() if not _is_section(kind) and key not in (*FIRST, MORE)}
+    fields = [(key, FieldInfo.from_annotation(kind)) for key, kind in alone.items()]
+    parts = [START, _table("", fields, {"value": content})]
+    for key, section in SECTIONS.items():
+        if key == FIRST[0]:
+            given = {name: content[name] for name in FIRST} | {"others": {}}
+            parts += [MEMBERS, _table("", _fields(MemberParams), given)]
+        elif key not in (*alone, *FIRST, MORE):
             parts.append(f"## {key}\n\n{_first_line(section)}\n")
-            parts.append(_table(f"{key}.", list(own.items()), content[key]))
+            parts.append(_table(f"{key}.", _fields(section), {"value": content[key]}))
     return "\n".join(parts)
 
 
@@ -56,30 +57,40 @@ def _first_line(section: type[BaseModel]) -> str:
     return (section.__doc__ or "").strip().splitlines()[0]
 
 
-def _fields(section: type[BaseModel], prefix: str = "", meaning: str | None = None) -> list[tuple[str, FieldInfo]]:
-    """Dotted name and field of every leaf; one without a description has that of the field around it."""
+def _fields(section: type[BaseModel], prefix: str = "") -> list[tuple[str, FieldInfo]]:
+    """Dotted name and field of every leaf. Fields that the field around them describes stand together as that one."""
     leaves = []
     for name, field in section.model_fields.items():
-        if _is_section(field.annotation):
-            leaves += _fields(field.annotation, f"{prefix}{name}.", field.description)
+        inner = field.annotation
+        if not _is_section(inner):
+            leaves.append((f"{prefix}{name}", field))
+        elif any(own.description for own in inner.model_fields.values()):
+            leaves += _fields(inner, f"{prefix}{name}.")
         else:
-            own = copy(field)  # the model keeps its own
-            own.description = field.description or meaning
-            leaves.append((f"{prefix}{name}", own))
+            together = copy(next(iter(inner.model_fields.values())))  # the model keeps its own
+            together.description = field.description
+            leaves.append((f"{prefix}{name}", together))
     return leaves
 
 
-def _table(prefix: str, fields: list[tuple[str, FieldInfo]], content: dict[str, Any]) -> str:
-    lines = ["| key | value | may be | what it is |", "|---|---|---|---|"]
+def _table(prefix: str, fields: list[tuple[str, FieldInfo]], values: dict[str, dict[str, Any]]) -> str:
+    """A row a field. values: a column each, of a section of params.yaml; what one lacks has its default."""
+    lines = [f"| key | {' | '.join(values)} | may be | what it is |", "|---|" + "---|" * len(values) + "---|---|"]
     for name, field in fields:
-        value: Any = content
-        for part in name.split("."):
-            value = value[part] if content else field.default
-        written = "must be given"
-        if value is not PydanticUndefined:
-            written = f"`{yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}`"
+        written = " | ".join(_written(name, field, content) for content in values.values())
         lines.append(f"| `{prefix}{name}` | {written} | {_allowed(field)} | {field.description or ''} |")
     return "\n".join(lines) + "\n"
+
+
+def _written(name: str, field: FieldInfo, content: dict[str, Any]) -> str:
+    value: Any = content
+    for part in name.split("."):
+        value = value.get(part, field.default)
+    if isinstance(value, dict):
+        common, _ = Counter(value.values()).most_common(1)[0]
+        others = [f"`{key}: {own}`" for key, own in value.items() if own != common]
+        return ", ".join([f"`{common}`", *others])
+    return "must be given" if value is PydanticUndefined else f"`{yaml.safe_dump(value).splitlines()[0]}`"
 
 
 def _allowed(field: FieldInfo) -> str:

@@ -13,7 +13,7 @@ class MemberParams(Section):
 
     arch: str = Field(min_length=1, description="name of a timm model")
     pretrained: bool | str = Field(
-        False, description="true: timm's hub; path of a .safetensors file; false: from scratch"
+        False, description="true: timm's hub; path of a file of weights (.safetensors, .pth); false: from scratch"
     )
     patch_size: int | None = Field(None, ge=2, le=64, description="of a vision transformer, pixels; null: its own")
     stem: Literal["patches", "convolutions"] = Field(

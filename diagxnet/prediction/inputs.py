@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from diagxnet.console.errors import InputError, printable
-from diagxnet.prediction.dicom import is_dicom
+from diagxnet.images.kinds import HEAD, kind_of
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
 PATH_COLUMNS = ("Path", "path")
@@ -32,9 +32,10 @@ class Item:
 def list_inputs(paths: Iterable[str | Path]) -> tuple[list[Item], list[Path]]:
     """The images that `paths` name, in their order, and what was passed over in folders: other files, linked folders.
 
-    A folder stands for the images in it and below, sorted: those with an image's suffix, and DICOM files whatever
-    their name. A `.csv` file is a table with a column `Path`, relative to the table's folder; CheXpert's first
-    component may be missing there, as in data.root. Raises InputError where nothing is found, or a table is none.
+    A folder stands for the images in it and below, sorted: those with an image's suffix, and those that are images by
+    their first bytes, whatever their name. A `.csv` file is a table with a column `Path`, relative to the table's
+    folder; CheXpert's first component may be missing there, as in data.root. Raises InputError where nothing is found,
+    or a table is none.
     """
     items: list[Item] = []
     passed: list[Path] = []
@@ -58,11 +59,21 @@ def _in_folder(folder: Path) -> tuple[list[Item], list[Path]]:
         folders.sort()
         passed += [path for path in (Path(place) / name for name in folders) if path.is_symlink()]  # not walked
         for path in (Path(place) / name for name in sorted(files)):
-            if path.suffix.lower() in SUFFIXES or (os.path.isfile(path) and is_dicom(path)):
+            if path.suffix.lower() in SUFFIXES or _begins_as_image(path):
                 items.append(Item(path, path.relative_to(folder).as_posix()))
             else:
                 passed.append(path)
     return items, passed
+
+
+def _begins_as_image(path: Path) -> bool:
+    try:
+        if not os.path.isfile(path):
+            return False  # a pipe would be waited for
+        with path.open("rb") as file:
+            return kind_of(file.read(HEAD)).picture
+    except OSError:
+        return False
 
 
 def _refuse(error: OSError) -> None:

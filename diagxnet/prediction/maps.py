@@ -8,8 +8,8 @@ import numpy as np
 
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.images.decode import decode
 from diagxnet.prediction.overlay import DISPLAY_SIZE, write_overlay
-from diagxnet.prediction.radiographs import read_radiograph
 from diagxnet.prediction.run import Outcome
 from diagxnet.prediction.saliency import heat_maps
 
@@ -29,7 +29,7 @@ class Maps:
 def map_outcome(ensemble: Ensemble, outcome: Outcome, wanted: Sequence[str] = ()) -> Maps:
     """Maps of the findings in `wanted` (keys), or else of those that are present but No Finding, which has no place."""
     keys = tuple(wanted) or tuple(key for key in outcome.present if key != "no_finding")
-    radiograph = read_radiograph(outcome.item.path, DISPLAY_SIZE, outcome.item.root).image
+    radiograph = decode(outcome.item.path, DISPLAY_SIZE, outcome.item.root)
     if not keys:
         return Maps(keys, np.zeros((0, *outcome.image.shape), np.float32), radiograph)
     return Maps(keys, heat_maps(ensemble, outcome.image, [KEYS.index(key) for key in keys]), radiograph)

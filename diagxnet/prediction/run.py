@@ -5,12 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from diagxnet.console.errors import InputError
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.ensemble import Ensemble
-from diagxnet.images.decode import ImageError
+from diagxnet.images.decode import ImageError, Radiograph, read_radiograph
 from diagxnet.prediction.inputs import Item
-from diagxnet.prediction.radiographs import Radiograph, read_radiograph
 from diagxnet.training.sources import read_ahead
 
 BATCH_SIZE = 32
@@ -48,7 +46,7 @@ def run(
         for item, each in zip(batch, read, strict=True):
             if isinstance(each, Radiograph):
                 own = next(probabilities)
-                yield Outcome(item, None, own, present(own, thresholds), each.doubts, each.image)
+                yield Outcome(item, None, own, present(own, thresholds), tuple(map(str, each.doubts)), each.image)
             else:
                 yield Outcome(item, each)
 
@@ -64,5 +62,5 @@ def _read(item: Item, size: int) -> Radiograph | str:
         return item.problem
     try:
         return read_radiograph(item.path, size, item.root)
-    except (ImageError, InputError) as error:
+    except ImageError as error:
         return str(error)

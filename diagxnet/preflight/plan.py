@@ -14,11 +14,11 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.prepared import Labels
 from diagxnet.data.splits import LEARNED, SPLITS
 from diagxnet.images.decode import ImageError, decode
-from diagxnet.images.pack import packed_bytes
-from diagxnet.labels.prepare import assign_rows, check_splits, one_class_warnings
+from diagxnet.images.npy import packed_bytes
+from diagxnet.labels.prepare import assign_rows, check_splits, grouping, one_class_warnings
 from diagxnet.labels.rules import apply_rules
 from diagxnet.preflight.rehearsal import Pace
-from diagxnet.tables.reading import Table, read_tables
+from diagxnet.tables.reading import CHEXPERT, Columns, Table, read_tables
 from diagxnet.training.recipe import Recipe
 
 SAMPLED = 64
@@ -53,13 +53,14 @@ def look_at_data(
     shares: Mapping[str, float],
     bad_images: str,
     disk: str | Path,
+    columns: Columns = CHEXPERT,
 ) -> tuple[Plan, Notices]:
     """Reads the tables, looks for every file, decodes a sample, splits the patients; `disk`: where data/ will be.
 
     The keywords are those of `pack` and `prepare`. Raises InputError with every problem of the tables where they
     cannot be used; all other problems are in the notices.
     """
-    train, valid = read_tables(root)
+    train, valid = read_tables(root, columns)
     found = Notices()
     tables = [table for table in (train, valid) if table is not None]
     found.lines.append("rows: " + ", ".join(f"{table.name}.csv {len(table.frame):,}" for table in tables))
@@ -79,6 +80,8 @@ def look_at_data(
         f"in use (data.views: {views}): "
         + ", ".join(f"{split} {sizes[split]:,} images of {patients.get(split, 0):,} patients" for split in SPLITS)
     )
+    if len(chosen):
+        found.lines.append(grouping(chosen, columns.patient))
     for split in LEARNED:
         own = used & (rows["split"] == split).to_numpy()
         targets, mask = apply_rules(

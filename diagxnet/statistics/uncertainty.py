@@ -94,15 +94,23 @@ def compare(first: Estimate, second: Estimate) -> dict[str, object]:
     """The paired differences first - second, from the same resamples.
 
     {"macro" | "chexpert5": d, "per_finding": {key: d}}, where d is {"difference", "ci": {"lower", "upper"},
-    "share_ahead"}, the last being the share of resamples in which `first` is strictly ahead.
+    "share_ahead"}, the last being the share of resamples in which `first` is strictly ahead. Two that are equal in
+    every resample of every finding rank alike: they differ by 0 to 0, also where a finding has a single patient.
     """
+    alike = max((first.sizes[key] for key in first.values), default=0) >= 2
+    alike = alike and all(_equal(first, second, key) for key in first.values)
     result: dict[str, object] = {}
     for name, keys in mean_keys(first.values).items():
-        result[name] = _difference(first, second, keys)
-    return result | {"per_finding": {key: _difference(first, second, [key]) for key in first.values}}
+        result[name] = _difference(first, second, keys, alike)
+    return result | {"per_finding": {key: _difference(first, second, [key], alike) for key in first.values}}
 
 
-def _difference(first: Estimate, second: Estimate, keys: Sequence[str]) -> dict[str, object]:
+def _equal(first: Estimate, second: Estimate, key: str) -> bool:
+    equal = np.array_equal(first.resamples[key], second.resamples[key], equal_nan=True)
+    return equal and first.values[key] == second.values[key]
+
+
+def _difference(first: Estimate, second: Estimate, keys: Sequence[str], alike: bool) -> dict[str, object]:
     value = float(np.mean([first.values[key] - second.values[key] for key in keys]))
     if len(keys) == 1:
         resamples = first.resamples[keys[0]] - second.resamples[keys[0]]
@@ -113,4 +121,5 @@ def _difference(first: Estimate, second: Estimate, keys: Sequence[str]) -> dict[
         size = effective_size(np.array(variances), np.array([first.sizes[key] for key in keys]))
     defined = resamples[~np.isnan(resamples)]
     share = float((defined > 0).mean()) if len(defined) else 0.0
-    return {"difference": value, "ci": difference_interval(value, resamples, size), "share_ahead": share}
+    interval = {"lower": 0.0, "upper": 0.0} if alike else difference_interval(value, resamples, size)
+    return {"difference": value, "ci": interval, "share_ahead": share}

@@ -4,6 +4,7 @@ It is made on every run, so that a changed, added or removed image is noticed, a
 changed: a file's hash is looked up by (path, size, time of modification) in a cache outside the repository.
 """
 
+import itertools
 import json
 import os
 import sqlite3
@@ -18,10 +19,13 @@ from pathlib import Path
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import content_hash, replacing
-from diagxnet.tables.reading import check_root, read_tables
+from diagxnet.tables.reading import CHEXPERT, Columns, check_root, read_tables
 
 RACY_NANOSECONDS = 2_000_000_000
 """A file changed so recently could change again within its time stamp's resolution: its hash is not kept."""
+
+LINKS_LOOKED_FOR = 64
+"""So many images, spread over the tables, are looked at for links."""
 
 FILES_A_COMMIT = 2048
 """Hashes are kept in the cache after so many files, so that an interrupted first run does not start over."""
@@ -39,18 +43,23 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "diagxnet"
 
 
-def take_inventory(root: str | Path, *, cache: str | Path) -> dict:
+def take_inventory(root: str | Path, *, cache: str | Path, columns: Columns = CHEXPERT) -> dict:
     """Name, size and MD5 of the tables under `root` and of the images that they name.
 
     cache: folder of the hash cache (`default_cache()`); it may be shared by any number of data sets and clones.
+    columns: those of the tables that name patient and study.
 
     Returns {"tables": {"train.csv": {"size", "hash"}, "valid.csv": the same or None}, "images": {path: {"size",
     "hash"}, or None where the file is missing or cannot be read}}, paths relative to `root`, sorted. Raises
-    InputError where `root` or train.csv is missing, and for every problem in the tables.
+    InputError where `root` or train.csv is missing, for every problem in the tables, and where links lead most
+    images out of `root`, since `pack` would refuse each of them.
     """
     root = Path(root)
     check_root(root)
-    paths = sorted(path for table in read_tables(root) if table is not None for path in table.frame["path"])
+    listed = [table.frame["path"].tolist() for table in read_tables(root, columns) if table is not None]
+    for each in listed:
+        _check_links(root, each)
+    paths = sorted(itertools.chain(*listed))
     tables = {name: _measure(str(root / name)) for name in ("train.csv", "valid.csv")}
     hashes = _HashCache(Path(cache), root)
     with closing(hashes):
@@ -78,6 +87,25 @@ def read_hashes(path: str | Path) -> dict[str, bytes | None]:
         return bytes.fromhex(entry["hash"]) if entry.keys() == {"size", "hash"} else entry
 
     return json.loads(Path(path).read_text(encoding="utf-8"), object_hook=shrink)["images"]
+
+
+def _check_links(root: Path, paths: list[str]) -> None:
+    """InputError where most `paths` of a table lead out of `root` by links: one cause, and to drop them is no mend.
+
+    A few are for `pack` to name, by row. LINKS_LOOKED_FOR of the paths are looked at.
+    """
+    chosen = paths[:: len(paths) // LINKS_LOOKED_FOR or 1]
+    inside = os.path.join(os.path.realpath(root), "")
+    outside = [path for path in chosen if not os.path.realpath(root / path).startswith(inside)]
+    if 2 * len(outside) <= len(chosen):
+        return
+    parts = (*reversed(Path(outside[0]).parents), Path(outside[0]))
+    link = root / next(part for part in parts if part != Path() and (root / part).is_symlink())
+    real = Path(os.path.realpath(link))
+    raise InputError(
+        f"{link}: is a link to {real}, outside data.root, as {len(outside):,} of {len(chosen):,} images looked at are: "
+        "none of these is read (set data.root to the real folder of tables and images, or copy the tables there)"
+    )
 
 
 def _hash_all(root: Path, paths: list[str], hashes: "_HashCache") -> dict[str, dict | None]:

@@ -1,4 +1,4 @@
-"""Reading `train.csv` and `valid.csv`: CheXpert's form, checked value by value.
+"""Reading `train.csv` and `valid.csv`: CheXpert's form, checked value by value (what a path says: `tables.paths`).
 
 CheXpert (Irvin et al. 2019, arXiv:1901.07031) has 223,414 rows of 64,540 patients in `train.csv` (191,027 frontal,
 32,387 lateral) and 234 radiologist-labelled rows in `valid.csv`. Its quirks: a label is 1, 0, -1 (uncertain) or blank
@@ -10,7 +10,7 @@ import csv
 import difflib
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -20,6 +20,7 @@ import pandas as pd
 
 from diagxnet.console.errors import InputError, problems_error
 from diagxnet.data.findings import FINDINGS
+from diagxnet.tables.paths import doubt, owner_of, under_root
 
 REQUIRED = ("Path", "Frontal/Lateral", *FINDINGS)
 OPTIONAL = ("Sex", "Age", "AP/PA")
@@ -27,9 +28,25 @@ LABELS = {"1.0": 1.0, "0.0": 0.0, "-1.0": -1.0, "": np.nan, "1": 1.0, "0": 0.0, 
 VIEWS = {"frontal": "frontal", "lateral": "lateral"}
 SEXES = {"female": "female", "male": "male", "f": "female", "m": "male", "unknown": "unknown", "": "unknown"}
 PROJECTIONS = {"ap": "AP", "pa": "PA", "ll": "LL", "rl": "RL", "": ""}
-CHESTXRAY14 = re.compile(r"(images_\d+/)?images/(?P<patient>\d{8})_(?P<follow_up>\d{3})\.png")
+NOBODY = {"", "nan", "none", "null", "na", "n/a", "unknown"}
 OLDEST = 120
 MEND = "mend the table, or take those rows out"
+NAME_THE_PATIENT = (
+    "name the column that holds the patient: data.columns.patient, of stages.external --patient; Path says that each "
+    "image is of another patient"
+)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns beyond CheXpert's. patient: names each row's patient; None where the paths do (see `paths.owner_of`);
+    `Path` where each image is of another patient. study: names each row's study; None where the paths do."""
+
+    patient: str | None = None
+    study: str | None = None
+
+
+CHEXPERT = Columns()
 
 
 @dataclass(frozen=True)
@@ -37,8 +54,9 @@ class Table:
     """A label table as read.
 
     name: `train` or `valid`.
-    frame: [rows] with columns path (under data.root, with "/"), patient, study ("patient/study"), view (frontal,
-        lateral), projection (AP, PA, LL, RL or ""), sex (female, male, unknown), age (years, NaN where not known).
+    frame: [rows] with columns path (under data.root, with "/"), patient, study ("patient/study", since studies are
+        numbered anew for each patient; of an image alone where nothing names its study), view (frontal, lateral),
+        projection (AP, PA, LL, RL or ""), sex (female, male, unknown), age (years, NaN where not known).
     labels: [rows, findings] float64, in CheXpert's order: 1, 0, -1 (uncertain) or NaN (blank).
     lines: [rows] int64, the line of each row in the file, counted from 1.
     """
@@ -49,28 +67,58 @@ class Table:
     lines: np.ndarray
 
 
-def read_tables(root: str | Path) -> tuple[Table, Table | None]:
+def read_tables(root: str | Path, columns: Columns = CHEXPERT) -> tuple[Table, Table | None]:
     """`train.csv` and, where there is one, `valid.csv` under `root`; every problem of both in one InputError."""
-    root = Path(root)
-    names = ["train", "valid"] if (root / "valid.csv").exists() else ["train"]
-    tables, problems = [], []
-    for name in names:
-        table, found = _read(root, name)
-        tables.append(table)
-        problems += found
-    if len(tables) == 2 and None not in tables:
-        problems += shared_patients(*tables)
-    if problems:
-        raise problems_error(f"tables in {root}", problems, MEND)
+    check_root(root)
+    names = ["train", "valid"] if (Path(root) / "valid.csv").exists() else ["train"]
+    tables = read_named(root, names, columns)
     return tables[0], (tables[1] if len(tables) == 2 else None)
 
 
-def read_table(root: str | Path, name: str) -> Table:
-    """The table `name` (`train` or `valid`) under `root`; InputError with every problem in it, by line and value."""
-    table, problems = _read(Path(root), name)
-    if problems:
-        raise problems_error(str(Path(root) / f"{name}.csv"), problems, MEND)
-    return table
+def read_named(root: str | Path, names: Sequence[str], columns: Columns = CHEXPERT) -> list[Table]:
+    """The tables `names` (`train`, `valid`) under `root`; InputError with every problem, by table, line and value."""
+    root = Path(root)
+    tables: list[Table | None] = []
+    problems: list[str] = []
+    doubts: list[str] = []  # whose an image is
+    for name in names:
+        tables.append(_read(root, name, columns, problems, doubts))
+    if len(tables) == 2 and None not in tables:
+        problems += shared_patients(*tables)
+    if None not in tables and columns.patient != "Path":
+        problems += _alike(tables)
+    if problems or doubts:
+        mends = [MEND] * bool(problems) + [NAME_THE_PATIENT] * bool(doubts)
+        raise problems_error(f"tables in {root}", problems + doubts, "; ".join(mends))
+    return tables
+
+
+def read_paths(root: str | Path) -> list[tuple[str, list[str], list[str], list[int]]]:
+    """Of each table its name, and its rows' paths under `root`, views and lines: what packing needs, whatever else is
+    in it. A view is `frontal` or `lateral`.
+
+    Raises InputError where `take_inventory`, which reads all of a table, would have refused it.
+    """
+    tables = []
+    for name in ("train", "valid"):
+        paths: list[str] = []
+        views: list[str] = []
+        lines: list[int] = []
+        try:
+            with (Path(root) / f"{name}.csv").open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.reader(file, strict=True)
+                header = next(reader)
+                at, view = header.index("Path"), header.index("Frontal/Lateral")
+                for row in filter(any, reader):
+                    paths.append(under_root(row[at]))
+                    views.append(row[view].lower())
+                    lines.append(reader.line_num)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, IndexError, StopIteration, csv.Error):
+            raise InputError(f"{root}: the tables changed after the inventory was taken (run again)") from None
+        tables.append((name, paths, views, lines))
+    return tables
 
 
 def shared_patients(train: Table, valid: Table) -> list[str]:
@@ -82,6 +130,19 @@ def shared_patients(train: Table, valid: Table) -> list[str]:
         for patient, line in sorted(seen.items())
         if patient in first
     ]
+
+
+def _alike(tables: Sequence[Table]) -> list[str]:
+    """A problem where two patients' names differ in case or leading zeros alone, as spreadsheets change them: taken as
+    two, one person may get into train and test."""
+    first: dict[str, str] = {}
+    names = sorted({patient for table in tables for patient in table.frame["patient"]})
+    twice = [(first[key], name) for name in names if first.setdefault(key := _unpadded(name), name) != name]
+    return [f"patients {one!r} and {other!r}: the same one? Write each patient in one way" for one, other in twice]
+
+
+def _unpadded(name: str) -> str:
+    return re.sub(r"(?<![0-9])0+(?=[0-9])", "", name).casefold()
 
 
 def check_root(root: str | Path) -> None:
@@ -96,8 +157,12 @@ def check_root(root: str | Path) -> None:
 
 
 @dataclass
-class _Columns:
-    """The columns of a table while its rows are read."""
+class _Rows:
+    """The columns of a table while its rows are read.
+
+    nobody: path and line of each row that does not say whose it is. owners: patients by column of each place where the
+    path names one.
+    """
 
     path: list[str] = field(default_factory=list)
     patient: list[str] = field(default_factory=list)
@@ -108,6 +173,8 @@ class _Columns:
     age: array = field(default_factory=lambda: array("d"))
     labels: array = field(default_factory=lambda: array("d"))
     lines: array = field(default_factory=lambda: array("q"))
+    nobody: list[tuple[str, int]] = field(default_factory=list)
+    owners: dict[str, set[str]] = field(default_factory=dict)
 
     def table(self, name: str) -> Table:
         names = ("path", "patient", "study", "view", "projection", "sex")
@@ -116,14 +183,14 @@ class _Columns:
         return Table(name, frame, labels, np.array(self.lines, np.int64))
 
 
-def _read(root: Path, name: str) -> tuple[Table | None, list[str]]:
-    check_root(root)
+def _read(root: Path, name: str, named: Columns, problems: list[str], doubts: list[str]) -> Table | None:
     path = root / f"{name}.csv"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _parse(csv.reader(file, strict=True), name)
+            return _parse(csv.reader(file, strict=True), name, named, problems, doubts)
     except UnicodeDecodeError:
-        return None, [_encoding_problem(path)]
+        problems.append(_encoding_problem(path))
+        return None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror} (make it a file that you can read)") from None
 
@@ -138,51 +205,99 @@ def _encoding_problem(path: Path) -> str:
     return f"{path.name}: changed while it was read: run again"
 
 
-def _parse(reader: Iterator[list[str]], name: str) -> tuple[Table | None, list[str]]:
-    columns, problems, rows = _Columns(), [], 0
+def _parse(
+    reader: Iterator[list[str]], name: str, named: Columns, problems: list[str], doubts: list[str]
+) -> Table | None:
+    """The table; None where something was added to `problems`, or to `doubts`, on whose an image is."""
+    columns, found, rows = _Rows(), [], 0
     try:
         header = next(reader, [])
-        problems += [f"{name}.csv, line 1: {problem}" for problem in _header_problems(header)]
-        if problems:
-            return None, problems
-        read_row = _row_reader(header, columns)
-        for row in reader:
-            if not any(row):
-                continue  # a blank line, as editors leave at the end
+        found += [f"{name}.csv, line 1: {problem}" for problem in _header_problems(header, named)]
+        read_row = _row_reader(header, named, columns) if not found else None
+        for row in filter(any, reader if read_row else ()):  # no blank lines, as editors leave at the end
             rows += 1
             columns.lines.append(reader.line_num)
-            problems += [f"{name}.csv, line {reader.line_num}: {problem}" for problem in read_row(row)]
+            found += [f"{name}.csv, line {reader.line_num}: {problem}" for problem in read_row(row)]
     except csv.Error as error:
-        problems.append(f"{name}.csv, line {reader.line_num}: {error}: mend the quotes there")
-    if not rows and not problems:
-        problems.append(f"{name}.csv: holds no rows, only a header")
-    problems += _duplicate_problems(columns, name)
-    return (None, problems) if problems else (columns.table(name), [])
+        found.append(f"{name}.csv, line {reader.line_num}: {error}: mend the quotes there")
+    if not rows and not found:
+        found.append(f"{name}.csv: holds no rows, only a header")
+    found += _duplicate_problems(columns, name)
+    doubtful = [f"{name}.csv: {doubt}" for doubt in _doubts(columns, rows)]
+    problems += found
+    doubts += doubtful
+    return None if found or doubtful else columns.table(name)
 
 
-def _header_problems(header: list[str]) -> list[str]:
+def _header_problems(header: list[str], named: Columns) -> list[str]:
     if not any(header):
         return ["is empty: the header with CheXpert's columns must be there"]
     if any("\0" in column for column in header):
         return ["holds zero bytes, as UTF-16 text does: save the table as UTF-8"]
-    known = REQUIRED + OPTIONAL
+    if separator := other_separator(header):
+        return [f"the columns are separated by {separator!r}: save the table with commas"]
+    problems = _named_problems(header, named)
+    own = [column for column in (named.patient, named.study) if column]
+    known = [*REQUIRED, *OPTIONAL, *own]
     extra = [column for column in header if column not in known]
     missing = [column for column in REQUIRED if column not in header]
     twice = sorted({column for column in header if column in known and header.count(column) > 1})
-    problems = [f"column {column!r} is missing" for column in missing]
+    problems += [f"column {column!r} is missing" for column in missing]
     for column in extra:
-        near = difflib.get_close_matches(column, missing, n=1)
+        near = difflib.get_close_matches(column, [*missing, *(name for name in own if name not in header)], n=1)
         hint = f"is it {near[0]!r}?" if near else "CheXpert has none of that name"
+        if re.search("patient|subject", column, re.IGNORECASE) and named.patient is None:
+            hint = f"if it names the patient, set data.columns.patient to {column}"
         problems.append(f"unknown column {column!r}: {hint}")
     return problems + [f"column {column!r} is there twice" for column in twice]
 
 
-def _row_reader(header: list[str], columns: _Columns):
+def other_separator(header: Sequence[str]) -> str | None:
+    """What separates the columns of a table that commas do not; None where they do, or where there is one column."""
+    return next((mark for mark in (";", "\t", "|") if len(header) == 1 and mark in header[0]), None)
+
+
+def _named_problems(header: list[str], named: Columns) -> list[str]:
+    """What is wrong with the columns that the user names."""
+    problems = []
+    for key, column in (("patient", named.patient), ("study", named.study)):
+        if column is None or (key, column) == ("patient", "Path"):
+            continue
+        if column in (*REQUIRED, *OPTIONAL):
+            problems.append(f"data.columns.{key} = {column!r}: that column holds no {key}")
+        elif column not in header:
+            near = difflib.get_close_matches(column, header, n=1)
+            hint = f"is it {near[0]!r}?" if near else f"the table has {', '.join(header[:8])}"
+            problems.append(f"column {column!r}, which data.columns.{key} names, is missing: {hint}")
+    if named.patient is not None and named.patient == named.study:
+        problems.append(f"data.columns.study = {named.study!r} is data.columns.patient, too: a study is not a patient")
+    return problems
+
+
+def _row_reader(header: list[str], named: Columns, columns: _Rows):
     """A function that adds one row to `columns` and returns its problems: the column positions are bound once."""
     labels_of = itemgetter(*(header.index(finding) for finding in FINDINGS))
     position = {column: header.index(column) if column in header else None for column in ("Path", *OPTIONAL)}
     view_at = header.index("Frontal/Lateral")
+    patient_at, study_at = (header.index(column) if column else None for column in (named.patient, named.study))
     patients: dict[str, str] = {}  # one string object a patient: rows of a patient share it
+
+    def whose(row: list[str], path: str, problems: list[str]) -> None:
+        owner = owner_of(path)
+        if patient_at is not None:
+            patient = _identifier(row[patient_at], named.patient, problems)
+            if owner is not None:
+                columns.owners.setdefault(owner.place, set()).add(patient)
+            study = path if owner is None else f"{owner.place}/{owner.study}"
+        elif owner is not None:
+            patient, study = owner.patient, owner.study
+        else:
+            columns.nobody.append((path, columns.lines[-1]))
+            patient = study = ""
+        if study_at is not None:
+            study = _identifier(row[study_at], named.study, problems)
+        columns.patient.append(patients.setdefault(patient, patient))
+        columns.study.append(f"{patient}/{study}")
 
     def choose(row: list[str], column: str, choices: dict[str, str], problems: list[str]) -> str:
         value = row[position[column]] if position[column] is not None else ""
@@ -201,10 +316,9 @@ def _row_reader(header: list[str], columns: _Columns):
         except KeyError:
             columns.labels.extend(_careful_labels(labels_of(row), problems))
         try:
-            path, patient, study = resolve(row[position["Path"]])
+            path = under_root(row[position["Path"]])
             columns.path.append(path)
-            columns.patient.append(patients.setdefault(patient, patient))
-            columns.study.append(study)
+            whose(row, path, problems)
         except ValueError as error:
             columns.path.append("")
             problems.append(f"Path is {row[position['Path']]!r}: {error}")
@@ -248,34 +362,40 @@ def _age(value: str, problems: list[str]) -> float:
     return age
 
 
-def resolve(path: str) -> tuple[str, str, str]:
-    """Splits a table's `Path` into (path under data.root, patient, study).
-
-    The first component names the release and falls away; backslashes are separators. The patient is the component
-    `patientNNNNN`, or, in tables that name patients otherwise, the folder above the study's; the study is
-    "patient/study", for studies are numbered anew for each patient. ChestX-ray14 has no such folders: in
-    `images_001/images/00000001_000.png` the file's name holds patient and follow-up. Raises ValueError with the reason.
-    """
-    if not path.isprintable() or not path:
-        raise ValueError("must name an image" if not path else "holds characters that cannot be printed")
-    parts = path.replace("\\", "/").split("/")
-    if parts[0] == "" or re.fullmatch("[A-Za-z]:", parts[0][:2]):
-        raise ValueError("is absolute; it must be release/.../patient/study/image")
-    if ".." in parts:
-        raise ValueError("leaves data.root by '..'")
-    if ":" in path and any(re.match("[A-Za-z]:", part) for part in parts):
-        raise ValueError("leaves data.root by a drive letter")  # Windows takes one in the middle of a path, too
-    parts = [part for part in parts[1:] if part not in ("", ".")]
-    if named := CHESTXRAY14.fullmatch("/".join(parts)):
-        return named[0], named["patient"], f"{named['patient']}/{named['follow_up']}"
-    patient_at = next((i for i, part in enumerate(parts) if re.fullmatch(r"patient\d+", part)), len(parts) - 3)
-    if patient_at < 0 or patient_at + 2 >= len(parts):
-        raise ValueError("must be release/.../patient/study/image")
-    patient = parts[patient_at]
-    return "/".join(parts), patient, f"{patient}/{parts[patient_at + 1]}"
+def _identifier(value: str, column: str, problems: list[str]) -> str:
+    """The name in a cell; a problem where it is none."""
+    name = value.strip()
+    if name.casefold() in NOBODY:
+        problems.append(f"{column} is {value!r}: each row must name its own")
+    elif not name.isprintable():
+        problems.append(f"{column} is {value!r}: holds characters that cannot be printed")
+    elif re.fullmatch(r"[0-9][.,][0-9]+E\+[0-9]+", name, re.IGNORECASE):
+        problems.append(f"{column} is {value!r}: a number that a spreadsheet has rounded; take the original table")
+    return whole(name)
 
 
-def _duplicate_problems(columns: _Columns, name: str) -> list[str]:
+def whole(name: str) -> str:
+    """`name` without the fraction of a whole number: pandas writes 123 as 123.0 where a cell of its column is empty."""
+    number = re.fullmatch(r"([0-9]+)\.0+", name)
+    return number[1] if number else name
+
+
+def _doubts(columns: _Rows, rows: int) -> list[str]:
+    """Why it cannot be told whose the images are; a column that gives one patient of the paths two names is none."""
+    doubts = []
+    if columns.nobody:
+        doubts.append(doubt(*zip(*columns.nobody, strict=True), rows))
+    parted = {place: sorted(names) for place, names in columns.owners.items() if len(names) > 1}
+    if parted:
+        place, names = next(iter(parted.items()))
+        doubts.append(
+            f"{len(parted):,} patients of the paths have several names in the column that data.columns.patient names, "
+            f"{place} first: {', '.join(names[:3])}"
+        )
+    return doubts
+
+
+def _duplicate_problems(columns: _Rows, name: str) -> list[str]:
     if len(set(columns.path)) == len(columns.path):
         return []
     problems: list[str] = []

@@ -9,9 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import broadcast
-
-FIRST_PROCESS = 0
 
 
 class MovingAverage:
@@ -37,11 +34,6 @@ class MovingAverage:
             if not average.is_floating_point():
                 average.copy_(value)
         self.updates += 1
-
-    def share_buffers(self) -> None:
-        """Gives all processes the buffers of the first: BatchNorm's moments are of the batches that a process saw."""
-        for buffer in self.model.buffers():
-            broadcast(buffer, FIRST_PROCESS)
 
     def state(self) -> dict[str, Any]:
         return {"model": self.model.state_dict(), "updates": self.updates}

@@ -235,14 +235,13 @@ class _Training:
 
     def validate(self, epoch: int) -> tuple[float, float | None]:
         """The loss over val, and its macro AUROC; InputError where the loss is not finite."""
-        network = self.kept  # compiled, it would compile anew for each batch size
-        if self.processes > 1:  # BatchNorm is that of the first process
-            if self.average is None:
-                network = self.model
-            else:
-                self.average.share_buffers()
+        if (
+            self.processes > 1
+        ):  # BatchNorm's moments are of the batches that a process saw: those of the first are saved
+            for buffer in self.kept.buffers():
+                torch.distributed.broadcast(buffer, 0)
         logits = predict_logits(
-            network,
+            self.kept,  # `model`, compiled, would compile anew for each batch size
             self.val.source,
             len(self.val),
             batch_size=self.val_batch_size or self.micro.size,

@@ -1,5 +1,10 @@
 """Base models: any timm network, made to read one grey channel and to end in one logit per finding."""
 
+import logging
+import pickle
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,12 @@ from diagxnet.data.findings import FINDINGS
 from diagxnet.training.checkpoint import CONFIG, load_model
 from diagxnet.training.mean import MeanLogits
 from diagxnet.training.patches import is_transformer, patch_problems, patch_side
+
+PICKLED = (
+    "holds other objects beside weights, and to load them could run code (where you trust it, save its weights alone: "
+    "python -c \"import torch; m = torch.load('{file}', weights_only=False, map_location='cpu'); "
+    "torch.save(m.state_dict() if hasattr(m, 'state_dict') else m['state_dict'], 'weights.pth')\")"
+)
 
 
 class BaseModel(nn.Module):
@@ -101,7 +112,8 @@ def create_base(
 ) -> BaseModel:
     """A BaseModel on timm's `arch` for images of `image_size` pixels, in the memory format that is fast for it.
 
-    pretrained: False, True (timm's hub) or the path of a .safetensors file; timm sums the weights of the first layer
+    pretrained: False, True (timm's hub) or the path of a file of weights alone (.safetensors, or what torch.save writes
+    of a state_dict, which is loaded with weights_only); timm sums the weights of the first layer
     over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
     patch_size: of a vision transformer, None for its own. stem: `patches`, or `convolutions` for a vision transformer
     from scratch (see ConvolutionalStem). batch_norm: whether a vision transformer's features pass a FeatureNorm. tried:
@@ -232,19 +244,22 @@ def load_base(folder: Path) -> nn.Module:
 
 def _pretrained(arch: str, pretrained: bool | str, options: dict[str, Any]) -> nn.Module:
     if isinstance(pretrained, str):
-        if not pretrained.endswith(".safetensors") or not Path(pretrained).is_file():
-            raise InputError(f"pretrained = {pretrained!r}: no .safetensors file there (true takes timm's hub)")
-        options = {**options, "pretrained_cfg_overlay": {"file": pretrained}}
+        if not Path(pretrained).is_file():
+            raise InputError(f"pretrained = {pretrained!r}: no such file (true takes timm's hub)")
+        options = {**options, "pretrained_cfg_overlay": {"file": pretrained, "custom_load": False}}
     try:
-        network = timm.create_model(arch, pretrained=True, **options)
-        random = _not_loaded(network, timm.create_model(arch, pretrained=True, **options))
+        with _warnings_off():
+            network = timm.create_model(arch, pretrained=True, **options)
+            random = _not_loaded(network, timm.create_model(arch, pretrained=True, **options))
     except Exception as error:  # the hub's errors have no common base: network, cache, missing entry, wrong shapes
         reason = one_line(error, 300)
+        if isinstance(error.__cause__, pickle.UnpicklingError):
+            raise InputError(f"pretrained = {pretrained!r}: {PICKLED.format(file=pretrained)}") from error
         if isinstance(pretrained, str):
             raise InputError(f"pretrained = {pretrained!r}: these are no weights of {arch}: {reason}") from error
         raise InputError(
-            f"pretrained = true: timm's hub gave no weights for {arch}: {reason} (give the path of a .safetensors "
-            f"file, or false to train from scratch)"
+            f"pretrained = true: timm's hub gave no weights for {arch}: {reason} (give the path of a file of "
+            f"weights, or false to train from scratch)"
         ) from error
     if random:
         raise InputError(
@@ -252,6 +267,18 @@ def _pretrained(arch: str, pretrained: bool | str, options: dict[str, Any]) -> n
             f"tensors, {random[0]} first"
         )
     return network
+
+
+@contextmanager
+def _warnings_off() -> Iterator[None]:
+    """Keeps what timm, torch and the hub warn of off the screen, pages of retries among it: the outcome is checked."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _not_loaded(network: nn.Module, again: nn.Module) -> list[str]:
