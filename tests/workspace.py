@@ -19,6 +19,19 @@ PREVALENCE = np.array([0.3, 0.4, 0.3, 0.5, 0.03, 0.2, 0.14, 0.1, 0.35, 0.12, 0.2
 
 ONE_CLASS_ON_VAL = KEYS.index("pleural_other")
 OPTIONS = {"hidden_dim": 8, "dropout": 0.0, "init": "average"}
+COMBINATION = {
+    "core": {
+        "weights": {name: dict.fromkeys(KEYS, weight) for name, weight in (("densenet", 0.75), ("vit", 0.25))},
+        "standardised": False,
+        "strengths": {"for_all": 1.0, "by_finding": 0.3},
+    },
+    "correction": {"factor": 0.4, "gain": 9.0, "error": 3.0},
+    "on_val": {
+        "best_member": {"model": "densenet", "auroc": 0.012, "error": 0.004, "behind": False},
+        "average": {"model": "average", "auroc": -0.02, "error": 0.006, "behind": True},
+    },
+}
+"""What train_meta says of its ensemble, in models/meta/config.json."""
 
 
 def make_scored(units: int = 80, seed: int = 0, skill: float = 1.5, patients: int | None = None) -> Scored:
@@ -70,7 +83,8 @@ def make_workspace(root: Path, model_seed: int = 0) -> None:
         if name == "meta":
             model, config = (
                 create_meta("mlp", 2, **OPTIONS),
-                {"arch": "mlp", "options": OPTIONS, "models": ["densenet", "vit"], "members": 1},
+                {"arch": "mlp", "options": OPTIONS, "models": ["densenet", "vit"], "members": 1}
+                | {"combination": COMBINATION},
             )
             torch.nn.init.normal_(model.layers[-1].weight, std=0.05)
         save_model(root / "models" / name, model, config, _history(models))

@@ -12,6 +12,7 @@ from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.reporting.curves import write_curves
 from diagxnet.reporting.figures import write_figures
 from diagxnet.reporting.model_card import write_model_card
+from diagxnet.reporting.parts import parts_of
 from diagxnet.reporting.report import write_report
 from diagxnet.statistics.history import TRAININGS, training_metrics
 from diagxnet.statistics.results import Results, measure, summary
@@ -54,6 +55,7 @@ def evaluate(
         min_positives=min_positives,
         seed=seed,
     )
+    results.evaluation["combination"] = parts_of(read_json(models / "meta" / "config.json")["combination"])
     if check is not None:
         trainings = {name: training_metrics(history) for name, history in histories.items()}
         check(Claims(results.evaluation, summary(results.evaluation, seconds), trainings, results.calibration))

@@ -135,6 +135,8 @@ def summary(evaluation: dict, seconds: dict[str, float]) -> dict:
             "upper": macro["ci"]["upper"],
             "share_ahead": macro["share_ahead"],
         }
+    if "combination" in evaluation:
+        result["behind_on_val"] = evaluation["combination"]["behind_on_val"]
     result["findings_better"] = evaluation["comparison"]["findings_better"]
     result["training_seconds"] = seconds | {"total": round(sum(seconds.values()), 2)}
     wanted = ("units", "patients", "findings_scored", "findings_flagged", "dropped_images")
