@@ -9,7 +9,7 @@ import torch
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import FindingCalibration, write_calibration
-from diagxnet.stacking.learners import create_members
+from diagxnet.stacking.learners import MetaLearner, create_members
 from diagxnet.statistics.scored import COMBINED
 from diagxnet.training.checkpoint import save_joint, save_model
 from diagxnet.training.networks import base_config, create_base, member_counts, member_folders
@@ -51,6 +51,10 @@ def make_models(
     for module in meta.modules():
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.normal_(module.weight, std=0.3)
+        if isinstance(module, MetaLearner):
+            drawn = np.random.default_rng(seed)
+            module.set_core(drawn.uniform(0, 1, (len(networks), len(KEYS))), drawn.normal(size=len(KEYS)))
+            module.factor.fill_(0.6)
     config = {"arch": "mlp", "options": OPTIONS, "models": list(networks), "findings": list(FINDINGS)}
     save_model(folder / "meta", meta, config | {"members": members}, {})
     drawn = np.random.default_rng(seed).uniform(0.5, 1.5, (len(models), len(KEYS), 2))

@@ -157,9 +157,7 @@ def test_equal_inputs_give_equal_bytes(done, tmp_path):
 
 
 def test_the_keys_of_the_metrics_depend_on_the_data_and_not_on_the_models(done, tmp_path):
-    make_workspace(tmp_path, model_seed=7)
-    val, test = (read_scored(tmp_path / "data", tmp_path / "models", split, "image") for split in ("val", "test"))
-    other = measure(val, test, done[1].histories, **SIZES).evaluation
+    other = run(tmp_path, model_seed=7).evaluation
     ours, theirs = leaves(done[1].evaluation), leaves(other)
     assert ours.keys() == theirs.keys()
     assert ours != theirs

@@ -23,6 +23,23 @@ ONE_CLASS_ON_VAL = KEYS.index("pleural_other")
 OPTIONS = {"hidden_dim": 8, "dropout": 0.0, "init": "average"}
 
 
+def combination(members: Sequence[str]) -> dict:
+    """What train_meta says of its ensemble, in models/meta/config.json."""
+    weights = dict(zip(members, (0.75, 0.25, 0.5, 0.1, 0.2), strict=False))
+    return {
+        "core": {
+            "weights": {name: dict.fromkeys(KEYS, weight) for name, weight in weights.items()},
+            "standardised": False,
+            "strengths": {"for_all": 1.0, "by_finding": 0.3},
+        },
+        "correction": {"factor": 0.4, "gain": 9.0, "error": 3.0},
+        "on_val": {
+            "best_member": {"model": members[0], "auroc": 0.012, "error": 0.004, "behind": False},
+            "average": {"model": "average", "auroc": -0.02, "error": 0.006, "behind": True},
+        },
+    }
+
+
 def make_scored(
     units: int = 80,
     seed: int = 0,
@@ -80,7 +97,8 @@ def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIR
         if name == "meta":
             model, config = (
                 create_meta("mlp", len(members), **OPTIONS),
-                {"arch": "mlp", "options": OPTIONS, "models": list(members), "members": 1},
+                {"arch": "mlp", "options": OPTIONS, "models": list(members), "members": 1}
+                | {"combination": combination(members)},
             )
             torch.nn.init.normal_(model.layers[-1].weight, std=0.05)
         save_model(member_folder(root / "models", name), model, config, _history(models))

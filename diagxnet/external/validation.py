@@ -235,7 +235,8 @@ def _val_auroc(histories: dict[str, dict]) -> dict[str, float]:
 
 def _judge(root: Path, rows: pd.DataFrame, bad: dict[int, str], bad_images: str) -> None:
     if len(bad) == len(rows):
-        raise InputError(f"{root}: none of {len(rows):,} images can be used (see whether --root is right)")
+        first = f"{rows['path'].iloc[0]} {bad[0]}"
+        raise InputError(f"{root}: none of {len(rows):,} images can be used; {first} (see whether --root is right)")
     if bad and bad_images == "stop":
         places = rows.loc[sorted(bad), ["table", "line", "path"]].itertuples(index=False)
         problems = [

@@ -13,6 +13,7 @@ from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.reporting.curves import write_curves
 from diagxnet.reporting.figures import write_figures
 from diagxnet.reporting.model_card import write_model_card
+from diagxnet.reporting.parts import parts_of
 from diagxnet.reporting.report import write_report
 from diagxnet.statistics.history import OWN_FILES, metrics_files, read_histories, training_metrics
 from diagxnet.statistics.results import Results, measure, summary
@@ -55,6 +56,7 @@ def evaluate(
         seed=seed,
     )
     trainings = {name: training_metrics(history) for name, history in histories.items()}
+    results.evaluation["combination"] = parts_of(read_json(models / "meta" / "config.json")["combination"])
     if check is not None:
         check(Claims(results.evaluation, summary(results.evaluation, seconds), trainings, results.calibration))
     write_curves(plots / "data", results)

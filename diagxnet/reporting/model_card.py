@@ -6,6 +6,7 @@ from pathlib import Path
 from diagxnet.data.files import write_text
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import SPECIFICITY
+from diagxnet.reporting.parts import parts_text
 from diagxnet.reporting.report import (
     GROUP_HEADER,
     NAMES,
@@ -36,7 +37,7 @@ def write_model_card(path: Path, results: Results, audit: dict, params: dict, co
     sections = [
         "# Model card: stacking ensemble for fourteen findings on chest radiographs",
         RESEARCH_ONLY,
-        *_details(values, configs),
+        *_details(values, configs, results.evaluation["combination"]),
         *_use(),
         *_factors(results),
         *_metrics(results),
@@ -54,15 +55,11 @@ def _fields(title: str, fields: dict[str, str]) -> list[str]:
     return [f"## {title}", "\n".join(f"- **{name}**: {text}" for name, text in fields.items())]
 
 
-def _details(values: dict[str, str], configs: dict[str, dict]) -> list[str]:
+def _details(values: dict[str, str], configs: dict[str, dict], parts: dict) -> list[str]:
     base = [
         f"{label(name)} (`{config['arch']}`, pretrained: {flat(config)['pretrained']})"
         for name, config in configs.items()
     ]
-    mean, all_of_them = {1: ("its logits", "it"), 2: ("the mean of both", "both")}.get(
-        len(base), ("the mean of all", "all of them")
-    )
-    start = mean if values["meta.init"] == "average" else "random weights"
     families = [family for family in SOURCES if any(config["arch"].startswith(family) for config in configs.values())]
     return _fields(
         "Model details",
@@ -71,9 +68,9 @@ def _details(values: dict[str, str], configs: dict[str, dict]) -> list[str]:
             "Date and version": "those of the commit whose dvc.lock lists these weights; none is in this file, so that "
             "equal runs give equal files",
             "Type": f"stacking ensemble of {listed_words(base)} on grey images of {values['data.image_size']} px; a "
-            f"meta-learner (`{values['meta.arch']}`, hidden dimension {values['meta.hidden_dim']}, started at {start}) "
-            f"reads the logits of {all_of_them} and gives a logit for each of fourteen findings, which "
-            "calibration.json beside this file turns into a probability and a call",
+            f"meta-learner (`{values['meta.arch']}`, hidden dimension {values['meta.hidden_dim']}) reads their "
+            "logits and gives one for each of fourteen findings, which calibration.json beside this file turns into a "
+            f"probability and a call. {parts_text(parts)}",
             "Training algorithm": f"{values['train.loss']} loss over known labels, {values['train.optimizer']}, early "
             "stopping on val; every hyperparameter is in params.yaml and in plots/report.html",
             "Fairness constraints": "none",
@@ -187,11 +184,15 @@ def _data(results: Results, audit: dict, values: dict[str, str]) -> list[str]:
 def _learning(values: dict[str, object]) -> str:
     """Which model learns from what; values: params by dotted key."""
     if values["stack.method"] == "holdout":
-        return "Base models learn on train and stop on val; the meta-learner learns on stack and stops on val"
+        return (
+            "Base models learn on train and stop on val; the members' weights are fitted to stack and val, the "
+            "network learns on stack and stops on val, and val tells how much of it counts"
+        )
     return (
         f"Crossfit over {values['stack.folds']} folds of the patients of train and stack (Wolpert 1992): so many base "
-        "models of each kind, each trained without a fold and stopped on val; the meta-learner learns from the logits "
-        "that each gives its own fold and stops on val; predictions are the mean over the folds"
+        "models of each kind, each trained without a fold and stopped on val; the members' weights are fitted to val; "
+        "the network learns from the logits that each gives its own fold and stops on val, which tells how much of it "
+        "counts; predictions are the mean over the folds"
     )
 
 

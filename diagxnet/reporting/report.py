@@ -10,6 +10,7 @@ from diagxnet.data.files import write_text
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.reporting.curves import ENSEMBLE
 from diagxnet.reporting.page import Html, element, figure, join, page, table
+from diagxnet.reporting.parts import parts_section
 from diagxnet.statistics.comparison import label, models_of, standing, verdict
 from diagxnet.statistics.metrics import confusions
 from diagxnet.statistics.results import Results
@@ -55,6 +56,7 @@ def write_report(
     sections = [
         *first,
         ("Models", [models_table(evaluation, results.unit), *_comparisons(evaluation)]),
+        *parts_section(evaluation),
         ("Success indicators", [_indicators(results.indicators)]),
         ("Findings", [*_findings(evaluation), images["auroc_per_finding"], images["roc"], images["precision_recall"]]),
         ("Thresholds", [*_thresholds(results), images["confusion"], images["score_histograms"]]),

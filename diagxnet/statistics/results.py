@@ -149,6 +149,8 @@ def summary(evaluation: dict, seconds: dict[str, float]) -> dict:
             "upper": macro["ci"]["upper"],
             "share_ahead": macro["share_ahead"],
         }
+    if "combination" in evaluation:
+        result["behind_on_val"] = evaluation["combination"]["behind_on_val"]
     result["findings_better"] = evaluation["comparison"]["findings_better"]
     shown = {name: value for name, value in seconds.items() if name not in members or room >= ROWS_OF_A_MEMBER}
     result["training_seconds"] = shown | {"total": round(sum(seconds.values()), 2)}
