@@ -16,8 +16,9 @@ from diagxnet.reporting.model_card import write_model_card
 from diagxnet.reporting.parts import parts_of
 from diagxnet.reporting.report import write_report
 from diagxnet.statistics.history import OWN_FILES, metrics_files, read_histories, training_metrics
-from diagxnet.statistics.results import Results, measure, summary
+from diagxnet.statistics.results import Results, measure
 from diagxnet.statistics.scored import read_scored
+from diagxnet.statistics.summary import summary
 
 
 def evaluate(
