@@ -65,8 +65,10 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
         total += models * member.seeds * seconds
         features += pace.running * member.seeds * (stacked + models * (sizes["val"] + sizes["test"]))
     recipe, arch, options = train_meta.options(params)
-    pace = rehearse_meta(create_meta(arch, len(members), **options), recipe, models=len(members))
-    line, seconds = training_line("train_meta", arch, pace, recipe, stacked, sizes["val"])
+    line, seconds = f"train_meta: {arch}, no network to train", 0.0
+    if arch != "convex":
+        pace = rehearse_meta(create_meta(arch, len(members), **options), recipe, models=len(members))
+        line, seconds = training_line("train_meta", arch, pace, recipe, stacked, sizes["val"])
     seeds = params.meta.ensemble_seeds
     seconds *= seeds
     print(f"stack_features: {hours(features)}\n{line}" + (f", each of {seeds} seeds" if seeds > 1 else ""))

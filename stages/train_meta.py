@@ -34,9 +34,9 @@ def main() -> dict[str, float]:
     recipe, arch, network = options(params)
     folders = {"stacked": Path("data/stacked"), "prepared": Path("data/prepared"), "folder": Path("models/meta")}
     folders["resume"] = Path(".resume/meta")
-    crossfit = params.stack.method == "crossfit"
+    folds = params.stack.folds if params.stack.method == "crossfit" else None
     seeds = params.meta.ensemble_seeds
-    training = train_meta(recipe, arch=arch, options=network, seeds=seeds, crossfit=crossfit, **folders)
+    training = train_meta(recipe, arch=arch, options=network, seeds=seeds, folds=folds, **folders)
     epochs = list(live("meta", training))
     history = read_json("models/meta/training_history.json")
     return timing(epochs, history)

@@ -1,11 +1,13 @@
 """Training of the meta-learner: its architectures, its seeds, and what an interruption costs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from diagxnet.data.files import read_json, write_arrays
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.prepared import COLUMNS
 from diagxnet.features.stacked import write_stacked
 from diagxnet.stacking.learners import apply_meta, load_meta
 from diagxnet.stacking.train import train_meta
@@ -22,8 +24,10 @@ def data(tmp_path):
     """Stacked logits and labels of 80 images in stack and 40 in val; the second model knows more than the first."""
     generator = np.random.default_rng(0)
     (tmp_path / "prepared").mkdir()
+    manifest = []
     for split, images in (("stack", 80), ("val", 40)):
-        rows = np.arange(images)
+        rows = np.arange(images) + len(manifest)
+        manifest += [{"row": row, "split": split, "patient": f"{split}{row // 2}"} for row in rows]
         targets = (generator.random((images, len(FINDINGS))) < 0.4).astype(np.float32)
         logits = {
             name: (generator.normal(size=targets.shape) + gain * targets).astype(np.float32)
@@ -32,7 +36,13 @@ def data(tmp_path):
         write_stacked(tmp_path / "stacked", split, rows, logits)
         mask = generator.random(targets.shape) < 0.9
         write_arrays(tmp_path / "prepared" / f"labels_{split}.npz", rows=rows, targets=targets, mask=mask)
+    write_manifest(tmp_path / "prepared", manifest)
     return tmp_path
+
+
+def write_manifest(folder, rows):
+    """manifest.csv of `rows`, dicts of some of its columns."""
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "manifest.csv", index=False)
 
 
 def _train(data, name, *, recipe=RECIPE, arch="mlp", options=OPTIONS, seeds=1):
@@ -54,6 +64,52 @@ def test_each_architecture_learns_and_is_loaded_as_it_was_trained(data, arch):
     logits = torch.randn(5, 2, len(FINDINGS))
     assert not torch.allclose(apply_meta(model, logits), logits.mean(1), atol=1e-3)
     assert read_json(data / "meta" / "config.json")["arch"] == arch
+
+
+@pytest.mark.parametrize("arch", ["convex", "mlp"])
+def test_the_better_member_has_the_greater_weight_and_the_record_says_how_much(data, arch, capsys):
+    list(_train(data, "meta", arch=arch))
+    made = read_json(data / "meta" / "config.json")["combination"]
+    weights = [[made["core"]["weights"][name][key] for key in KEYS] for name in ("densenet", "vit")]
+    assert np.mean(weights[1]) > 0.7
+    np.testing.assert_allclose(np.sum(weights, axis=0), 1)
+    assert made["on_val"]["best_member"]["model"] == "vit"
+    assert not made["on_val"]["best_member"]["behind"]
+    assert made["on_val"]["average"]["auroc"] > 0.05
+    said = capsys.readouterr().out
+    assert f"densenet {np.mean(weights[0]):.2f} ({np.min(weights[0]):.2f} to {np.max(weights[0]):.2f}), vit" in said
+    assert ("correction enters with factor" in said) == (arch == "mlp")
+    model = load_meta(data / "meta")
+    assert float(model.factor) == (1 if arch == "convex" else made["correction"]["factor"])
+
+
+def test_without_a_network_there_is_one_epoch_and_the_bytes_are_always_the_same(data):
+    (epoch,) = _train(data, "first", arch="convex", seeds=3)
+    assert epoch.record["val_auroc"] > 0.8
+    list(_train(data, "second", arch="convex"))
+    assert _weights(data, "first") == _weights(data, "second")
+    assert read_json(data / "first/training_history.json")["epochs"] == [epoch.record]
+    assert read_json(data / "first/config.json") == read_json(data / "second/config.json")
+
+
+def test_a_random_start_has_no_core_and_says_when_it_is_behind(data, capsys):
+    list(_train(data, "meta", options=OPTIONS | {"init": "random"}, recipe=recipe_of(batch_size=16, lr=1e-6)))
+    made = read_json(data / "meta" / "config.json")["combination"]
+    assert made["core"] is None
+    assert made["correction"] is None
+    assert made["on_val"]["average"]["behind"]
+    assert "the ensemble is behind the plain average on val: macro AUROC -0." in capsys.readouterr().out
+
+
+def test_a_val_patient_has_no_hand_in_the_figures_of_val(data):
+    """Members that know nothing, of which the one that is lucky on val is no better than the others there."""
+    chance = np.random.default_rng(1)
+    for split, images in (("stack", 80), ("val", 40)):
+        first = 0 if split == "stack" else 80
+        noise = {name: chance.normal(size=(images, len(FINDINGS))).astype(np.float32) for name in ("a", "b", "c")}
+        write_stacked(data / "stacked", split, np.arange(first, first + images), noise)
+    list(_train(data, "meta", arch="convex"))
+    assert read_json(data / "meta" / "config.json")["combination"]["on_val"]["average"]["auroc"] < 0.03
 
 
 def test_the_first_of_several_seeds_is_the_one_of_a_single_seed(data):

@@ -13,9 +13,9 @@ HEADS = 4
 class MetaParams(Section):
     """What `train_meta` reads."""
 
-    arch: Literal["mlp", "linear", "attention"] = Field(description="see diagxnet.stacking.learners")
+    arch: Literal["mlp", "convex", "linear", "attention"] = Field(description="see diagxnet.stacking.learners")
     init: Literal["average", "random"] = Field(
-        description="average: starts at the mean of the base logits, and weighs them"
+        description="average: a weighted mean of the base logits, and a network's correction where it helps"
     )
     inputs: Literal["logits", "probabilities"] = Field(description="what the meta-learner is given of the base models")
     ensemble_seeds: int = Field(ge=1, le=1000, description="meta-learners whose logits are averaged")
@@ -31,6 +31,12 @@ class MetaParams(Section):
     plateau_patience: int = Field(ge=0, le=10_000, description="epochs without improvement that plateau waits for")
     warmup: float = Field(ge=0, lt=1, description="share of all updates in which onecycle rises")
     patience: int | None = Field(ge=1, description="epochs without improvement until early stopping; null: never")
+
+    @model_validator(mode="after")
+    def _check_convex(self) -> "MetaParams":
+        if self.arch == "convex" and self.init == "random":
+            raise ValueError("init = 'random': meta.arch = 'convex' has no network (choose average, or another arch)")
+        return self
 
     @model_validator(mode="after")
     def _check_heads(self) -> "MetaParams":

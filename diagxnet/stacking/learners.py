@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,39 +11,48 @@ from diagxnet.data.findings import FINDINGS
 from diagxnet.training.checkpoint import load_model
 from diagxnet.training.mean import MeanLogits
 
-STRIDE = 30.0
-"""How many times as far as another parameter's an update of Adam's moves a weight that combines base logits."""
-
 
 class MetaLearner(nn.Module):
     """What every meta-learner shares: stacked logits [images, models, findings] to logits [images, findings].
 
-    inputs: `logits`, or `probabilities` (their sigmoids), of the network. With `init="average"` the ensemble starts
-    exactly at the mean of the base logits, and departs from it only where the stack split gives a reason, in two ways:
-    by a correction that starts at zero, which is the network; and, where `weighs`, by a weight of each base model for
-    each finding (Wolpert 1992; Ting and Witten 1999), whose departures from equal weights are learned. They are neither
-    bounded nor need they add up to 1. What is stored is a departure divided by STRIDE, so that it moves as at a rate of
-    its own: at one that suits the network, weights would hardly leave the average. (Adam's steps have the size of the
-    rate whatever the gradient's; clipping sees gradients that are STRIDE times as large.) With `init="random"` the
-    network is all there is, as in the scripts before.
+    With `init="average"` the ensemble is a core, a weighted mean of the base logits (see `stacking.weights`), which
+    starts as the plain mean, and on top of it a correction that starts at zero: the network, times `factor`. Core and
+    factor are no parameters: they are fitted otherwise, and set. With `init="random"` the network is all there is, as
+    in the scripts before. inputs: `logits`, or `probabilities` (their sigmoids), of the network.
     """
 
-    def __init__(self, models: int, init: str, inputs: str, weighs: bool = True) -> None:
+    def __init__(self, models: int, init: str, inputs: str) -> None:
         super().__init__()
         self.init, self.inputs = init, inputs
-        shape = models, len(FINDINGS)
-        self.departures = nn.Parameter(torch.zeros(shape)) if init == "average" and weighs else None
+        if init == "average":
+            self.register_buffer("weights", torch.full((models, len(FINDINGS)), 1 / models))
+            self.register_buffer("offsets", torch.zeros(len(FINDINGS)))
+            self.register_buffer("factor", torch.ones(()))
 
     def forward(self, logits: Tensor) -> Tensor:
-        ensemble = self.correct(logits.sigmoid() if self.inputs == "probabilities" else logits)
-        if self.init == "average":
-            ensemble = ensemble + logits.mean(1)
-        if self.departures is not None:
-            ensemble = ensemble + STRIDE * (logits * self.departures).sum(1)
-        return ensemble
+        correction = self.correct(logits.sigmoid() if self.inputs == "probabilities" else logits)
+        return correction if self.init == "random" else self.core(logits) + self.factor * correction
+
+    def core(self, logits: Tensor) -> Tensor:
+        return (logits * self.weights).sum(1) + self.offsets
 
     def correct(self, inputs: Tensor) -> Tensor:
         raise NotImplementedError
+
+    def set_core(self, weights: np.ndarray, offsets: np.ndarray) -> None:
+        """weights: [models, findings], of the base logits as they are. offsets: [findings]."""
+        self.weights.copy_(torch.from_numpy(weights))
+        self.offsets.copy_(torch.from_numpy(offsets))
+
+
+class MetaConvex(MetaLearner):
+    """The core alone: nothing to learn by gradient."""
+
+    def __init__(self, models: int, init: str = "average", inputs: str = "logits") -> None:
+        super().__init__(models, init, inputs)
+
+    def correct(self, inputs: Tensor) -> Tensor:
+        return torch.zeros_like(inputs[:, 0])
 
 
 class MetaMLP(MetaLearner):
@@ -76,19 +86,16 @@ class MetaMLP(MetaLearner):
 
 class MetaLinear(MetaLearner):
     """A logistic regression per finding, on what each base model says of that finding (Wolpert 1992, Ting and Witten
-    1999): a weight for each model, and a bias. With `init="average"` they are departures from the mean of the logits.
-
-    Both are stored divided by STRIDE, as the weights of the other meta-learners are; so it has none beside them.
-    """
+    1999): a weight for each model, and a bias."""
 
     def __init__(self, models: int, init: str = "average", inputs: str = "logits") -> None:
-        super().__init__(models, init, inputs, weighs=False)
+        super().__init__(models, init, inputs)
         shape = models, len(FINDINGS)
-        start = torch.zeros(shape) if init == "average" else torch.randn(shape) / shape[0] / STRIDE
-        self.slopes, self.intercepts = nn.Parameter(start), nn.Parameter(torch.zeros(len(FINDINGS)))
+        self.slopes = nn.Parameter(torch.zeros(shape) if init == "average" else torch.randn(shape) / models)
+        self.intercepts = nn.Parameter(torch.zeros(len(FINDINGS)))
 
     def correct(self, inputs: Tensor) -> Tensor:
-        return STRIDE * ((inputs * self.slopes).sum(1) + self.intercepts)
+        return (inputs * self.slopes).sum(1) + self.intercepts
 
 
 class MetaAttention(MetaLearner):
@@ -124,12 +131,12 @@ class MetaAttention(MetaLearner):
 
 
 def create_meta(arch: str, models: int, *, hidden_dim: int = 256, dropout: float = 0.2, **options: Any) -> nn.Module:
-    """A meta-learner of `arch` (mlp, linear or attention) for the logits of so many base `models`, untrained.
+    """A meta-learner of `arch` (convex, mlp, linear or attention) for the logits of so many base `models`, untrained.
 
-    hidden_dim, dropout: of mlp and attention; a linear one has neither. options: init and inputs (see MetaLearner).
+    hidden_dim, dropout: of mlp and attention; the others have neither. options: init and inputs (see MetaLearner).
     """
-    if arch == "linear":
-        return MetaLinear(models, **options)
+    if arch in ("convex", "linear"):
+        return {"convex": MetaConvex, "linear": MetaLinear}[arch](models, **options)
     return {"mlp": MetaMLP, "attention": MetaAttention}[arch](models, hidden_dim, dropout, **options)
 
 
