@@ -23,12 +23,11 @@ from PIL import Image
 
 from diagxnet.data.files import write_json, write_text
 from diagxnet.data.findings import FINDINGS, KEYS
-from diagxnet.data.members import FIRST
 from diagxnet.demo.draw import COLUMNS, draw_demo
 from diagxnet.ensemble.calibration import FindingCalibration, write_calibration
 from diagxnet.external.validation import External, validate, write_external
 from diagxnet.stacking.learners import create_meta
-from diagxnet.statistics.scored import MODELS
+from diagxnet.statistics.scored import COMBINED
 from diagxnet.trained_on import FILE, TrainedOn, write_trained_on
 from diagxnet.training.checkpoint import save_model
 from diagxnet.training.networks import base_config, from_config
@@ -50,10 +49,11 @@ def make_tiny_models(folder: Path) -> None:
         config = base_config(arch, image_size=SIDE, batch_norm=batch_norm, **options)
         save_model(folder / name, from_config(config), config, history)
     options = {"hidden_dim": 16, "dropout": 0.0, "init": "average", "inputs": "logits"}
-    config = {"arch": "mlp", "options": options, "members": 1, "models": list(FIRST), "findings": list(FINDINGS)}
-    save_model(folder / "meta", create_meta("mlp", len(FIRST), **options), config, history)
+    config = {"arch": "mlp", "options": options, "members": 1, "models": list(NETWORKS), "findings": list(FINDINGS)}
+    save_model(folder / "meta", create_meta("mlp", len(NETWORKS), **options), config, history)
     fitted = FindingCalibration(1.0, 0.0, "platt", 10, 10, {"youden": 0.5, "specificity_90": 0.6})
-    write_calibration(folder / "calibration.json", {model: dict.fromkeys(KEYS, fitted) for model in MODELS}, "image")
+    calibration = {model: dict.fromkeys(KEYS, fitted) for model in (*NETWORKS, *COMBINED)}
+    write_calibration(folder / "calibration.json", calibration, "image")
     nothing = TrainedOn(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros((0, 16), np.uint8))
     write_trained_on(folder / FILE, nothing)
 

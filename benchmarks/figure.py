@@ -17,7 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from diagxnet.data.files import replacing
-from diagxnet.statistics.comparison import LABELS
+from diagxnet.statistics.comparison import label, models_of
 
 METRICS = "metrics/evaluation.json"
 STYLES = (("#D55E00", "s"), ("#0072B2", "o"))
@@ -35,11 +35,13 @@ def read_evaluation(rev: str) -> dict:
 
 
 def draw(runs: dict[str, dict]) -> Figure:
-    """A row for each model, a marker with its interval for each run. runs: evaluations by name."""
-    figure = Figure(figsize=(6.4, 2.5), layout="constrained")
+    """A row for each model that all runs have, a marker with its interval for each run. runs: evaluations by name."""
+    first, second = (models_of(evaluation) for evaluation in runs.values())
+    models = [name for name in first if name in second]
+    figure = Figure(figsize=(6.4, 0.5 + 0.5 * len(models)), layout="constrained")
     axes = figure.subplots()
     for place, ((name, evaluation), (colour, marker)) in enumerate(zip(runs.items(), STYLES, strict=True)):
-        for row, model in enumerate(LABELS):
+        for row, model in enumerate(models):
             auroc = evaluation[model]["auroc"]
             value, ci = auroc["macro"], auroc["ci"]["macro"]
             y = row + 0.26 * (place - 0.5)
@@ -48,8 +50,8 @@ def draw(runs: dict[str, dict]) -> Figure:
             text = f"{value:.3f}"
             axes.annotate(text, (ci["upper"], y), (5, 0), textcoords="offset points", va="center", fontsize=8)
     axes.axvline(0.5, color="0.6", linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_yticks(range(len(LABELS)), LABELS.values())
-    axes.set(ylim=(len(LABELS) - 0.5, -0.5), xlim=(0.4, 1.0), xlabel="macro AUROC on test, 95% interval; 0.5 is chance")
+    axes.set_yticks(range(len(models)), map(label, models))
+    axes.set(ylim=(len(models) - 0.5, -0.5), xlim=(0.4, 1.0), xlabel="macro AUROC on test, 95% interval; 0.5 is chance")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, loc="outside upper center", ncols=2)
     return figure

@@ -43,7 +43,7 @@ from torch import nn
 from benchmarks.data import pack_into
 from diagxnet.data.files import write_arrays, write_json
 from diagxnet.data.findings import FINDINGS, KEYS
-from diagxnet.data.members import FIRST
+from diagxnet.data.members import FIRST, member_folder
 from diagxnet.data.prepared import COLUMNS
 from diagxnet.features.stack import stack_features
 from diagxnet.features.stacked import write_stacked
@@ -53,7 +53,7 @@ from diagxnet.recipe import check_recipe, read_recipe
 from diagxnet.stacking.learners import apply_meta, load_meta
 from diagxnet.stacking.train import train_meta
 from diagxnet.statistics.comparison import best_base, val_auroc
-from diagxnet.statistics.scored import MODELS, read_scored
+from diagxnet.statistics.scored import read_scored
 from diagxnet.statistics.uncertainty import Estimates, compare, estimate, mean_resamples
 from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.base import train_base
@@ -91,18 +91,19 @@ def run_out(epochs: Iterable) -> None:
 
 
 def train_bases(params: SimpleNamespace, folder: Path) -> float:
-    """Both base models into `folder`/models and their logits into `folder`/data/stacked; the seconds it took."""
+    """The base models into `folder`/models and their logits into `folder`/data/stacked; the seconds it took."""
     started = time.perf_counter()
     folders = {"packed": folder / "data/packed", "prepared": folder / "data/prepared"}
-    for name in FIRST:
-        recipe, network, precision = base_model.options(params, name)
-        outputs = {"folder": folder / "models" / name, "resume": folder / "resume" / name}
+    members = base_model.members(params)
+    for name, member in members.items():
+        recipe, network, precision = base_model.options(params, member)
+        outputs = {"folder": member_folder(folder / "models", name), "resume": folder / "resume" / name}
         augmentation = params.augment.model_dump()
         own = {"augmentation": augmentation, "precision": precision, "folds": base_model.folds(params)}
-        own["seeds"] = getattr(params, name).seeds
+        own["seeds"] = member.seeds
         run_out(train_base(name, recipe, **network, **own, **folders, **outputs))
     stack_features(
-        FIRST,
+        [*members],
         folder / "models",
         *folders.values(),
         folder / "data/stacked",
@@ -124,7 +125,7 @@ def train_on_top(params: SimpleNamespace, folder: Path) -> None:
 def figures(folder: Path) -> dict[str, Any]:
     """Macro AUROC and AUPRC of every model on val and test, and the ensemble's paired differences on test."""
     val, test = (read_scored(folder / "data", folder / "models", split, "image") for split in ("val", "test"))
-    best = best_base(val_auroc(val))
+    best = best_base(val.members, val_auroc(val))
     estimates = {"val": estimate(val, resamples=1, seed=0), "test": estimate(test, resamples=RESAMPLES, seed=0)}
     result: dict[str, Any] = {"best_base": best}
     for split, own in estimates.items():
@@ -191,14 +192,15 @@ def params_seed() -> int:
 
 
 def print_seeds(results: list[dict]) -> None:
+    models = list(results[0]["test"])
     for metric in METRICS:
-        print(f"\n| test, macro {metric.upper()} | {' | '.join(MODELS)} | - {' | - '.join(OTHERS)} |")
-        print("|---" + "| ---: " * (len(MODELS) + len(OTHERS)) + "|")
+        print(f"\n| test, macro {metric.upper()} | {' | '.join(models)} | - {' | - '.join(OTHERS)} |")
+        print("|---" + "| ---: " * (len(models) + len(OTHERS)) + "|")
         for result in results:
-            cells = [f"{result['test'][model][metric]:.3f}" for model in MODELS]
+            cells = [f"{result['test'][model][metric]:.3f}" for model in models]
             cells += [with_error(result[f"minus {name}"][metric]) for name in OTHERS]
             print_row(f"seed {result['seed']}", cells)
-        columns = [[result["test"][model][metric] for result in results] for model in MODELS]
+        columns = [[result["test"][model][metric] for result in results] for model in models]
         columns += [[result[f"minus {name}"][metric]["difference"] for result in results] for name in OTHERS]
         print_row("mean", [f"{np.mean(column):.4f}" for column in columns])
         if len(results) > 1:
@@ -232,7 +234,7 @@ def table(arguments: argparse.Namespace) -> list[dict]:
                 known = {"seed": own["seed"], "method": method, "seconds of the base models": seconds, "arch": arch}
                 results.append(known | result)
                 rows.setdefault((method, arch), []).append(table_row(result, "ensemble"))
-            for model in ("densenet", "vit", "average"):
+            for model in list(result["test"])[:-1]:
                 rows.setdefault((method, model), []).append(table_row(result, model))
             print(f"seed {own['seed']}, {method}: base models and features in {seconds:.0f} s", flush=True)
             write_json(arguments.folder / "table.json", results)
@@ -284,7 +286,7 @@ def settings(arguments: argparse.Namespace) -> list[dict]:
 def val_figures(folder: Path) -> dict[str, float]:
     """Macro figures of the ensemble on val, and what it is ahead of the best base model and of the average by."""
     val = read_scored(folder / "data", folder / "models", "val", "image")
-    best = best_base(val_auroc(val))
+    best = best_base(val.members, val_auroc(val))
     estimates = estimate(val, resamples=1, seed=0)
     macro = macros(estimates)
     result = dict(macro["ensemble"])

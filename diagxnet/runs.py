@@ -11,14 +11,15 @@ from sklearn.metrics import roc_curve
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_text
 from diagxnet.data.findings import KEYS
-from diagxnet.reporting.curves import precision_stairs
+from diagxnet.data.members import member_folder
+from diagxnet.reporting.curves import ENSEMBLE, precision_stairs
 from diagxnet.reporting.figures import DPI, gray_line, handle, panels, render, unit_square
 from diagxnet.reporting.page import Html, element, figure, page, table
 from diagxnet.reporting.report import NAMES, RESEARCH_ONLY, difference_text, flat
-from diagxnet.statistics.comparison import LABELS, standing
-from diagxnet.statistics.history import TRAININGS
+from diagxnet.statistics.comparison import label, standing
+from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.metrics import mean_keys
-from diagxnet.statistics.scored import MODELS, Scored, read_scored
+from diagxnet.statistics.scored import Scored, read_scored
 from diagxnet.statistics.uncertainty import Estimate, compare, estimate
 
 FILES = (
@@ -28,9 +29,8 @@ FILES = (
     "metrics/summary.json",
     "models/meta/config.json",
     "models/meta/model.safetensors",
-    *(f"models/{training}/training_history.json" for training in TRAININGS),
 )
-"""What of a run `read_run` reads, relative to the repository's root."""
+"""What of a run `read_run` reads, relative to the repository's root, beside the `history_files`."""
 
 STYLES = ({"color": "black", "linestyle": "solid"}, {"color": "#D55E00", "linestyle": (0, (4, 2))})
 """Of the first run and of the second."""
@@ -49,13 +49,21 @@ class Run:
     params: dict
 
 
+def history_files(root: Path) -> list[str]:
+    """The histories of a run, of whose FILES `root` has a copy: those of its members and of its meta-learner."""
+    members = read_json(root / "models/meta/config.json")["models"]
+    folders = (member_folder(Path("models"), name) for name in (*members, "meta"))
+    return [(folder / "training_history.json").as_posix() for folder in folders]
+
+
 def read_run(name: str, root: Path, params: dict, unit: str) -> Run:
-    """Reads FILES under `root`; unit: `image` or `study`, what to score."""
+    """Reads FILES and the `history_files` under `root`; unit: `image` or `study`, what to score."""
+    test = read_scored(root / "data", root / "models", "test", unit)
     return Run(
         name,
         unit,
-        read_scored(root / "data", root / "models", "test", unit),
-        {training: read_json(root / "models" / training / "training_history.json") for training in TRAININGS},
+        test,
+        read_histories(root / "models", test.members),
         read_json(root / "metrics/summary.json")["training_seconds"],
         params,
     )
@@ -95,7 +103,7 @@ def write_comparison(path: Path, first: Run, second: Run, *, resamples: int, min
     ]
     titles = _titles(ours, min_positives)
     sections = [
-        ("Models", [_models(first, second, estimates), _seconds(first, second)]),
+        ("Models", [_models(first, second, estimates), *_members(first, second), _seconds(first, second)]),
         ("Findings", _findings(first, second, estimates, ours, min_positives)),
         (
             "Curves",
@@ -114,7 +122,10 @@ def write_comparison(path: Path, first: Run, second: Run, *, resamples: int, min
 
 
 def shared(first: Scored, second: Scored) -> tuple[Scored, Scored]:
-    """The units that both have, in the order of `first`, and with its labels and patients."""
+    """The units that both have, in the order of `first`, and with its labels and patients, as the models that both have
+    score them."""
+    models = [name for name in first.models if name in second.models]
+    first, second = first.only(models), second.only(models)
     places = {name: place for place, name in enumerate(second.names)}
     common = np.array([place for place, name in enumerate(first.names) if name in places], int)
     ours = first.subset(common)
@@ -151,18 +162,19 @@ def precision_recall(runs: tuple[Run, Run], scored: tuple[Scored, Scored], title
 
 
 def learning_curves(runs: tuple[Run, Run]) -> Figure:
-    """Val loss and val AUROC of both runs, a column each training."""
-    figure = Figure(figsize=(11, 5), dpi=DPI, layout="constrained")
-    axes = figure.subplots(2, len(TRAININGS), squeeze=False, sharex="col")
-    names = LABELS | {"meta": "Meta-learner"}
-    for column, training in enumerate(TRAININGS):
+    """Val loss and val AUROC of both runs, a column each training that both have."""
+    first, second = (run.histories for run in runs)
+    trainings = [name for name in first if name in second]
+    figure = Figure(figsize=(max(11, 11 / 3 * len(trainings)), 5), dpi=DPI, layout="constrained")
+    axes = figure.subplots(2, len(trainings), squeeze=False, sharex="col")
+    for column, training in enumerate(trainings):
         for run, style, marker in zip(runs, STYLES, "os", strict=True):
             epochs = run.histories[training]["epochs"]
             numbers = [epoch["epoch"] for epoch in epochs]
             for row, name in enumerate(("val_loss", "val_auroc")):
                 axes[row, column].plot(numbers, [epoch[name] for epoch in epochs], marker=marker, ms=3.5, **style)
         images = " and ".join(f"{run.histories[training]['train_images']:,}" for run in runs)
-        axes[0, column].set_title(f"{names[training]} (n = {images} training images)")
+        axes[0, column].set_title(f"{label(training)} (n = {images} training images)")
         axes[1, column].set_xlabel("epoch")
         axes[1, column].xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("val loss")
@@ -173,9 +185,8 @@ def learning_curves(runs: tuple[Run, Run]) -> Figure:
 
 def _ensembles(scored: tuple[Scored, Scored], finding: int) -> list[tuple[np.ndarray, np.ndarray, dict]]:
     """Targets, logits of the ensemble and line style of each run, for the units whose label of `finding` is known."""
-    ensemble = MODELS.index("ensemble")
     return [
-        (each.targets[each.known(finding), finding], each.logits[ensemble, each.known(finding), finding], style)
+        (each.targets[each.known(finding), finding], each.logits[ENSEMBLE, each.known(finding), finding], style)
         for each, style in zip(scored, STYLES, strict=True)
     ]
 
@@ -203,14 +214,14 @@ def _legend(runs: tuple[Run, Run], *, markers: bool = False) -> list[object]:
 
 def _models(first: Run, second: Run, estimates: list) -> Html:
     rows = []
-    for model in MODELS:
-        for metric, label in (("auroc", "AUROC"), ("auprc", "AUPRC")):
+    for model in estimates[0]:
+        for metric, called in (("auroc", "AUROC"), ("auprc", "AUPRC")):
             ours, theirs = (each[model][metric] for each in estimates)
             differences = compare(ours, theirs)
             for mean, over in (("macro", "all findings"), ("chexpert5", "five findings")):
                 if mean in differences:
                     values = [f"{_mean(each, mean):.3f}" for each in (ours, theirs)]
-                    rows.append((LABELS[model], label, over, *values, *_difference_cells(differences[mean])))
+                    rows.append((label(model), called, over, *values, *_difference_cells(differences[mean])))
     header = ("Model", "Metric", "Mean of", first.name, second.name, "Difference (95% interval)", "Ahead in", "Verdict")
     return table(header, rows, text=[1, 2, len(header) - 1], caption=f"{first.name} minus {second.name}, on test.")
 
@@ -237,7 +248,7 @@ def _findings(first: Run, second: Run, estimates: list, scored: Scored, min_posi
     positives, negatives = scored.counts()
     header = ("Finding", "n", "Positive", first.name, second.name, "Difference (95% interval)", "Ahead in", "Verdict")
     parts = []
-    for metric, label in (("auroc", "AUROC"), ("auprc", "AUPRC")):
+    for metric, called in (("auroc", "AUROC"), ("auprc", "AUPRC")):
         ours, theirs = (each["ensemble"][metric] for each in estimates)
         rows = []
         for key, difference in compare(ours, theirs)["per_finding"].items():
@@ -245,7 +256,7 @@ def _findings(first: Run, second: Run, estimates: list, scored: Scored, min_posi
             values = (f"{ours.values[key]:.3f}", f"{theirs.values[key]:.3f}")
             counts = (f"{positives[f] + negatives[f]:,}", f"{positives[f]:,}")
             rows.append((_starred(scored, f, min_positives), *counts, *values, *_difference_cells(difference)))
-        parts.append(table(header, rows, text=[len(header) - 1], caption=f"{label} of the ensembles, on test."))
+        parts.append(table(header, rows, text=[len(header) - 1], caption=f"{called} of the ensembles, on test."))
     if any("*" in title for title in _titles(scored, min_positives).values()):
         text = f"* fewer than {min_positives} positives or negatives: take their figures as rough."
         parts.append(element("p", text, class_="note"))
@@ -256,8 +267,20 @@ def _difference_cells(difference: dict) -> tuple[str, str, str]:
     return difference_text(difference), f"{difference['share_ahead']:.0%}", standing(difference)
 
 
+def _members(first: Run, second: Run) -> list[Html]:
+    """Which base models one run has and the other lacks."""
+    lines = []
+    for run, other in ((first, second), (second, first)):
+        if own := [label(name) for name in run.test.members if name not in other.test.members]:
+            lines.append(element("p", f"Base models that {run.name} alone has: {', '.join(own)}.", class_="note"))
+    return lines
+
+
 def _seconds(first: Run, second: Run) -> Html:
-    rows = [(name, *(f"{run.seconds[name]:,.0f}" for run in (first, second))) for name in first.seconds]
+    rows = [
+        (name, *(f"{run.seconds[name]:,.0f}" if name in run.seconds else "none" for run in (first, second)))
+        for name in first.seconds | second.seconds
+    ]
     return table(("Training", first.name, second.name), rows, caption="Seconds.")
 
 

@@ -19,7 +19,7 @@ def main() -> None:
         print(line)
     check_root(data.root, Path.cwd())
     columns = Columns(**data.columns.model_dump())
-    inventory = take_inventory(Path(data.root), cache=default_cache(), columns=columns)
+    inventory = take_inventory(Path(data.root), cache=default_cache(), linked=data.linked, columns=columns)
     write_json("models/more/members.json", {"members": list(names(params))})
     write_json("data/inventory.json", inventory)
 

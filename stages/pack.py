@@ -22,6 +22,7 @@ def main() -> dict[str, float]:
         size=data.image_size,
         bad_images=data.bad_images,
         work=Path(".resume/pack"),
+        linked=data.linked,
     )
 
 

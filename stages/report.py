@@ -14,7 +14,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.params.checked import read_params, read_yaml
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
-from diagxnet.runs import FILES, read_run, write_comparison
+from diagxnet.runs import FILES, history_files, read_run, write_comparison
 from stages.running import run
 
 SPECIAL = re.compile(r"[^\w.-]")  # characters of a revision that a file name cannot have on every platform
@@ -28,13 +28,19 @@ def fetch(rev: str, folder: Path) -> None:
     except SCMError:
         raise InputError(f"{rev}: no such revision or experiment here (list them: dvc exp show, git log)") from None
     for name in ("params.yaml", *FILES):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            files.get_file(name, str(folder / name))
-        except (DvcException, OSError):
-            raise InputError(
-                f"{name} of {rev}: not in git and not in DVC's cache (fetch it with dvc fetch, or run that again)"
-            ) from None
+        _get(files, name, rev, folder)
+    for name in history_files(folder):
+        _get(files, name, rev, folder)
+
+
+def _get(files: DVCFileSystem, name: str, rev: str, folder: Path) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        files.get_file(name, str(folder / name))
+    except (DvcException, OSError):
+        raise InputError(
+            f"{name} of {rev}: not in git and not in DVC's cache (fetch it with dvc fetch, or run that again)"
+        ) from None
 
 
 def main() -> None:

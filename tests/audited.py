@@ -10,13 +10,13 @@ import torch
 from diagxnet.audit.checks import Claims, Pipeline, read_claims
 from diagxnet.data.files import write_json
 from diagxnet.data.findings import FINDINGS, KEYS
-from diagxnet.data.members import FIRST
+from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.features.stack import stack_features
 from diagxnet.images.pack import pack
 from diagxnet.labels.prepare import prepare
 from diagxnet.stacking.learners import create_meta
-from diagxnet.statistics.history import TRAININGS, training_metrics
+from diagxnet.statistics.history import metrics_files, training_metrics
 from diagxnet.statistics.results import measure, summary
 from diagxnet.statistics.scored import read_scored
 from diagxnet.tables.inventory import take_inventory, write_inventory
@@ -57,7 +57,14 @@ class Run:
         return self.root / "data", self.root / "models"
 
 
-def make_run(root: Path, *, folds: int | None = None, seeds: int = 1, unit: str = "image") -> Run:
+def make_run(
+    root: Path,
+    *,
+    folds: int | None = None,
+    seeds: int = 1,
+    unit: str = "image",
+    networks: dict[str, dict] = NETWORKS,
+) -> Run:
     """Makes one: 130 patients with an image or two, a damaged image, models with random weights, its metrics."""
     _draw(root / "release")
     data, models = root / "data", root / "models"
@@ -82,17 +89,19 @@ def make_run(root: Path, *, folds: int | None = None, seeds: int = 1, unit: str 
         max_patients=None,
         shares={"val": 0.3, "stack": 0.2, "test": 0.2},
     )
-    for seed, (name, config) in enumerate(NETWORKS.items()):
-        make_base(models / name, config, seed=seed, folds=folds, seeds=seeds)
+    for seed, (name, config) in enumerate(networks.items()):
+        make_base(member_folder(models, name), config, seed=seed, folds=folds, seeds=seeds)
     torch.manual_seed(9)
-    meta = create_meta("mlp", 2, **OPTIONS)
+    meta = create_meta("mlp", len(networks), **OPTIONS)
     torch.nn.init.normal_(meta.layers[-1].weight, std=0.1)
-    save_model(models / "meta", meta, {"arch": "mlp", "options": OPTIONS, "models": list(FIRST), "members": 1}, HISTORY)
-    stack_features(FIRST, models, data / "packed", data / "prepared", data / "stacked", precision="fp32", batch_size=64)
+    config = {"arch": "mlp", "options": OPTIONS, "models": list(networks), "members": 1}
+    save_model(models / "meta", meta, config, HISTORY)
+    folders = models, data / "packed", data / "prepared", data / "stacked"
+    stack_features(list(networks), *folders, precision="fp32", batch_size=64)
     results = measure(
         read_scored(data, models, "val", unit),
         read_scored(data, models, "test", unit),
-        dict.fromkeys(TRAININGS, HISTORY),
+        dict.fromkeys((*networks, "meta"), HISTORY),
         unit=unit,
         studies=audit_table["splits"]["test"]["studies"],
         dropped=audit_table["dropped"]["images"],
@@ -102,8 +111,8 @@ def make_run(root: Path, *, folds: int | None = None, seeds: int = 1, unit: str 
     )
     write_json(root / "metrics/evaluation.json", results.evaluation)
     write_json(root / "metrics/summary.json", summary(results.evaluation, {"densenet": 1.0}))
-    for name in TRAININGS:
-        write_json(root / f"metrics/{name}.json", training_metrics(HISTORY))
+    for name, content in metrics_files(dict.fromkeys((*networks, "meta"), training_metrics(HISTORY))).items():
+        write_json(root / f"metrics/{name}.json", content)
     write_calibration(models / "calibration.json", results.calibration, unit)
     reads = {"prepare": {"data/inventory.json"}, "evaluate": {"data/prepared/labels_test.npz", "models/vit"}}
     return Run(root, read_claims(root / "metrics", models), Pipeline(reads, ()))

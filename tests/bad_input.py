@@ -435,7 +435,7 @@ TABLES = [
     BadInput(
         "an extra label column",
         with_column("Hernia"),
-        f"train.csv, line 1: unknown column 'Hernia': CheXpert has none of that name {MEND_TABLE}",
+        f"train.csv, line 1: unknown column 'Hernia': CheXpert has none of that name: take it out {MEND_TABLE}",
     ),
     BadInput(
         "a misspelt label column",
@@ -726,7 +726,8 @@ IMAGES = [
         "all images behind a link out of data.root",
         images_elsewhere,
         f"{{root}}{os.sep}train: is a link to {{root}}-disk, outside data.root, as 40 of 40 images looked at are: none "
-        "of these is read (set data.root to the real folder of tables and images, or copy the tables there)",
+        "of these is read (set data.root to the real folder of tables and images, or allow links to there: "
+        "data.linked={root}-disk)",
         needs_links=True,
     ),
     BadInput(
@@ -771,7 +772,7 @@ IMAGES = [
     BadInput(
         "no usable image",
         no_images_left,
-        "{root}: none of 3 images can be used (see whether data.root is right)",
+        f"{{root}}: none of 3 images can be used; {FIRST} is missing (see whether data.root is right)",
     ),
 ]
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from diagxnet.data.findings import FINDINGS, KEYS
-from diagxnet.data.members import FIRST
+from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import FindingCalibration, write_calibration
 from diagxnet.stacking.learners import MetaLearner, create_members
-from diagxnet.statistics.scored import MODELS
+from diagxnet.statistics.scored import COMBINED
 from diagxnet.training.checkpoint import save_joint, save_model
 from diagxnet.training.networks import base_config, create_base, member_counts, member_folders
 
@@ -33,35 +33,37 @@ def make_models(
     size: int = SIZE,
     seed: int = 0,
 ) -> Path:
-    """A models folder for images of `size` pixels; folds: of crossfit; seeds: of each. Fracture has no threshold."""
+    """A models folder for images of `size` pixels, its members those of `networks`; folds: of crossfit; seeds: of each;
+    members: meta-learners. Fracture has no threshold."""
+    models = (*networks, *COMBINED)
     torch.manual_seed(seed)
-    for name in FIRST:
+    for name in networks:
         options = {"stem": "patches"} | networks[name] | {"image_size": size, "pretrained": False, "dropout": 0.5}
         config = base_config(**options)
-        for place in itertools.chain(*member_folders(folder / name, folds, seeds)):
+        for place in itertools.chain(*member_folders(member_folder(folder, name), folds, seeds)):
             model = create_base(**options)
             for module in model.modules():
                 if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) and module.affine:
                     torch.nn.init.normal_(module.running_mean, std=0.1)
             save_model(place, model, config, {})
-        save_joint(folder / name, config | member_counts(folds, seeds), {})
-    meta = create_members("mlp", len(FIRST), members, **OPTIONS)
+        save_joint(member_folder(folder, name), config | member_counts(folds, seeds), {})
+    meta = create_members("mlp", len(networks), members, **OPTIONS)
     for module in meta.modules():
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.normal_(module.weight, std=0.3)
         if isinstance(module, MetaLearner):
             drawn = np.random.default_rng(seed)
-            module.set_core(drawn.uniform(0, 1, (len(FIRST), len(KEYS))), drawn.normal(size=len(KEYS)))
+            module.set_core(drawn.uniform(0, 1, (len(networks), len(KEYS))), drawn.normal(size=len(KEYS)))
             module.factor.fill_(0.6)
-    config = {"arch": "mlp", "options": OPTIONS, "models": list(FIRST), "findings": list(FINDINGS)}
+    config = {"arch": "mlp", "options": OPTIONS, "models": list(networks), "findings": list(FINDINGS)}
     save_model(folder / "meta", meta, config | {"members": members}, {})
-    drawn = np.random.default_rng(seed).uniform(0.5, 1.5, (len(MODELS), len(KEYS), 2))
+    drawn = np.random.default_rng(seed).uniform(0.5, 1.5, (len(models), len(KEYS), 2))
     calibration = {
         model: {
             key: FindingCalibration(*map(float, drawn[m, f]), "platt", 20, 60, _thresholds(f))
             for f, key in enumerate(KEYS)
         }
-        for m, model in enumerate(MODELS)
+        for m, model in enumerate(models)
     }
     write_calibration(folder / "calibration.json", calibration, "image")
     return folder

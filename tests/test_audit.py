@@ -13,12 +13,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from diagxnet.audit import recomputed
 from diagxnet.audit.checks import CHECKS, Claims, Pipeline, audit, read_claims
 from diagxnet.audit.recomputed import average_precision, calibration_error, mann_whitney, squared_distance
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_arrays, read_json, write_arrays, write_json
-from diagxnet.data.members import FIRST
 from diagxnet.ensemble.calibration import FindingCalibration
 from diagxnet.reporting.evaluate import evaluate
 from diagxnet.statistics.calibrating import fit_calibration
@@ -316,18 +314,45 @@ def test_an_audit_of_no_logits_is_a_usage_error(images, monkeypatch, capsys):
     assert "--images: must be 1 or more" in capsys.readouterr().err
 
 
-def test_the_second_path_takes_any_number_of_base_models(run, monkeypatch):
-    path = run.root / "data/stacked/logits_val.npz"
-    arrays = read_arrays(path)
-    third = arrays["vit"] + np.float32(3)
-    write_arrays(path, **arrays, convnext=third)
-    monkeypatch.setattr(recomputed, "BASE_MODELS", (*FIRST, "convnext"))
-    monkeypatch.setattr(recomputed, "apply_meta", lambda meta, logits: logits.mean(dim=1))
-    logits = recomputed.read_units(*run.folders, "val", "image").logits
-    assert list(logits) == ["densenet", "vit", "convnext", "average", "ensemble"]
-    np.testing.assert_allclose(logits["average"], logits["ensemble"], rtol=1e-5, atol=1e-5)
-    figures = {f"{model}.auroc.macro": 0.5 for model in logits}
-    assert "comparison.ensemble_minus_convnext.auroc.macro.difference" in recomputed.differences(figures, "vit")
+def test_a_run_of_one_member_passes(tmp_path):
+    assert len(audited(make_run(tmp_path, networks={"densenet": NETWORKS["densenet"]}))) == len(CHECKS)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("three"), networks=NETWORKS | {"wide": NETWORKS["densenet"]})
+
+
+def test_a_run_of_three_members_passes_and_the_logits_of_the_third_are_made_again(three, tmp_path):
+    assert len(audited(three)) == len(CHECKS)
+    shutil.copytree(three.root, tmp_path / "run", ignore=shutil.ignore_patterns("release", "work"))
+    run = Run(tmp_path / "run", three.claims, three.pipeline)
+    make_base(run.root / "models/more/wide", NETWORKS["densenet"], seed=8)
+    message = r"logits: logits_stack.npz: those of wide differ by up to [\d.]+ from what models/more/wide gives"
+    with pytest.raises(InputError, match=message):
+        check_alone("logits", run)
+
+
+def test_a_figure_of_a_third_member_that_is_not_what_the_files_give_is_named(three):
+    claims = copy.deepcopy(three.claims)
+    claims.evaluation["wide"]["auroc"]["per_finding"]["edema"] += 1e-6
+    claims.evaluation["comparison"]["ensemble_minus_wide"]["auroc"]["macro"]["difference"] += 1e-6
+    with pytest.raises(InputError, match=r"metrics: evaluation.json: 2 of [\d,]+ figures"):
+        check_alone("metrics", replace(three, claims=claims))
+
+
+def test_metrics_of_a_training_that_the_ensemble_has_not_are_named(three):
+    trainings = {name: own for name, own in three.claims.trainings.items() if name != "wide"}
+    with pytest.raises(InputError, match=r"summary: .* are of different models: wide"):
+        check_alone("summary", replace(three, claims=replace(three.claims, trainings=trainings)))
+
+
+def test_splits_with_the_logits_of_different_members_are_named(run):
+    arrays = read_arrays(run.root / "data/stacked/logits_val.npz")
+    del arrays["vit"]
+    write_arrays(run.root / "data/stacked/logits_val.npz", **arrays)
+    with pytest.raises(InputError, match="logits: the splits have logits of different base models: "):
+        check_alone("logits", run)
 
 
 def test_evaluate_writes_nothing_where_the_audit_refuses(tmp_path):

@@ -1,5 +1,7 @@
 """Calibration is fitted on val only, is finite whatever val holds, and its file can be read back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -12,7 +14,7 @@ from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import probabilities, read_calibration, write_calibration
 from diagxnet.statistics.calibrating import LEAST_SLOPE, fit_calibration, offset, platt, thresholds
 from diagxnet.statistics.metrics import ece
-from diagxnet.statistics.scored import MODELS, Scored
+from diagxnet.statistics.scored import Scored
 from tests.workspace import make_scored
 
 
@@ -118,9 +120,7 @@ def test_constant_probabilities_call_everybody_or_nobody():
 
 
 def _val(**changes: np.ndarray) -> Scored:
-    scored = make_scored(units=60)
-    values = {"logits": scored.logits, "targets": scored.targets, "mask": scored.mask} | changes
-    return Scored(**values, patients=scored.patients, groups=scored.groups, names=scored.names)
+    return replace(make_scored(units=60), **changes)
 
 
 def test_one_class_on_val_gets_an_intercept_and_no_threshold():
@@ -168,7 +168,7 @@ def test_calibration_json_reads_back_as_what_was_fitted(tmp_path):
     write_calibration(tmp_path / "calibration.json", calibration, "image")
     again = read_calibration(tmp_path / "calibration.json")
     assert again == calibration
-    for m, model in enumerate(MODELS):
+    for m, model in enumerate(scored.models):
         expected = [
             expit(calibration[model][key].slope * scored.logits[m, :, f] + calibration[model][key].intercept)
             for f, key in enumerate(KEYS)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +20,15 @@ from sklearn.metrics import (
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
 from diagxnet.data.findings import KEYS
+from diagxnet.data.members import FIRST
 from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.reporting.curves import POINTS, write_curves
 from diagxnet.reporting.evaluate import evaluate
 from diagxnet.reporting.figures import FIGURES
-from diagxnet.statistics.comparison import best_base, comparison, model_table, standing, verdict
+from diagxnet.statistics.comparison import best_base, comparison, label, model_table, models_of, standing, verdict
 from diagxnet.statistics.history import history_figures, indicators
 from diagxnet.statistics.results import Results, measure, summary
-from diagxnet.statistics.scored import MODELS, Scored, read_scored
+from diagxnet.statistics.scored import COMBINED, Scored, read_scored
 from diagxnet.statistics.subgroups import listed, subgroups
 from diagxnet.statistics.uncertainty import estimate
 from tests.workspace import make_scored, make_workspace
@@ -41,11 +43,12 @@ PARAMS = {
 }
 SIZES = {"unit": "image", "studies": 75, "dropped": 1, "bootstrap": 60, "min_positives": 10, "seed": 0}
 SUMMARY_ROWS = 40
+MODELS = ("densenet", "vit", "average", "ensemble")
 BYTES = 500_000
 
 
-def run(root: Path, model_seed: int = 0, unit: str = "image") -> Results:
-    make_workspace(root, model_seed)
+def run(root: Path, model_seed: int = 0, unit: str = "image", members: Sequence[str] = FIRST) -> Results:
+    make_workspace(root, model_seed, members)
     return evaluate(
         data=root / "data",
         models=root / "models",
@@ -72,6 +75,61 @@ def test_the_terminal_shows_each_model_with_its_interval(done):
     for line, model in zip(lines[1:], MODELS, strict=True):
         auroc = evaluation[model]["auroc"]
         assert f"{auroc['macro']:.3f} ({auroc['ci']['macro']['lower']:.3f} to" in line
+
+
+MEMBERS = {"one": ("vit",), "five": (*FIRST, "convnext", "swin", "wide")}
+
+
+@pytest.mark.parametrize("members", MEMBERS.values(), ids=MEMBERS)
+def test_metrics_plots_report_and_card_are_of_the_members_of_the_run(members, tmp_path):
+    results = run(tmp_path, members=members)
+    models, metrics, curves = (*members, *COMBINED), tmp_path / "metrics", tmp_path / "plots/data"
+    evaluation = read_json(metrics / "evaluation.json")
+    assert tuple(evaluation)[: len(models)] == models_of(evaluation) == models
+    assert list(evaluation["histories"]) == [*members, "meta"]
+    differences = {f"ensemble_minus_{name}" for name in ("best_base", "average", *members)}
+    assert {name for name in evaluation["comparison"] if "_minus_" in name} == differences
+    if len(members) == 1:
+        assert evaluation["average"]["auroc"] == evaluation[members[0]]["auroc"]
+    assert read_json(metrics / "more.json").keys() == set(members) - set(FIRST)
+    assert (read_json(metrics / "densenet.json") == {}) == ("densenet" not in members)
+    assert len(leaves(read_json(metrics / "summary.json"))) <= SUMMARY_ROWS
+    assert list(read_json(tmp_path / "models/calibration.json")["models"]) == list(models)
+    roc = read_json(curves / "roc/edema.json")[0]
+    assert tuple(roc)[1:] == models
+    card = (tmp_path / "models/MODEL_CARD.md").read_text(encoding="utf-8")
+    report = (tmp_path / "plots/report.html").read_text(encoding="utf-8")
+    table = model_table(evaluation)
+    for name in map(label, models):
+        assert f"| {name} |" in card
+        assert f"<td>{name}</td>" in report
+        assert f"\n{name} " in table
+    for name in {"densenet", "vit", "convnext", "swin", "wide"} - set(members):
+        assert not re.search(rf"<t[dh]>{label(name)}</t[dh]>", report)
+    rank = "the only base model" if len(members) == 1 else "the best base model on val"
+    assert f"{label(evaluation['comparison']['best_base'])}, {rank}" in verdict(evaluation["comparison"], "best_base")
+    assert f"stacking ensemble of {label(members[0])} (`{members[0]}`" in card
+    assert len(results.indicators) == 3 * (len(members) + 1) + len(members) + 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 9, 16, 17])
+def test_the_summary_has_as_many_rows_of_each_member_as_there_is_room_for(count):
+    members = [f"member{number:02d}" for number in range(count)]
+    figures = {"auroc": {"macro": 0.8, "chexpert5": 0.9}, "auprc": {"macro": 0.5}, "ece": {"macro": 0.1}}
+    ahead = {"auroc": {"macro": {"difference": 0.1, "ci": {"lower": 0.0, "upper": 0.2}, "share_ahead": 1.0}}}
+    evaluation = dict.fromkeys((*members, *COMBINED), figures)
+    names = ("units", "patients", "findings_scored", "findings_flagged", "dropped_images")
+    evaluation["counts"] = dict.fromkeys(names, 1)
+    compared = {"ensemble_minus_best_base": ahead, "ensemble_minus_average": ahead, "findings_better": 3}
+    evaluation["comparison"] = compared
+    rows = leaves(summary(evaluation, dict.fromkeys((*members, "stack_features", "meta"), 1.5)))
+    assert len(rows) <= SUMMARY_ROWS
+    assert len(rows) + count > SUMMARY_ROWS or count <= 4
+    assert rows[".training_seconds.total"] == 1.5 * (count + 2)
+    for member in members:
+        own = [row for row in rows if member in row]
+        assert len(own) == min(4, 16 // count)
+        assert not own or own[0] == f".{member}.auroc"
 
 
 def leaves(value: object, prefix: str = "") -> dict[str, object]:
@@ -243,9 +301,9 @@ def test_groups_are_listed_in_order_whether_scored_or_too_small(done):
 
 
 def test_the_best_base_model_is_chosen_on_val_and_the_first_of_equals():
-    assert best_base({"densenet": 0.7, "vit": 0.8, "ensemble": 0.9}) == "vit"
-    assert best_base({"densenet": 0.8, "vit": 0.8}) == "densenet"
-    assert best_base({}) == "densenet"
+    assert best_base(FIRST, {"densenet": 0.7, "vit": 0.8, "ensemble": 0.9}) == "vit"
+    assert best_base(FIRST, {"densenet": 0.8, "vit": 0.8}) == "densenet"
+    assert best_base(FIRST, {}) == "densenet"
 
 
 @pytest.mark.parametrize(
@@ -293,25 +351,24 @@ def test_the_indicators_are_met_by_a_good_run_and_not_by_a_bad_one():
         "findings_better": 9,
         "findings_compared": 14,
     }
-    falling = {"densenet": history_figures(_history([0.8, 0.6], [0.85, 0.65]))}
-    rising = {"densenet": history_figures(_history([0.6, 0.8], [0.75, 0.95]))}
+    falling = dict.fromkeys((*FIRST, "meta"), history_figures(_history([0.8, 0.6], [0.85, 0.65])))
+    rising = dict.fromkeys((*FIRST, "meta"), history_figures(_history([0.6, 0.8], [0.75, 0.95])))
     assert all(row["met"] for row in indicators(falling, good))
     assert not any(row["met"] for row in indicators(rising, bad))
 
 
 def test_test_without_any_scorable_finding_is_refused():
     scored = make_scored(units=10)
-    nothing = Scored(
-        scored.logits, np.zeros_like(scored.targets), scored.mask, scored.patients, scored.groups, scored.names
-    )
+    nothing = replace(scored, targets=np.zeros_like(scored.targets))
     with pytest.raises(InputError, match="no finding has both"):
         measure(scored, nothing, {}, **SIZES)
 
 
-def test_a_missing_timing_file_names_the_stage_to_run_again(tmp_path):
-    make_workspace(tmp_path)
-    (tmp_path / "metrics/timing/train_vit.json").unlink()
-    with pytest.raises(InputError, match="dvc repro -f train_vit"):
+@pytest.mark.parametrize(("member", "stage"), [("vit", "train_vit"), ("convnext", "train@convnext")])
+def test_a_missing_timing_file_names_the_stage_to_run_again(member, stage, tmp_path):
+    make_workspace(tmp_path, members=(*FIRST, "convnext"))
+    (tmp_path / f"metrics/timing/train_{member}.json").unlink()
+    with pytest.raises(InputError, match=f"dvc repro -f {stage}"):
         evaluate(
             data=tmp_path / "data", models=tmp_path / "models", metrics=tmp_path / "metrics", plots=tmp_path / "plots",
             params=PARAMS, unit="image", bootstrap=10, min_positives=10, seed=0,

@@ -9,6 +9,7 @@ import pytest
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import content_hash, read_json, write_json
 from diagxnet.data.findings import KEYS
+from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import read_calibration
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.external.drop import CALIBRATION_METRICS, Hospital, calibration_estimates, drop
@@ -16,19 +17,21 @@ from diagxnet.external.sections import external_sections
 from diagxnet.external.validation import read_rows, score, validate, write_external
 from diagxnet.images.decode import decode
 from diagxnet.statistics.bootstrap import draw_counts
+from diagxnet.statistics.comparison import label, models_of
 from diagxnet.statistics.metrics import auroc, brier, ece
-from diagxnet.statistics.scored import MODELS
 from diagxnet.statistics.uncertainty import estimate
 from diagxnet.tables.reading import Columns, read_tables
 from diagxnet.trained_on import FILE, TrainedOn, collect, hash_patients, read_trained_on, write_trained_on
 from tests.ensembles import make_models
 from tests.radiographs import Row, image_path, write_image, write_table
-from tests.workspace import make_scored
+from tests.workspace import make_scored, make_workspace
 
 PARAMS = {"views": "frontal", "blank": "negative", "bad_images": "stop"}
 PARAMS |= {"bootstrap": 20, "min_positives": 5, "seed": 0}
 NOTHING = TrainedOn(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros((0, 16), np.uint8))
 PATIENTS = 30
+HISTORY = {"best_epoch": 1, "epochs": [{"epoch": 1, "train_loss": 0.6, "val_loss": 0.7, "val_auroc": 0.5, "lr": 1}]}
+HISTORY |= {"epochs_run": 1, "stopped_early": False, "train_images": 9}
 NETWORKS = {
     "densenet": {"arch": "test_resnet", "patch_size": None, "batch_norm": False},
     "vit": {"arch": "test_vit", "patch_size": None, "batch_norm": True},
@@ -52,10 +55,8 @@ def world(tmp_path_factory) -> Path:
     """models/ that were trained on nothing known, and other/, a hospital."""
     root = tmp_path_factory.mktemp("world")
     make_models(root / "models", networks=NETWORKS)
-    history = {"best_epoch": 1, "epochs": [{"epoch": 1, "train_loss": 0.6, "val_loss": 0.7, "val_auroc": 0.5, "lr": 1}]}
-    history |= {"epochs_run": 1, "stopped_early": False, "train_images": 9}
     for name in ("densenet", "vit", "meta"):
-        write_json(root / "models" / name / "training_history.json", history)
+        write_json(root / "models" / name / "training_history.json", HISTORY)
     write_trained_on(root / "models" / FILE, NOTHING)
     make_hospital(root / "other")
     return root
@@ -124,7 +125,7 @@ def test_intervals_subgroups_and_the_comparison_are_there_as_in_the_evaluation(d
     assert set(written["ensemble"]["auroc"]["ci"]["per_finding"]) == {"no_finding", "edema"}
     assert set(written["ensemble"]["subgroups"]["sex"]) <= {"female", "male"}
     assert written["comparison"]["best_base"] == "densenet"
-    assert set(MODELS) < set(written)
+    assert {"densenet", "vit", "average", "ensemble"} < set(written)
 
 
 def test_a_mapping_that_merges_classes_is_named_in_the_output_and_on_the_page(done):
@@ -245,6 +246,26 @@ def test_another_hospitals_patients_come_from_the_column_that_is_named_for_it(co
         run(copied)
     rows, _ = read_rows(copied / "other", tables="all", views="all", columns=Columns("MRN"))
     assert rows["patient"].tolist() == [f"m{number // 2}" for number in range(PATIENTS)]
+
+
+@pytest.mark.parametrize("names", [("vit",), ("densenet", "vit", "wide")], ids=["one", "three"])
+def test_ensembles_of_one_and_of_three_members_are_scored_on_another_hospital_and_beside_their_own(names, tmp_path):
+    networks = {name: NETWORKS.get(name, NETWORKS["densenet"]) for name in names}
+    make_models(tmp_path / "models", networks=networks)
+    for name in (*names, "meta"):
+        write_json(member_folder(tmp_path / "models", name) / "training_history.json", HISTORY)
+    write_trained_on(tmp_path / "models" / FILE, NOTHING)
+    make_hospital(tmp_path / "other")
+    make_workspace(tmp_path / "home", members=names)
+    write(tmp_path, tmp_path / "done", data=tmp_path / "home/data")
+    written = read_json(tmp_path / "done/nih.json")
+    assert models_of(written) == models_of(written["external"]["drop"]) == (*names, "average", "ensemble")
+    page = (tmp_path / "done/page/report.html").read_text(encoding="utf-8")
+    for name in names:
+        assert f"<td>{label(name)}: AUROC</td>" in page
+    make_workspace(tmp_path / "foreign", members=("densenet", "vit"))
+    with pytest.raises(InputError, match=rf"of densenet, vit, and the ensemble is of {', '.join(names)} \(give --data"):
+        run(tmp_path, data=tmp_path / "foreign/data")
 
 
 def hospitals(skill: float):

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diagxnet.reporting.figures import FIGURES, OUTCOME_STYLES, STYLES, contact_sheet, learning_curves, render, wilson
+from diagxnet.reporting.figures import (
+    FIGURES,
+    FURTHER_STYLES,
+    OUTCOME_STYLES,
+    STYLES,
+    contact_sheet,
+    learning_curves,
+    render,
+    wilson,
+)
 from diagxnet.statistics.results import Results, measure
 from tests.workspace import make_scored
 
@@ -54,16 +63,29 @@ def test_intervals_and_learning_curves_state_their_n(results):
 
 
 def test_models_and_outcomes_differ_without_colour():
-    assert len({str(style["linestyle"]) for style in STYLES.values()}) == len(STYLES)
-    assert len({style["marker"] for style in STYLES.values()}) == len(STYLES)
+    styles = [*STYLES.values(), *FURTHER_STYLES]
+    for what in ("linestyle", "marker", "color"):
+        assert len({str(style[what]) for style in styles}) == len(styles)
     grey = {name: (style["hatch"], _luminance(style["facecolor"]) > 0.6) for name, style in OUTCOME_STYLES.items()}
     assert len(set(grey.values())) == len(grey)
 
 
 def test_no_colour_fades_on_white_paper():
     # 3 to 1 is what WCAG 2.1 asks of graphics, of relative luminance
-    for style in STYLES.values():
+    for style in (*STYLES.values(), *FURTHER_STYLES):
         assert 1.05 / (_relative_luminance(style["color"]) + 0.05) > 3
+
+
+def test_intervals_of_many_members_do_not_touch_those_of_the_next_finding():
+    members = [f"member{number}" for number in range(9)]
+    val, test = (make_scored(units=60, seed=seed, members=members) for seed in (1, 0))
+    sizes = {"unit": "image", "studies": 60, "dropped": 0, "bootstrap": 5, "min_positives": 15, "seed": 0}
+    figure = FIGURES["auroc_per_finding"](measure(val, test, dict.fromkeys([*members, "meta"], HISTORY), **sizes))
+    points = [container.lines[0].get_ydata() for container in figure.axes[0].containers]
+    assert len(points) == 11
+    assert all(abs(np.concatenate(points) - np.round(np.concatenate(points))) < 0.45)
+    rows = np.sort([own[0] for own in points])
+    assert np.diff(rows) == pytest.approx(0.8 / 11)
 
 
 def test_the_legend_of_the_confusion_counts_shows_their_hatches(results):

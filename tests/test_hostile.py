@@ -121,6 +121,7 @@ def test_links_are_followed_inside_the_root_and_never_out_of_it(tmp_path):
     (tmp_path / "root-by-link").symlink_to(root, target_is_directory=True)
     assert decode(root / "a/inside.png", 16, root).shape == (16, 16)
     assert decode(tmp_path / "root-by-link/a/b/real.png", 16, tmp_path / "root-by-link").shape == (16, 16)
+    assert decode(root / "a/twice.png", 16, root, linked=outside).shape == (16, 16)
     for path in ("a/outside.png", "a/twice.png", "a/up/root-secret/secret.png"):
         with pytest.raises(ImageError, match=r"is a link to a file outside data\.root"):
             decode(root / path, 16, root)

@@ -203,6 +203,12 @@ def test_mimic_ids_that_went_through_floats_are_whole_numbers(tmp_path):
     assert import_mimic(make_mimic(tmp_path / "floats", images)) == import_mimic(make_mimic(tmp_path / "whole"))
 
 
+def test_chestxray14s_ids_and_ages_that_went_through_floats_are_whole_numbers(tmp_path):
+    floats = [(name, classes, follow, f"{patient}.0", age if "Y" in age or "M" in age else f"{age}.0", sex, view)
+              for name, classes, follow, patient, age, sex, view in NIH_ROWS]  # fmt: skip
+    assert import_nih(make_nih(tmp_path / "floats", floats)).tables == import_nih(make_nih(tmp_path / "whole")).tables
+
+
 def test_another_separator_of_a_release_is_named(tmp_path):
     root = make_nih(tmp_path / "release")
     (root / ENTRY).write_text((root / ENTRY).read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8")

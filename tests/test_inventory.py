@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from diagxnet.console.errors import InputError
 from diagxnet.data.files import content_hash
+from diagxnet.images.pack import pack
 from diagxnet.tables import inventory as module
 from diagxnet.tables.inventory import default_cache, take_inventory, write_inventory
 from tests.radiographs import Row, image_path, make_data, write_image, write_table
@@ -148,3 +150,22 @@ def test_the_cache_is_where_the_platform_keeps_caches(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
     assert default_cache() == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the right to make links")
+def test_a_folder_of_images_on_another_disk_is_read_where_its_link_is_allowed(tmp_path):
+    root, disk = tmp_path / "root", tmp_path / "disk"
+    make_data(disk)
+    root.mkdir()
+    (root / "train.csv").write_bytes((disk / "train.csv").read_bytes())
+    (root / "train").symlink_to(disk / "train", target_is_directory=True)
+    with pytest.raises(InputError, match=f"allow links to there: data.linked={disk / 'train'}"):
+        take_inventory(root, cache=tmp_path / "cache")
+    write_inventory(tmp_path / "inventory.json", take_inventory(root, cache=tmp_path / "cache", linked=str(disk)))
+    options = {"size": 32, "bad_images": "stop", "workers": 1}
+    with pytest.raises(InputError, match=f"none of 40 images can be used; {image_path(0)} is a link to a file outside"):
+        pack(root, tmp_path / "inventory.json", tmp_path / "refused", work=tmp_path / "work", **options)
+    packed = pack(
+        root, tmp_path / "inventory.json", tmp_path / "packed", work=tmp_path / "work", linked=str(disk), **options
+    )
+    assert (packed["images"], packed["dropped"]) == (40, 0)

@@ -1,5 +1,7 @@
 """Every metric against a case worked by hand, or scikit-learn where it has the metric under another form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
@@ -111,8 +113,7 @@ def test_a_mean_over_nothing_has_no_key():
 
 
 def _with(targets: np.ndarray, mask: np.ndarray) -> Scored:
-    scored = make_scored(units=len(targets))
-    return Scored(scored.logits, targets, mask, scored.patients, scored.groups, scored.names)
+    return replace(make_scored(units=len(targets)), targets=targets, mask=mask)
 
 
 def test_a_finding_with_one_class_has_no_key():
@@ -148,7 +149,7 @@ def test_a_study_has_the_mean_logit_of_its_views_and_any_of_their_findings():
     mask[2:4, 6] = False
     mask[0, 7], targets[0, 7], targets[1, 7] = False, True, False
     views = {**scored.groups, "view": np.array(["lateral", "frontal_ap", "lateral", "lateral", "frontal_pa"], object)}
-    images = Scored(scored.logits, targets, mask, scored.patients, views, scored.names)
+    images = replace(scored, targets=targets, mask=mask, groups=views)
     studies = by_study(images, np.array(["b/1", "b/1", "a/1", "a/1", "a/2"], object))
     assert studies.names.tolist() == ["b/1", "a/1", "a/2"]
     assert studies.logits == pytest.approx(

@@ -73,10 +73,10 @@ def test_an_interrupted_pack_goes_on_where_it_was(tmp_path: Path, monkeypatch: p
     release(tmp_path / ".work")
     monkeypatch.setattr(module, "IMAGES_A_TASK", 5)
 
-    def interrupted(path: str, size: int, root: str) -> Radiograph:
+    def interrupted(path: str, *options: object) -> Radiograph:
         if path.endswith(image_path(17)):
             raise KeyboardInterrupt
-        return read_radiograph(path, size, root)
+        return read_radiograph(path, *options)
 
     with monkeypatch.context() as patch:
         patch.setattr(processes, "read_radiograph", interrupted)
@@ -90,7 +90,7 @@ def test_an_interrupted_pack_goes_on_where_it_was(tmp_path: Path, monkeypatch: p
 def pack_slowly(root: Path) -> None:
     """Packs, saving what is done after each image; runs in a process that the test kills."""
     module.IMAGES_A_TASK, unfinished.SECONDS_BETWEEN_SAVES = 1, 0.0
-    processes.read_radiograph = lambda path, size, folder: (time.sleep(0.01), read_radiograph(path, size, folder))[1]
+    processes.read_radiograph = lambda *options: (time.sleep(0.01), read_radiograph(*options))[1]
     pack_of(root)
 
 
@@ -119,7 +119,7 @@ def done_in(state: Path) -> int:
 def pack_in_processes(root: Path) -> None:
     """Packs in two processes and slowly; runs in a process that the test kills."""
     processes.SECONDS_ALONE, processes.SECONDS_TO_START = 0.2, 0.0
-    processes.read_radiograph = lambda path, size, folder: (time.sleep(0.02), read_radiograph(path, size, folder))[1]
+    processes.read_radiograph = lambda *options: (time.sleep(0.02), read_radiograph(*options))[1]
     pack_of(root, workers=2)
 
 

@@ -106,7 +106,8 @@ def test_a_column_may_join_patients_of_the_paths_and_their_studies_stay_apart(tm
 
 def test_patients_of_a_column_are_compared_between_the_tables(tmp_path):
     tree(tmp_path, ["a.png", "b.png"], ["1", "2"])
-    (tmp_path / "valid.csv").write_text((tmp_path / "train.csv").read_text().replace("/a.png", "/v.png"))
+    text = (tmp_path / "train.csv").read_text(encoding="utf-8").replace("/a.png", "/v.png").replace("/b.png", "/w.png")
+    (tmp_path / "valid.csv").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"patient 1 is in train.csv \(line 2\) and in valid.csv"):
         read_tables(tmp_path, Columns("PID"))
 

@@ -19,7 +19,7 @@ from diagxnet.data.files import write_json, write_text
 from diagxnet.reporting.figures import learning_curves, render
 from diagxnet.reporting.page import Html, element, figure, page, table
 from diagxnet.reporting.report import flat
-from diagxnet.runs import read_run, shared, write_comparison
+from diagxnet.runs import history_files, read_run, shared, write_comparison
 from tests.conftest import ROOT
 from tests.test_evaluation import PARAMS, run
 from tests.test_figures import HISTORY
@@ -107,6 +107,22 @@ def test_the_comparison_says_in_words_which_run_is_better_and_how_many_it_rests_
     assert "150 test images of 75 patients" in text
     assert "Lung Lesion *" in text
     assert "fewer than 10 positives or negatives" in text
+
+
+def test_runs_of_different_members_are_compared_by_the_models_that_both_have(tmp_path):
+    runs = []
+    for name, members in (("alone", ["vit"]), ("three", ["densenet", "vit", "convnext"])):
+        make_workspace(tmp_path / name, members=members)
+        write_json(tmp_path / name / "metrics/summary.json", {"training_seconds": {"total": 1.0 * len(members)}})
+        assert len(history_files(tmp_path / name)) == len(members) + 1
+        assert all((tmp_path / name / file).is_file() for file in history_files(tmp_path / name))
+        runs.append(read_run(name, tmp_path / name, PARAMS, "image"))
+    write_comparison(tmp_path / "page.html", *runs, resamples=10, min_positives=10, seed=0)
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert set(re.findall("<td>(DenseNet|ViT|convnext|Plain average|Ensemble)</td>", text)) == {
+        "ViT", "Plain average", "Ensemble",
+    }  # fmt: skip
+    assert "Base models that three alone has: DenseNet, convnext." in text
 
 
 def test_a_run_compared_with_itself_is_not_distinguishable(pages, tmp_path):

@@ -1,5 +1,6 @@
 """What the stages before `evaluate` leave, drawn: small, seeded, with every case that the evaluation must survive."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 
 from diagxnet.data.files import write_arrays, write_json
 from diagxnet.data.findings import KEYS
+from diagxnet.data.members import FIRST, member_folder
 from diagxnet.labels.prepare import count
 from diagxnet.stacking.learners import create_meta
-from diagxnet.statistics.scored import MODELS, Scored
+from diagxnet.statistics.scored import COMBINED, Scored
 from diagxnet.training.checkpoint import save_model
 
 SIZES = {"train": 60, "val": 120, "stack": 40, "test": 150}
@@ -19,28 +21,39 @@ PREVALENCE = np.array([0.3, 0.4, 0.3, 0.5, 0.03, 0.2, 0.14, 0.1, 0.35, 0.12, 0.2
 
 ONE_CLASS_ON_VAL = KEYS.index("pleural_other")
 OPTIONS = {"hidden_dim": 8, "dropout": 0.0, "init": "average"}
-COMBINATION = {
-    "core": {
-        "weights": {name: dict.fromkeys(KEYS, weight) for name, weight in (("densenet", 0.75), ("vit", 0.25))},
-        "standardised": False,
-        "strengths": {"for_all": 1.0, "by_finding": 0.3},
-    },
-    "correction": {"factor": 0.4, "gain": 9.0, "error": 3.0},
-    "on_val": {
-        "best_member": {"model": "densenet", "auroc": 0.012, "error": 0.004, "behind": False},
-        "average": {"model": "average", "auroc": -0.02, "error": 0.006, "behind": True},
-    },
-}
-"""What train_meta says of its ensemble, in models/meta/config.json."""
 
 
-def make_scored(units: int = 80, seed: int = 0, skill: float = 1.5, patients: int | None = None) -> Scored:
-    """Units with every finding known and both classes of each; a model's skill grows along MODELS."""
+def combination(members: Sequence[str]) -> dict:
+    """What train_meta says of its ensemble, in models/meta/config.json."""
+    weights = dict(zip(members, (0.75, 0.25, 0.5, 0.1, 0.2), strict=False))
+    return {
+        "core": {
+            "weights": {name: dict.fromkeys(KEYS, weight) for name, weight in weights.items()},
+            "standardised": False,
+            "strengths": {"for_all": 1.0, "by_finding": 0.3},
+        },
+        "correction": {"factor": 0.4, "gain": 9.0, "error": 3.0},
+        "on_val": {
+            "best_member": {"model": members[0], "auroc": 0.012, "error": 0.004, "behind": False},
+            "average": {"model": "average", "auroc": -0.02, "error": 0.006, "behind": True},
+        },
+    }
+
+
+def make_scored(
+    units: int = 80,
+    seed: int = 0,
+    skill: float = 1.5,
+    patients: int | None = None,
+    members: Sequence[str] = FIRST,
+) -> Scored:
+    """Units with every finding known and both classes of each; skill grows along the models."""
+    models = (*members, *COMBINED)
     generator = np.random.default_rng(seed)
     targets = generator.random((units, len(KEYS))) < 0.3
     targets[0], targets[1] = True, False
-    means = targets * skill * np.linspace(0.5, 1, len(MODELS))[:, None, None]
-    logits = generator.normal(size=(len(MODELS), units, len(KEYS))) + means
+    means = targets * skill * np.linspace(0.5, 1, len(models))[:, None, None]
+    logits = generator.normal(size=(len(models), units, len(KEYS))) + means
     owners = np.arange(units) % (patients or units)
     groups = {
         "sex": np.where(owners % 2, "male", "female").astype(object),
@@ -48,6 +61,7 @@ def make_scored(units: int = 80, seed: int = 0, skill: float = 1.5, patients: in
         "view": np.full(units, "frontal_ap", object),
     }
     return Scored(
+        models,
         logits,
         targets,
         np.ones_like(targets),
@@ -57,7 +71,7 @@ def make_scored(units: int = 80, seed: int = 0, skill: float = 1.5, patients: in
     )
 
 
-def make_workspace(root: Path, model_seed: int = 0) -> None:
+def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIRST) -> None:
     """data/, models/ and metrics/timing/ under `root`; data and labels are the same whatever `model_seed`."""
     labels = _labels(np.random.default_rng(1))
     manifest = _manifest(np.random.default_rng(2))
@@ -71,24 +85,24 @@ def make_workspace(root: Path, model_seed: int = 0) -> None:
         targets, mask = (own == 1).astype(np.float32), ~np.isnan(own)
         write_arrays(prepared / f"labels_{split}.npz", rows=rows, targets=targets, mask=mask)
         base = {
-            name: models.normal(size=own.shape) + targets * gain for name, gain in (("densenet", 1.4), ("vit", 1.0))
+            name: models.normal(size=own.shape) + targets * (1.4 - 0.4 * place) for place, name in enumerate(members)
         }
         logits = {name: (values + 0.7).astype(np.float32) for name, values in base.items()}
         write_arrays(root / f"data/stacked/logits_{split}.npz", rows=rows, **logits)
     write_json(prepared / "summary.json", _audit(manifest, labels))
     np.save(packed / "images.npy", np.random.default_rng(4).integers(0, 256, (len(manifest), 32, 32), dtype=np.uint8))
-    for name in ("densenet", "vit", "meta"):
+    for name in (*members, "meta"):
         torch.manual_seed(model_seed)
-        model, config = torch.nn.Linear(1, 1), {"arch": name}
+        model, config = torch.nn.Linear(1, 1), {"arch": name, "pretrained": False}
         if name == "meta":
             model, config = (
-                create_meta("mlp", 2, **OPTIONS),
-                {"arch": "mlp", "options": OPTIONS, "models": ["densenet", "vit"], "members": 1}
-                | {"combination": COMBINATION},
+                create_meta("mlp", len(members), **OPTIONS),
+                {"arch": "mlp", "options": OPTIONS, "models": list(members), "members": 1}
+                | {"combination": combination(members)},
             )
             torch.nn.init.normal_(model.layers[-1].weight, std=0.05)
-        save_model(root / "models" / name, model, config, _history(models))
-    for stage in ("train_densenet", "train_vit", "stack_features", "train_meta"):
+        save_model(member_folder(root / "models", name), model, config, _history(models))
+    for stage in (*(f"train_{name}" for name in members), "stack_features", "train_meta"):
         write_json(root / f"metrics/timing/{stage}.json", {"seconds": 1.5})
 
 

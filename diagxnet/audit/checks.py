@@ -23,14 +23,15 @@ from diagxnet.audit.recomputed import Units, read_units, recompute, subgroup_aur
 from diagxnet.console.errors import InputError, one_line
 from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.folds import read_draws
-from diagxnet.data.members import FIRST as BASE_MODELS
+from diagxnet.data.members import MORE, member_folder
 from diagxnet.data.packed import open_packed, read_dropped, read_index
 from diagxnet.data.splits import SPLITS
 from diagxnet.ensemble.calibration import Calibration, read_calibration
 from diagxnet.features.stacked import STACKED_SPLITS, read_stacked
 from diagxnet.statistics.calibrating import fit_calibration
-from diagxnet.statistics.history import TRAININGS
-from diagxnet.statistics.scored import MODELS, read_scored
+from diagxnet.statistics.comparison import models_of
+from diagxnet.statistics.history import metrics_files
+from diagxnet.statistics.scored import COMBINED, read_scored
 from diagxnet.training.checkpoint import load_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
@@ -56,8 +57,8 @@ MEND = "make it anew with dvc repro, or get back what the run wrote with dvc che
 
 @dataclass(frozen=True)
 class Claims:
-    """What a run says of itself: the content of metrics/evaluation.json, of metrics/summary.json and of the file of
-    each training, and of models/calibration.json."""
+    """What a run says of itself: the content of metrics/evaluation.json, of metrics/summary.json, of the metrics of
+    each training, by name, and of models/calibration.json."""
 
     evaluation: dict[str, Any]
     summary: dict[str, Any]
@@ -102,10 +103,13 @@ class _AuditError(Exception):
 
 def read_claims(metrics: Path, models: Path) -> Claims:
     """Reads what a finished run wrote; InputError where a file is missing or damaged."""
+    evaluation, summary = (_claim(metrics / f"{name}.json") for name in ("evaluation", "summary"))
+    trainings = {name: _claim(metrics / f"{name}.json") for name in metrics_files({})}
+    trainings |= trainings.pop(MORE)
     return Claims(
-        _claim(metrics / "evaluation.json"),
-        _claim(metrics / "summary.json"),
-        {name: _claim(metrics / f"{name}.json") for name in TRAININGS},
+        evaluation,
+        summary,
+        {name: own for name, own in trainings.items() if own},
         _claim(models / "calibration.json", read_calibration),
     )
 
@@ -225,8 +229,12 @@ def _logits(run: _Run) -> str:
     for split in STACKED_SPLITS:
         with _reading(run.data / "stacked" / f"logits_{split}.npz"):
             stored[split] = read_stacked(run.data / "stacked", split)
-    for number, name in enumerate(BASE_MODELS):
-        places = model_folders(run.models / name)
+    members = {own.members for own in stored.values()}
+    if len(members) > 1:
+        raise _AuditError(f"the splits have logits of different base models: {' and '.join(map(str, members))}")
+    for number, name in enumerate(*members):
+        folder = member_folder(run.models, name)
+        places = model_folders(folder)
         models = [[load_model(place, from_config).to(accelerator.device) for place in seeds] for seeds in places]
         for split, own in stored.items():
             rows, logits = own.rows, own.logits
@@ -240,8 +248,8 @@ def _logits(run: _Run) -> str:
             difference = float(np.abs(again - logits[chosen, number]).max())
             if not difference <= LOGIT_TOLERANCE:
                 raise _AuditError(
-                    f"logits_{split}.npz: those of {name} differ by up to {difference:.3g} from what models/{name} "
-                    f"gives (allowed: {LOGIT_TOLERANCE:g})"
+                    f"logits_{split}.npz: those of {name} differ by up to {difference:.3g} from what "
+                    f"{_below(run, folder)} gives (allowed: {LOGIT_TOLERANCE:g})"
                 )
             found, count = max(found, difference), count + len(chosen)
     return f"{count:,} made again, largest difference {found:.1e} (allowed: {LOGIT_TOLERANCE:g})"
@@ -256,11 +264,12 @@ def _mean_logits(models: list, packed: np.ndarray, rows: np.ndarray, accelerator
 def _calibration(run: _Run) -> str:
     again = fit_calibration(read_scored(run.data, run.models, "val", run.unit), run.min_positives)
     wrong = []
-    for model in MODELS:
+    for model in again:
         for key, fitted in again[model].items():
             stored = run.claims.calibration.get(model, {}).get(key)
             if stored is None or _unequal(_flat(vars(stored)), _flat(vars(fitted))):
                 wrong.append(f"{model}.{key}")
+    wrong += [model for model in run.claims.calibration if model not in again]
     if wrong:
         raise _AuditError(f"calibration.json: val gives others for {len(wrong)}, {wrong[0]} first")
     return f"{sum(map(len, again.values()))} fitted again on val alone, all equal"
@@ -299,11 +308,13 @@ def _holds(stored: Mapping[str, Any], lower: str) -> bool:
 def _summary(run: _Run) -> str:
     whole, summary = run.claims.evaluation, run.claims.summary
     expected: dict[str, Any] = {"ensemble.ece": whole["ensemble"]["ece"]["macro"]}
-    for model in MODELS:
+    models = models_of(whole)
+    for model in models:
         for name, (metric, mean) in {
             "auroc": ("auroc", "macro"), "auprc": ("auprc", "macro"), "auroc_chexpert5": ("auroc", "chexpert5"),
         }.items():  # fmt: skip
-            if mean in whole[model][metric]:
+            shown = model in COMBINED or name in summary.get(model, ())  # of many members the summary lacks some
+            if shown and mean in whole[model][metric]:
                 expected[f"{model}.{name}"] = whole[model][metric][mean]
     for name in ("units", "patients", "findings_scored", "dropped_images"):
         expected[f"counts.{name}"] = whole["counts"][name]
@@ -313,13 +324,21 @@ def _summary(run: _Run) -> str:
         raise _AuditError(
             f"summary.json: {wrong[0]} is {stored.get(wrong[0])}, evaluation.json has {expected[wrong[0]]}"
         )
+    trained = {*models, "meta"} - {*COMBINED}
+    if run.claims.trainings.keys() != trained:
+        names = ", ".join(sorted(run.claims.trainings.keys() ^ trained))
+        raise _AuditError(f"evaluation.json and the metrics of the trainings are of different models: {names}")
     for name, training in run.claims.trainings.items():
-        path = run.models / name / "training_history.json"
+        path = member_folder(run.models, name) / "training_history.json"
         with _reading(path):
             best = read_json(path)["epochs"][training["best_epoch"] - 1]
         if (training["best_val_loss"], training["val_auroc"]) != (best["val_loss"], best["val_auroc"]):
-            raise _AuditError(f"{name}.json: not the best epoch of models/{name}/training_history.json")
+            raise _AuditError(f"{name}.json: not the best epoch of {_below(run, path)}")
     return "summary and trainings say what evaluation and histories say"
+
+
+def _below(run: _Run, path: Path) -> str:
+    return (Path("models") / path.relative_to(run.models)).as_posix()
 
 
 def _counts(run: _Run) -> str:

@@ -5,7 +5,7 @@ statistic of Mann and Whitney 1947), average precision from counts at each posit
 table. What both paths share is the trained meta-learner, and the calibration, which is given.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -18,7 +18,6 @@ from scipy.stats import rankdata
 
 from diagxnet.data.files import read_arrays
 from diagxnet.data.findings import CHEXPERT5, KEYS
-from diagxnet.data.members import FIRST as BASE_MODELS
 from diagxnet.ensemble.calibration import Calibration
 from diagxnet.stacking.learners import apply_meta, load_meta
 
@@ -50,9 +49,9 @@ def read_units(data: Path, models: Path, split: str, unit: str) -> Units:
     rows = frame["row"].astype(np.int64)
     if rows.tolist() != stacked["rows"].tolist() or rows.tolist() != labels["rows"].tolist():
         raise ValueError(f"logits_{split}.npz, labels_{split}.npz and manifest.csv are not of the same images")
-    logits = {name: stacked[name] for name in BASE_MODELS}
+    logits = {name: values for name, values in stacked.items() if name != "rows"}
     base = np.stack(list(logits.values()), axis=1)
-    logits["average"] = sum(stacked[name] for name in BASE_MODELS) / np.float32(len(BASE_MODELS))
+    logits["average"] = sum(logits.values()) / np.float32(len(logits))
     logits["ensemble"] = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
     positive = labels["mask"] & (labels["targets"] > 0)
     negative = labels["mask"] & ~positive
@@ -109,20 +108,27 @@ def recompute(val: Units, test: Units, calibration: Calibration) -> dict[str, fl
             figures |= {f"{model}.{name}.{key}": value for key, value in with_means(per_finding).items()}
         if on_val := _aurocs(val, model):
             figures[f"{model}.val.auroc.macro"] = fmean(on_val.values())
-    figures |= differences(figures, best_of_val(val))
+    figures |= differences(figures, base_models(test), best_of_val(val))
     return figures | counts(test)
 
 
 def best_of_val(val: Units) -> str:
-    """The base model with the higher macro AUROC on val, the first of equals."""
-    macros = {model: fmean(aurocs.values()) if (aurocs := _aurocs(val, model)) else 0.0 for model in BASE_MODELS}
-    return max(BASE_MODELS, key=macros.__getitem__)
+    """The base model with the highest macro AUROC on val, the first of equals."""
+    macros = {model: fmean(aurocs.values()) if (aurocs := _aurocs(val, model)) else 0.0 for model in base_models(val)}
+    return max(macros, key=macros.__getitem__)
 
 
-def differences(figures: Mapping[str, float], best: str) -> dict[str, float | str]:
-    """The ensemble's AUROC and AUPRC minus those of each other, on how many findings it is better, and than which."""
+def base_models(units: Units) -> list[str]:
+    return [name for name in units.logits if name not in ("average", "ensemble")]
+
+
+def differences(figures: Mapping[str, float], base: Sequence[str], best: str) -> dict[str, float | str]:
+    """The ensemble's AUROC and AUPRC minus those of each other, on how many findings it is better, and than which.
+
+    figures: by dotted key, of every model. base: the base models; best: the one that val prefers.
+    """
     result: dict[str, float | str] = {"comparison.best_base": best}
-    others = {"best_base": best, "average": "average"} | {model: model for model in BASE_MODELS}
+    others = {"best_base": best, "average": "average"} | {model: model for model in base}
     for name, other in others.items():
         for key, value in figures.items():
             model, _, metric = key.partition(".")

@@ -18,7 +18,19 @@ MORE = "more"
 LEFT_OUT = {"trained": False}
 """Config of one of FIRST that is null in params.yaml: its stage writes a folder, as DVC wants one, and no model."""
 
-TAKEN = {*FIRST, "meta", "average", "ensemble", "best_base", "features", "total", "rows", "comparison", "histories"}
+TAKEN = {
+    *FIRST,
+    "meta",
+    "average",
+    "ensemble",
+    "best_base",
+    "features",
+    "total",
+    "rows",
+    "comparison",
+    "histories",
+    "combination",
+}
 TAKEN |= {"indicators", "counts", "one_class", "few", "subgroups_too_small", "external"}
 """Keys of the metrics and of the stored logits, beside which a member's name stands."""
 

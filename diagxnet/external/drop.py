@@ -14,7 +14,7 @@ from diagxnet.ensemble.calibration import Calibration, probabilities
 from diagxnet.statistics.bootstrap import BLOCK_BYTES, draw_counts
 from diagxnet.statistics.intervals import difference_interval, effective_size
 from diagxnet.statistics.metrics import BINS, brier, ece, mean_keys, per_finding
-from diagxnet.statistics.scored import MODELS, Scored
+from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.uncertainty import Estimate, Estimates, estimate, mean_resamples, mean_size
 
 
@@ -37,9 +37,9 @@ class Hospital:
 def drop(own: Scored, foreign: Hospital, calibration: Calibration, *, resamples: int, seed: int) -> dict:
     """The foreign set's figures minus the own set's, by model and metric, with 95% intervals.
 
-    own: the test split of the data that the ensemble was trained on. calibration: of the models, for `brier`, `ece` and
-    `excess`. resamples: as many as `foreign.estimates` hold. seed: another than theirs, since equal seeds give two sets
-    of equally many patients the same draws.
+    own: the test split of the data that the ensemble was trained on, scored by the same models. calibration: of the
+    models, for `brier`, `ece` and `excess`. resamples: as many as `foreign.estimates` hold. seed: another than theirs,
+    since equal seeds give two sets of equally many patients the same draws.
 
     {"findings": how many are compared, model: {"auroc" | "auprc" | "brier" | "ece" | "excess": {"macro" | "chexpert5":
     e, "per_finding": {key: e}}}}, where e is {"own", "foreign", "difference", "ci": {"lower", "upper"}}.
@@ -50,7 +50,7 @@ def drop(own: Scored, foreign: Hospital, calibration: Calibration, *, resamples:
     if not keys:
         return result
     estimates = estimate(own, resamples=resamples, seed=seed)
-    for m, model in enumerate(MODELS):
+    for m, model in enumerate(own.models):
         pairs = {name: (estimates[model][name], foreign.estimates[model][name]) for name in ("auroc", "auprc")}
         here, there = (
             calibration_estimates(

@@ -2,8 +2,7 @@
 
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.report import NAMES, difference_text
-from diagxnet.statistics.comparison import LABELS
-from diagxnet.statistics.scored import MODELS
+from diagxnet.statistics.comparison import label, models_of
 
 METRICS = {
     "auroc": "AUROC",
@@ -68,8 +67,8 @@ def _drop(drop: dict) -> list[Html]:
         return [element("p", "No finding can be scored in both.", class_="note")]
     header = ("", "Own test set", "Here", "Difference (95% interval)")
     means = [
-        (f"{LABELS[model]}: {name}", *_cells(drop[model][metric]["macro"]))
-        for model in reversed(MODELS)
+        (f"{label(model)}: {name}", *_cells(drop[model][metric]["macro"]))
+        for model in reversed(models_of(drop))
         for metric, name in METRICS.items()
     ]
     findings = [

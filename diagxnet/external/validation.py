@@ -4,6 +4,7 @@ Images are decoded a batch at a time, ahead of the models, and not kept: memory 
 Calibration and thresholds are those of models/calibration.json, as val of the ensemble's own data had them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,19 +16,19 @@ from diagxnet.console.errors import InputError, problems_error
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.findings import KEYS
-from diagxnet.data.members import FIRST as BASE_MODELS
 from diagxnet.ensemble.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
 from diagxnet.external.drop import Hospital, drop
 from diagxnet.external.sections import external_sections
+from diagxnet.features.stacked import read_stacked
 from diagxnet.images.decode import ImageError, decode
 from diagxnet.importers.release import MAPPING, merged
 from diagxnet.labels.prepare import count
 from diagxnet.labels.rules import score_labels
 from diagxnet.reporting.figures import examples, write_figures
 from diagxnet.reporting.report import write_report
-from diagxnet.statistics.history import TRAININGS
+from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.results import Results, measure_test
-from diagxnet.statistics.scored import assemble, read_scored
+from diagxnet.statistics.scored import Scored, assemble, read_scored
 from diagxnet.tables.reading import CHEXPERT, Columns, read_named
 from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
@@ -80,7 +81,7 @@ def validate(
     be read, and where nothing can be scored.
     """
     ensemble = Ensemble.load(models)
-    histories = {name: _history(models, name) for name in TRAININGS}
+    histories = read_histories(models, [*ensemble.base])
     if data is not None and not (data / "stacked" / "logits_test.npz").exists():
         raise InputError(
             f"{data / 'stacked' / 'logits_test.npz'}: no such file (give --data the data of the training run)"
@@ -115,7 +116,7 @@ def validate(
     results = measure_test(
         ensemble.calibration,
         _val_auroc(histories),
-        assemble(rows, base[used], logits[used], targets, mask, unit),
+        assemble(rows, [*ensemble.base], base[used], logits[used], targets, mask, unit),
         histories,
         unit=unit,
         studies=audit["splits"][name]["studies"],
@@ -135,7 +136,7 @@ def validate(
     }
     if data is not None:
         foreign = Hospital(results.test, results.estimates)
-        at_home = read_scored(data, models, "test", unit)
+        at_home = _at_home(data, models, unit, results.test.members)
         results.evaluation["external"]["drop"] = drop(
             at_home, foreign, ensemble.calibration, resamples=bootstrap, seed=seed + 1
         )
@@ -215,23 +216,27 @@ def _trained_on(models: Path, unchecked: bool) -> TrainedOn | None:
     return None if unchecked and not (models / FILE).exists() else read_trained_on(models / FILE)
 
 
-def _history(models: Path, name: str) -> dict:
-    path = models / name / "training_history.json"
-    try:
-        return read_json(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file (get the whole models folder: dvc pull, or dvc repro)") from None
+def _at_home(data: Path, models: Path, unit: str, members: Sequence[str]) -> Scored:
+    """The test split of the run that trained the ensemble, whose stored logits must be of the same `members`."""
+    stored = read_stacked(data / "stacked", "test").members
+    if stored != members:
+        raise InputError(
+            f"{data / 'stacked' / 'logits_test.npz'}: of {', '.join(stored)}, and the ensemble is of "
+            f"{', '.join(members)} (give --data the data of the training run)"
+        )
+    return read_scored(data, models, "test", unit)
 
 
 def _val_auroc(histories: dict[str, dict]) -> dict[str, float]:
     """Macro AUROC of the base models on val at the epoch whose weights were kept."""
-    best = {name: histories[name]["epochs"][histories[name]["best_epoch"] - 1]["val_auroc"] for name in BASE_MODELS}
-    return {name: value for name, value in best.items() if value is not None}
+    best = {name: own["epochs"][own["best_epoch"] - 1]["val_auroc"] for name, own in histories.items()}
+    return {name: value for name, value in best.items() if value is not None and name != "meta"}
 
 
 def _judge(root: Path, rows: pd.DataFrame, bad: dict[int, str], bad_images: str) -> None:
     if len(bad) == len(rows):
-        raise InputError(f"{root}: none of {len(rows):,} images can be used (see whether --root is right)")
+        first = f"{rows['path'].iloc[0]} {bad[0]}"
+        raise InputError(f"{root}: none of {len(rows):,} images can be used; {first} (see whether --root is right)")
     if bad and bad_images == "stop":
         places = rows.loc[sorted(bad), ["table", "line", "path"]].itertuples(index=False)
         problems = [

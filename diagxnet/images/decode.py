@@ -15,6 +15,7 @@ from diagxnet.images.doubts import Doubt, doubts_of_shape, doubts_of_square
 from diagxnet.images.grey import Film
 from diagxnet.images.kinds import DAMAGE, DAMAGED, DICOM, HEAD, ImageError, kind_of
 from diagxnet.images.pictures import read_picture
+from diagxnet.tables.paths import leads_out
 
 RESIZE_RATIO = 256 / 224
 """The guide resizes the shorter side to 256 and crops the middle 224; other sizes keep the proportion."""
@@ -28,19 +29,21 @@ class Radiograph:
     doubts: tuple[Doubt, ...]
 
 
-def decode(path: str | Path, size: int, root: str | Path | None = None) -> np.ndarray:
+def decode(path: str | Path, size: int, root: str | Path | None = None, linked: str | Path | None = None) -> np.ndarray:
     """The image at `path` as grey square: [size, size] uint8; the rest as in `read_radiograph`."""
-    return square(_film(path, size, root).grey, size)
+    return square(_film(path, size, root, linked).grey, size)
 
 
-def read_radiograph(path: str | Path, size: int, root: str | Path | None = None) -> Radiograph:
+def read_radiograph(
+    path: str | Path, size: int, root: str | Path | None = None, linked: str | Path | None = None
+) -> Radiograph:
     """The radiograph at `path`, as grey square, and what is doubtful about it.
 
     path: JPEG, PNG, BMP, TIFF or DICOM, by its first bytes, whatever its name. size: side in pixels. root: where given,
-    the file behind every link must be under it. Raises ImageError with the reason: missing, empty, of another kind,
-    truncated, too many pixels, outside `root`.
+    the file behind every link must be under it, or under the folder `linked`. Raises ImageError with the reason:
+    missing, empty, of another kind, truncated, too many pixels, outside `root`.
     """
-    film = _film(path, size, root)
+    film = _film(path, size, root, linked)
     image = square(film.grey, size)
     return Radiograph(image, (*film.doubts, *doubts_of_shape(film.width, film.height, size), *doubts_of_square(image)))
 
@@ -56,9 +59,9 @@ def _shorter(size: int) -> int:
     return round(size * RESIZE_RATIO)
 
 
-def _film(path: str | Path, size: int, root: str | Path | None) -> Film:
+def _film(path: str | Path, size: int, root: str | Path | None, linked: str | Path | None) -> Film:
     if root is not None:
-        _check_inside(path, root)
+        _check_inside(path, root, linked)
     try:
         with _opened(path) as file:
             head = file.read(HEAD)
@@ -87,12 +90,11 @@ def _opened(path: str | Path) -> BinaryIO:
     return open(path, "rb")
 
 
-def _check_inside(path: str | Path, root: str | Path) -> None:
+def _check_inside(path: str | Path, root: str | Path, linked: str | Path | None) -> None:
     path, root = os.fspath(path), os.fspath(root)
     if os.name != "nt" and not os.path.islink(path) and not _behind_link(os.path.dirname(path), root):
         return  # the usual case, at the cost of one or two lstat calls
-    real, root = os.path.realpath(path), os.path.realpath(root)
-    if not real.startswith(os.path.join(root, "")):
+    if leads_out(path, root, linked):
         raise ImageError("is a link to a file outside data.root")
 
 

@@ -3,6 +3,7 @@ nothing. A model answers whatever it is shown.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageChops, ImageStat
@@ -37,7 +38,8 @@ FRONTAL = np.array(
 )
 """[8, 8], a frontal chest radiograph at its coarsest: a bright middle and abdomen between two dark lungs."""
 
-_CENTRED = FRONTAL - FRONTAL.mean()
+_CENTRED = (FRONTAL - FRONTAL.mean()).astype(np.float32)
+_CENTRED_SQUARE = float(np.vdot(_CENTRED, _CENTRED))
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,14 @@ OF_FRONTAL_VIEWS = (INVERTED, NOT_FRONTAL)
 
 def doubts_of_square(square: np.ndarray) -> list[Doubt]:
     """What is doubtful about [size, size] uint8 as the models see it: no contrast, inverted, no frontal chest."""
-    spread = float(square.std(dtype=np.float32))
-    if spread < LEAST_SPREAD:
+    greys = square.astype(np.float32)
+    coarse = _coarse(greys)
+    mean = float(coarse.sum()) / coarse.size
+    variance = np.vdot(greys, greys) / greys.size - mean**2  # NumPy's `std` would slow packing down
+    if variance < LEAST_SPREAD**2:
+        spread = max(0.0, variance) ** 0.5
         return [Doubt("hardly any contrast", f"its grey levels have a standard deviation of {spread:.1f}")]
-    likeness = frontal_likeness(square)
+    likeness = _likeness(coarse - mean)
     if likeness < -LIKENESS:
         return [Doubt(INVERTED, "the lungs are brighter than the middle, as in a negative")]
     if likeness < LIKENESS:
@@ -72,11 +78,28 @@ def doubts_of_square(square: np.ndarray) -> list[Doubt]:
 
 def frontal_likeness(square: np.ndarray) -> float:
     """Correlation, -1 to 1, of [size, size] uint8 with FRONTAL, after averaging it to 8 x 8."""
-    side = len(FRONTAL)
-    coarse = np.asarray(Image.fromarray(square).resize((side, side), Image.Resampling.BOX), np.float64)
-    centred = coarse - coarse.mean()
-    norms = np.vdot(centred, centred) * np.vdot(_CENTRED, _CENTRED)
-    return float(np.vdot(centred, _CENTRED) / np.sqrt(norms)) if norms else 0.0
+    coarse = _coarse(square.astype(np.float32))
+    return _likeness(coarse - coarse.mean())
+
+
+def _coarse(greys: np.ndarray) -> np.ndarray:
+    """[8, 8] averages of [size, size] float32."""
+    averages = _averages(len(greys))
+    return averages @ greys @ averages.T
+
+
+def _likeness(centred: np.ndarray) -> float:
+    """Correlation of [8, 8] with mean 0 with FRONTAL."""
+    square = float(np.vdot(centred, centred))
+    return float(np.vdot(centred, _CENTRED)) / (square * _CENTRED_SQUARE) ** 0.5 if square > 1e-6 else 0.0
+
+
+@lru_cache
+def _averages(size: int) -> np.ndarray:
+    """[8, size] float32, which averages `size` pixels to 8 places; a pixel across a border counts for both."""
+    edges, pixels = np.linspace(0, size, len(FRONTAL) + 1), np.arange(size)
+    shares = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])
+    return (shares.clip(0, 1) * len(FRONTAL) / size).astype(np.float32)
 
 
 def doubts_of_shape(width: int, height: int, size: int) -> list[Doubt]:
@@ -95,8 +118,7 @@ def doubts_of_alpha(image: Image.Image) -> list[Doubt]:
     """Whether a loaded image is transparent somewhere."""
     if "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):
         image = image.convert("RGBA")
-    alpha = next((band for band in image.getbands() if band in "Aa"), None)
-    if alpha is None or image.getchannel(alpha).getextrema()[0] == 255:
+    if not image.mode.endswith(("A", "a")) or image.getchannel(image.mode[-1]).getextrema()[0] == 255:
         return []
     return [Doubt("is transparent in places", "which is ignored")]
 

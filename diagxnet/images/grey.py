@@ -34,19 +34,20 @@ def stretched(samples: np.ndarray) -> Image.Image:
     12-bit film becomes white and takes none of its greys, and a film without one is stretched from its own minimum and
     maximum. Where high equals low, all samples are the film's. Raises ImageError where one is no number.
     """
-    samples = samples.astype(np.float32)
-    least, most = float(samples.min()), float(samples.max())
+    samples = samples.astype(samples.dtype.newbyteorder("="))  # a copy, which NumPy's fast paths take
+    least, most = samples.min(), samples.max()
     if not np.isfinite([least, most]).all():
         raise ImageError("holds values that are no numbers")
     rank = int(samples.size * OUTLYING_SHARE)
-    ordered = np.partition(samples, [rank, samples.size - 1 - rank], axis=None)
-    low, high = float(ordered[rank]), float(ordered[-1 - rank])
+    low, high = (float(np.partition(samples, at, axis=None)[at]) for at in (rank, samples.size - 1 - rank))
     spread = OUTLYING_SPREADS * (high - low)
     if high > low and least < low - spread:
-        least = float(samples[samples >= low - spread].min())
+        least = samples[samples >= low - spread].min()
     if high > low and most > high + spread:
-        most = float(samples[samples <= high + spread].max())
+        most = samples[samples <= high + spread].max()
     if most == least:
         return Image.new("L", samples.shape[::-1])
-    greys = (samples - np.float32(least)) * np.float32(255 / (most - least))
-    return Image.fromarray(np.rint(np.clip(greys, 0, 255)).astype(np.uint8))
+    greys = samples.astype(np.float32)
+    greys -= np.float32(least)
+    greys *= np.float32(255 / (float(most) - float(least)))
+    return Image.fromarray(np.rint(greys.clip(0, 255, out=greys), out=greys).astype(np.uint8))

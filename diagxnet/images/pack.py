@@ -54,6 +54,7 @@ def pack(
     size: int,
     bad_images: str,
     work: str | Path,
+    linked: str | None = None,
     workers: int | None = None,
 ) -> dict:
     """Decodes every image of the tables under `root` into `folder`: images.npy, index.csv, dropped.csv, doubts.csv.
@@ -61,8 +62,9 @@ def pack(
     inventory: the file that `write_inventory` made for this root. size: side in pixels. bad_images: `stop` raises one
     InputError for all images that cannot be used, `drop` leaves them out and lists them. work: a folder on the file
     system of `folder`, but outside it, where an interrupted pack is kept: the next call with the same size takes over
-    each row whose image is unchanged. workers: processes that decode (default: one a core); the bytes do not depend
-    on it. Rows are written by position, never through a map, so that peak memory does not grow with the images.
+    each row whose image is unchanged. linked: a folder that links under `root` may lead to. workers: processes that
+    decode (default: one a core); the bytes do not depend on it. Rows are written by position, never through a map, so
+    that peak memory does not grow with the images.
     Doubtful images are packed, and counted on the standard error.
 
     Returns {"images", "dropped", "doubtful", "decoded", "images_per_second"}; `decoded` and the rate are of this call
@@ -72,7 +74,7 @@ def pack(
     plan = _plan(root, inventory)
     state = take_up(Path(work), plan.digests, size)
     started = time.perf_counter()
-    decoded = 0 if state.finished else _decode_pending(root, plan, state, workers or cores())
+    decoded = 0 if state.finished else _decode_pending(root, linked, plan, state, workers or cores())
     seconds = time.perf_counter() - started
     _judge(root, plan, state, bad_images)
     if not state.finished:
@@ -105,13 +107,13 @@ def _plan(root: Path, inventory: str | Path) -> _Plan:
     return _Plan(tables, paths, views, lines, np.frombuffer(digests, np.uint8).reshape(-1, 16))
 
 
-def _decode_pending(root: Path, plan: _Plan, state: Unfinished, workers: int) -> int:
+def _decode_pending(root: Path, linked: str | None, plan: _Plan, state: Unfinished, workers: int) -> int:
     """Decodes the rows that are not done; bad ones go to `state.bad`. Returns how many were decoded."""
     pending = np.flatnonzero(~state.done)
     if not len(pending):
         return 0
     tasks = [pending[i : i + IMAGES_A_TASK].tolist() for i in range(0, len(pending), IMAGES_A_TASK)]
-    target = Target(str(root), str(state.file), packed_bytes(0, state.size), state.size)
+    target = Target(str(root), linked, str(state.file), packed_bytes(0, state.size), state.size)
     results = decode_tasks(target, tasks, plan.paths, workers)
     saver = Saver()
     try:
@@ -147,6 +149,11 @@ def _that_apply(doubts: dict[int, tuple[Doubt, ...]], views: list[str]) -> dict[
 
 
 def _judge(root: Path, plan: _Plan, state: Unfinished, bad_images: str) -> None:
+    if len(state.bad) == len(plan.paths):
+        raise InputError(
+            f"{root}: none of {len(plan.paths):,} images can be used; {plan.paths[0]} {state.bad[0]} (see whether "
+            "data.root is right)"
+        )
     if state.bad and bad_images == "stop":
         problems = [
             f"{plan.tables[row]}.csv, line {plan.lines[row]}: {plan.paths[row]} {reason}"
@@ -154,8 +161,6 @@ def _judge(root: Path, plan: _Plan, state: Unfinished, bad_images: str) -> None:
         ]
         mend = "mend these images or take their rows out, or set data.bad_images to drop"
         raise problems_error(f"images in {root}", problems, mend)
-    if len(state.bad) == len(plan.paths):
-        raise InputError(f"{root}: none of {len(plan.paths):,} images can be used (see whether data.root is right)")
 
 
 def _hand_over(plan: _Plan, state: Unfinished, folder: Path) -> None:

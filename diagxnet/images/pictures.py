@@ -130,7 +130,7 @@ def _grey(image: Image.Image, tags: _Tags) -> Image.Image:
         return stretched(-samples.astype(np.float32) if tags.white_at_zero else samples)
     if image.mode == "La":
         image = image.convert("LA")
-    return image.convert("L")
+    return image if image.mode == "L" else image.convert("L")
 
 
 def _tiff_tags(file: BinaryIO) -> _Tags:

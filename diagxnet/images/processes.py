@@ -33,9 +33,11 @@ MAX_PROCESSES = 61
 
 @dataclass(frozen=True)
 class Target:
-    """Where images go: below `root` they lie, `file` takes them, row 0 at byte `start`, `size` pixels a side."""
+    """Where images go: below `root` they lie, or where links lead from there into `linked`; `file` takes them, row 0 at
+    byte `start`, `size` pixels a side."""
 
     root: str
+    linked: str | None
     file: str
     start: int
     size: int
@@ -122,7 +124,7 @@ def _decode_rows(target: Target, file: BinaryIO, rows: list[int], paths: list[st
     decoded = Decoded(rows)
     for row, path in zip(rows, paths, strict=True):
         try:
-            radiograph = read_radiograph(os.path.join(target.root, path), target.size, target.root)
+            radiograph = read_radiograph(os.path.join(target.root, path), target.size, target.root, target.linked)
         except ImageError as error:
             decoded.bad[row] = str(error)
             continue

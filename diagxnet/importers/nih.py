@@ -29,7 +29,7 @@ from diagxnet.importers.release import (
     report_missing,
     report_repeated,
 )
-from diagxnet.tables.reading import OLDEST, PROJECTIONS
+from diagxnet.tables.reading import OLDEST, PROJECTIONS, whole
 from diagxnet.trained_on import listed
 
 SOURCE = "ChestX-ray14"
@@ -79,6 +79,8 @@ def import_nih(root: Path, *, partial: bool = False) -> Imported:
     if table is None or None in lists.values():
         finish(root, problems)
     entries = read_columns(table, HEADER)
+    for column in ("Patient ID", "Patient Age"):
+        entries[column] = entries[column].map(whole)
     report_repeated(table.name, entries["Image Index"], problems)
     _check_rows(table.name, entries, problems)
     split = _split(lists, set(entries["Image Index"]), table.name, problems)

@@ -55,6 +55,7 @@ class DataParams(Section):
     """What `inventory`, `pack` and `prepare` read."""
 
     root: str = Field(min_length=1, description="folder of train.csv and, optionally, valid.csv")
+    linked: str | None = Field(min_length=1, description="folder outside it that links in it may lead to")
     columns: ColumnsParams = Field(description="columns of the tables")
     image_size: int = Field(ge=32, le=1024, description="side in pixels of the packed square images")
     views: Literal["frontal", "lateral", "all"] = Field(description="views in use")

@@ -53,6 +53,7 @@ def look_at_data(
     shares: Mapping[str, float],
     bad_images: str,
     disk: str | Path,
+    linked: str | None = None,
     columns: Columns = CHEXPERT,
 ) -> tuple[Plan, Notices]:
     """Reads the tables, looks for every file, decodes a sample, splits the patients; `disk`: where data/ will be.
@@ -68,7 +69,7 @@ def look_at_data(
         train, valid, views=views, split_seed=split_seed, max_patients=max_patients, shares=shares
     )
     used &= _look_for_files(Path(root), tables, bad_images, found)
-    _sample(Path(root), tables, image_size, bad_images, found)
+    _sample(Path(root), linked, tables, image_size, bad_images, found)
     chosen = rows[used]
     try:
         check_splits(chosen, views, max_patients)
@@ -113,7 +114,9 @@ def _look_for_files(root: Path, tables: list[Table], bad_images: str, found: Not
     return np.array(there, bool)
 
 
-def _sample(root: Path, tables: list[Table], image_size: int, bad_images: str, found: Notices) -> None:
+def _sample(
+    root: Path, linked: str | None, tables: list[Table], image_size: int, bad_images: str, found: Notices
+) -> None:
     """Decodes up to `SAMPLED` of the images, for the rate and for what is wrong with them."""
     paths = [
         (table.name, line, path)
@@ -124,7 +127,7 @@ def _sample(root: Path, tables: list[Table], image_size: int, bad_images: str, f
     started, good = time.perf_counter(), 0
     for name, line, path in (paths[index] for index in chosen):
         try:
-            decode(root / path, image_size, root)
+            decode(root / path, image_size, root, linked)
             good += 1
         except ImageError as error:
             if str(error) in ("is empty", "is missing"):

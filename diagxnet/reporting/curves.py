@@ -18,14 +18,14 @@ from diagxnet.data.files import write_json
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.statistics.metrics import confusions, reliability
 from diagxnet.statistics.results import Results
-from diagxnet.statistics.scored import MODELS
 
 POINTS = 200
 """Steps of a curve: enough that no step shows at the width of a screen."""
 
 HISTOGRAM_BINS = 20
 OUTCOMES = ("true_positive", "false_positive", "false_negative", "true_negative")
-ENSEMBLE = MODELS.index("ensemble")
+ENSEMBLE = -1
+"""Place of the ensemble along a models axis: the last."""
 
 
 def write_curves(folder: Path, results: Results) -> None:
@@ -38,7 +38,7 @@ def write_curves(folder: Path, results: Results) -> None:
         contents[f"roc/{KEYS[f]}"] = roc_records(results, f)
         contents[f"precision_recall/{KEYS[f]}"] = precision_recall_records(results, f)
         contents[f"histogram/{KEYS[f]}"] = histogram_records(results, f)
-    for m, model in enumerate(MODELS):
+    for m, model in enumerate(results.test.models):
         contents[f"reliability/{model}"] = reliability_records(results, results.calibrated[m])
         contents[f"auroc/{model}"] = auroc_records(results, model)
     contents["reliability/ensemble_uncalibrated"] = reliability_records(results, results.raw[ENSEMBLE])
@@ -64,7 +64,7 @@ def roc_records(results: Results, finding: int) -> list[dict]:
     targets, scores = known_scores(results, finding)
     rates = np.linspace(0, 1, POINTS + 1)
     columns = {"false_positive_rate": np.append(0, rates)}
-    for model, own in zip(MODELS, scores, strict=True):
+    for model, own in zip(results.test.models, scores, strict=True):
         false_positive, true_positive, _ = roc_curve(targets, own)
         columns[model] = np.append(0, np.interp(rates, false_positive, true_positive))  # the upper end of a rise
     return _records(columns)
@@ -86,7 +86,7 @@ def precision_recall_records(results: Results, finding: int) -> list[dict]:
     steps = min(int(targets.sum()), POINTS // 2)
     recalls = np.arange(1, steps + 1) / steps
     columns = {"recall": np.repeat(np.append(0, recalls), 2)[1:-1]}  # each stair from its left end to its right
-    for model, own in zip(MODELS, scores, strict=True):
+    for model, own in zip(results.test.models, scores, strict=True):
         recall, precision = precision_stairs(targets, own)
         columns[model] = np.repeat(precision[np.searchsorted(recall, recalls - 1e-9)], 2)
     return _records(columns | {"prevalence": np.full(2 * steps, targets.mean())})

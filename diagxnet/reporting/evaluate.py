@@ -1,11 +1,12 @@
 """The evaluation: reads what the other stages left, measures, and writes metrics, calibration and plots."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from diagxnet.audit.checks import Claims
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
+from diagxnet.data.members import member_folder
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_labels
 from diagxnet.ensemble.calibration import write_calibration
@@ -14,11 +15,9 @@ from diagxnet.reporting.figures import write_figures
 from diagxnet.reporting.model_card import write_model_card
 from diagxnet.reporting.parts import parts_of
 from diagxnet.reporting.report import write_report
-from diagxnet.statistics.history import TRAININGS, training_metrics
+from diagxnet.statistics.history import OWN_FILES, metrics_files, read_histories, training_metrics
 from diagxnet.statistics.results import Results, measure, summary
 from diagxnet.statistics.scored import read_scored
-
-TIMED = ("train_densenet", "train_vit", "stack_features", "train_meta")
 
 
 def evaluate(
@@ -34,19 +33,20 @@ def evaluate(
     seed: int,
     check: Callable[[Claims], object] | None = None,
 ) -> Results:
-    """Writes evaluation.json, summary.json and a file for each training to `metrics`, calibration.json and
-    MODEL_CARD.md to `models`, and `plots`.
+    """Writes evaluation.json, summary.json and the `metrics_files` to `metrics`, calibration.json and MODEL_CARD.md to
+    `models`, and `plots`. The members are those of the stored logits.
 
     data: folder of packed, prepared and stacked. params: content of params.yaml, for the report. unit: `image` or
     `study`. bootstrap: resamples of patients. min_positives: see `measure`. seed: of the resamples. check: is given all
     figures before anything is written, and raises InputError where they must not be (see `evaluation.audit`).
     """
     audit = read_json(data / "prepared" / "summary.json")
-    histories = {name: read_json(models / name / "training_history.json") for name in TRAININGS}
-    seconds = read_seconds(metrics / "timing")
+    val, test = (read_scored(data, models, split, unit) for split in ("val", "test"))
+    histories = read_histories(models, test.members)
+    seconds = read_seconds(metrics / "timing", test.members)
     results = measure(
-        read_scored(data, models, "val", unit),
-        read_scored(data, models, "test", unit),
+        val,
+        test,
         histories,
         unit=unit,
         studies=audit["splits"]["test"]["studies"],
@@ -55,30 +55,32 @@ def evaluate(
         min_positives=min_positives,
         seed=seed,
     )
+    trainings = {name: training_metrics(history) for name, history in histories.items()}
     results.evaluation["combination"] = parts_of(read_json(models / "meta" / "config.json")["combination"])
     if check is not None:
-        trainings = {name: training_metrics(history) for name, history in histories.items()}
         check(Claims(results.evaluation, summary(results.evaluation, seconds), trainings, results.calibration))
     write_curves(plots / "data", results)
     labels = read_labels(data / "prepared", "test")
     write_figures(plots, results, open_packed(data / "packed"), labels.rows, (labels.targets > 0) & labels.mask)
     write_report(plots / "report.html", results, audit, params, plots)
-    configs = {name: read_json(models / name / "config.json") for name in TRAININGS}
+    configs = {name: read_json(member_folder(models, name) / "config.json") for name in test.members}
     write_model_card(models / "MODEL_CARD.md", results, audit, params, configs)
     write_calibration(models / "calibration.json", results.calibration, unit)
-    for name, history in histories.items():
-        write_json(metrics / f"{name}.json", training_metrics(history))
+    for name, content in metrics_files(trainings).items():
+        write_json(metrics / f"{name}.json", content)
     write_json(metrics / "summary.json", summary(results.evaluation, seconds))
     write_json(metrics / "evaluation.json", results.evaluation)
     return results
 
 
-def read_seconds(timing: Path) -> dict[str, float]:
-    """Seconds of each training stage, from metrics/timing."""
+def read_seconds(timing: Path, members: Sequence[str]) -> dict[str, float]:
+    """Seconds of the training of each of `members`, of `stack_features` and of `meta`, from metrics/timing."""
     seconds = {}
-    for stage in TIMED:
-        path = timing / f"{stage}.json"
+    for name in (*members, "stack_features", "meta"):
+        timed = name if name == "stack_features" else f"train_{name}"
+        path = timing / f"{timed}.json"
         if not path.exists():
+            stage = timed if name in (*OWN_FILES, timed) else f"train@{name}"
             raise InputError(f"{path}: no such file (let the stage write it: dvc repro -f {stage})")
-        seconds[stage.removeprefix("train_")] = read_json(path)["seconds"]
+        seconds[name] = read_json(path)["seconds"]
     return seconds

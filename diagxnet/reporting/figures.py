@@ -5,7 +5,8 @@ grey. Each panel states its n.
 """
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -21,10 +22,9 @@ from sklearn.metrics import roc_curve
 from diagxnet.data.files import replacing
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.reporting.curves import ENSEMBLE, HISTOGRAM_BINS, OUTCOMES, known_scores, precision_stairs
-from diagxnet.statistics.comparison import LABELS
+from diagxnet.statistics.comparison import label
 from diagxnet.statistics.metrics import confusions, reliability
 from diagxnet.statistics.results import Results
-from diagxnet.statistics.scored import MODELS
 from diagxnet.statistics.subgroups import listed
 
 SETTINGS = {
@@ -46,6 +46,16 @@ STYLES = {
     "average": {"color": "#009E73", "linestyle": (0, (4, 1.5, 1, 1.5)), "marker": "D", "markerfacecolor": "white"},
     "ensemble": {"color": "#000000", "linestyle": "solid", "marker": "o", "markerfacecolor": "black"},
 }
+FURTHER_STYLES = (
+    {"color": "#A0569A", "linestyle": (0, (7, 1.5)), "marker": "v", "markerfacecolor": "#A0569A"},
+    {"color": "#8A6100", "linestyle": (0, (3, 1, 1, 1, 1, 1)), "marker": "P", "markerfacecolor": "white"},
+    {"color": "#1A7A94", "linestyle": (0, (2, 2)), "marker": "X", "markerfacecolor": "#1A7A94"},
+    {"color": "#6B6B6B", "linestyle": (0, (8, 1.5, 2, 1.5)), "marker": "p", "markerfacecolor": "white"},
+    {"color": "#A33A3A", "linestyle": (0, (1, 3)), "marker": "<", "markerfacecolor": "#A33A3A"},
+    {"color": "#46712B", "linestyle": (0, (6, 3, 1, 3)), "marker": ">", "markerfacecolor": "white"},
+)
+"""Of members beyond the first two, in their order; the seventh has the first one's again."""
+
 OUTCOME_STYLES = {
     "true_positive": {"facecolor": "#0072B2", "hatch": ""},
     "false_negative": {"facecolor": "#E69F00", "hatch": "////"},
@@ -71,8 +81,7 @@ def render(make: Callable[..., Figure], *arguments: object) -> bytes:
 
 def learning_curves(histories: dict[str, dict]) -> Figure:
     """A column each training: losses, val AUROC, learning rate, against the epoch; the saved epoch is marked."""
-    names = LABELS | {"meta": "Meta-learner"}
-    figure = Figure(figsize=(11, 7.2), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(max(11, 11 / 3 * len(histories)), 7.2), dpi=DPI, layout="constrained")
     axes = figure.subplots(3, len(histories), squeeze=False, sharex="col")
     for column, (training, history) in enumerate(histories.items()):
         epochs = history["epochs"]
@@ -91,12 +100,12 @@ def learning_curves(histories: dict[str, dict]) -> Figure:
             each.axvline(history["best_epoch"], color="#D55E00", linestyle=":", zorder=0)
         stopped = ", stopped early" if history["stopped_early"] else ""
         losses.set_title(
-            f"{names[training]} (n = {history['train_images']:,} training images)\n"
+            f"{label(training)} (n = {history['train_images']:,} training images)\n"
             f"best epoch {history['best_epoch']} of {len(epochs)}{stopped} (dotted)"
         )
-        for row, label in enumerate(("loss", "macro AUROC on val", "learning rate")):
-            if column == 0:
-                axes[row, column].set_ylabel(label)
+        if column == 0:
+            for each, quantity in zip(axes[:, 0], ("loss", "macro AUROC on val", "learning rate"), strict=True):
+                each.set_ylabel(quantity)
     axes[0, 0].legend()
     return figure
 
@@ -107,9 +116,9 @@ def roc(results: Results) -> Figure:
     def panel(axes: Axes, finding: int) -> str:
         targets, scores = known_scores(results, finding)
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-        for model, own in zip(MODELS, scores, strict=True):
+        for model, own in zip(results.test.models, scores, strict=True):
             false_positive, true_positive, _ = roc_curve(targets, own)
-            axes.plot(false_positive, true_positive, **_line(model))
+            axes.plot(false_positive, true_positive, **_line(results, model))
         unit_square(axes)
         return f"ensemble {_value(results, 'auroc', finding)}"
 
@@ -118,7 +127,7 @@ def roc(results: Results) -> Figure:
         panel,
         "false positive rate (1 - specificity)",
         "true positive rate (sensitivity)",
-        [*_lines(), gray_line("chance")],
+        [*_lines(results), gray_line("chance")],
     )
 
 
@@ -128,36 +137,38 @@ def precision_recall(results: Results) -> Figure:
     def panel(axes: Axes, finding: int) -> str:
         targets, scores = known_scores(results, finding)
         axes.axhline(targets.mean(), color="0.6", linewidth=0.8)
-        for model, own in zip(MODELS, scores, strict=True):
+        for model, own in zip(results.test.models, scores, strict=True):
             recall, precision = precision_stairs(targets, own)
-            axes.step(np.append(0, recall), np.append(precision[0], precision), where="pre", **_line(model))
+            axes.step(np.append(0, recall), np.append(precision[0], precision), where="pre", **_line(results, model))
         unit_square(axes)
         return f"ensemble {_value(results, 'auprc', finding)}"
 
-    return _finding_panels(results, panel, "recall (sensitivity)", "precision", [*_lines(), gray_line("prevalence")])
+    legend = [*_lines(results), gray_line("prevalence")]
+    return _finding_panels(results, panel, "recall (sensitivity)", "precision", legend)
 
 
 def auroc_per_finding(results: Results) -> Figure:
     """AUROC of every model and finding with its 95% interval, beside chance; findings with few of one class starred."""
-    keys = list(results.evaluation["ensemble"]["auroc"]["per_finding"])
-    figure = Figure(figsize=(9, 1.6 + 0.62 * (len(keys) + 1)), dpi=DPI, layout="constrained")
+    keys, models = list(results.evaluation["ensemble"]["auroc"]["per_finding"]), results.test.models
+    height = 0.62 * max(1, len(models) / 4)  # inches for a finding
+    figure = Figure(figsize=(9, 1.6 + height * (len(keys) + 1)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.axvline(0.5, color="0.4", linewidth=0.8, zorder=1)
     axes.axhspan(-0.5, 0.5, color="0.94", linewidth=0, zorder=0)
-    for offset, model in enumerate(MODELS):
+    for offset, model in enumerate(models):
         own = results.evaluation[model]["auroc"]
         values = np.array([own["macro"], *own["per_finding"].values()])
         intervals = [own["ci"]["macro"], *own["ci"]["per_finding"].values()]
         bounds = np.array([[interval["lower"], interval["upper"]] for interval in intervals])
         axes.errorbar(
             values,
-            np.arange(len(values)) + 0.2 * (offset - 1.5),
+            np.arange(len(values)) + 0.8 / len(models) * (offset - (len(models) - 1) / 2),
             xerr=[values - bounds[:, 0], bounds[:, 1] - values],
-            **STYLES[model] | {"linestyle": "none"},
+            **model_styles(results.test.members)[model] | {"linestyle": "none"},
             elinewidth=1.1,
             capsize=2,
             markersize=5,
-            label=LABELS[model],
+            label=label(model),
         )
     axes.set_yticks(range(len(keys) + 1), ["Mean of findings", *(_title(results, key, "\n") for key in keys)])
     axes.set_ylim(len(keys) + 0.5, -0.5)
@@ -169,7 +180,7 @@ def auroc_per_finding(results: Results) -> Figure:
     axes.set_xlim(max(low, -0.01), min(high, 1.01))
     axes.set_xlabel("AUROC with 95% interval; the vertical line is chance (0.5)")
     axes.set_title(_population(results), loc="left")
-    figure.legend(loc="outside upper left", ncols=len(MODELS))
+    figure.legend(loc="outside upper left", ncols=min(len(models), 5))
     return figure
 
 
@@ -383,9 +394,9 @@ def unit_square(axes: Axes) -> None:
     axes.set_yticks([0, 0.5, 1])
 
 
-def handle(label: str, **style: object) -> Line2D:
+def handle(text: str, **style: object) -> Line2D:
     """An entry of a legend."""
-    return Line2D([], [], label=label, **style)
+    return Line2D([], [], label=text, **style)
 
 
 def _finding_panels(
@@ -426,19 +437,25 @@ def wilson(bins: dict[str, np.ndarray]) -> np.ndarray:
     return np.array([(interval.low, interval.high) for interval in intervals]).T
 
 
-def _line(model: str) -> dict[str, object]:
-    style = STYLES[model]
+def model_styles(members: Sequence[str]) -> dict[str, dict]:
+    """How each model is drawn; members: those of the run."""
+    further = (name for name in members if name not in STYLES)
+    return STYLES | dict(zip(further, cycle(FURTHER_STYLES), strict=False))
+
+
+def _line(results: Results, model: str) -> dict[str, object]:
+    style = model_styles(results.test.members)[model]
     width = 1.7 if model == "ensemble" else 1.2
     return {"color": style["color"], "linestyle": style["linestyle"], "linewidth": width}
 
 
-def _lines() -> list[object]:
-    return [handle(LABELS[model], **_line(model)) for model in MODELS]
+def _lines(results: Results) -> list[object]:
+    return [handle(label(model), **_line(results, model)) for model in results.test.models]
 
 
-def gray_line(label: str) -> Line2D:
+def gray_line(text: str) -> Line2D:
     """An entry of a legend for the grey line of what no skill, or a perfect fit, would give."""
-    return handle(label, color="0.6", linewidth=0.8)
+    return handle(text, color="0.6", linewidth=0.8)
 
 
 def _wrapped(names: list[str]) -> str:

@@ -17,13 +17,22 @@ from diagxnet.reporting.report import (
     group_rows,
     interval_text,
 )
-from diagxnet.statistics.comparison import LABELS, verdict
+from diagxnet.statistics.comparison import label, models_of, verdict
 from diagxnet.statistics.results import Results
-from diagxnet.statistics.scored import MODELS
+
+SOURCES = {
+    "densenet": "DenseNet: Huang et al. 2017, arXiv:1608.06993",
+    "vit": "ViT: Dosovitskiy et al. 2021, arXiv:2010.11929",
+    "resnet": "ResNet: He et al. 2016, arXiv:1512.03385",
+    "convnext": "ConvNeXt: Liu et al. 2022, arXiv:2201.03545",
+    "swin": "Swin Transformer: Liu et al. 2021, arXiv:2103.14030",
+    "efficientnet": "EfficientNet: Tan and Le 2019, arXiv:1905.11946",
+}
+"""By what the names of timm's architectures begin with; others have the source that timm's documentation gives."""
 
 
 def write_model_card(path: Path, results: Results, audit: dict, params: dict, configs: dict[str, dict]) -> None:
-    """Writes the card. audit: data/prepared/summary.json. params: params.yaml. configs: config.json by training."""
+    """Writes the card. audit: data/prepared/summary.json. params: params.yaml. configs: config.json by member."""
     values = flat(params)
     sections = [
         "# Model card: stacking ensemble for fourteen findings on chest radiographs",
@@ -48,30 +57,37 @@ def _fields(title: str, fields: dict[str, str]) -> list[str]:
 
 def _details(values: dict[str, str], configs: dict[str, dict], parts: dict) -> list[str]:
     base = [
-        f"{LABELS[name]} (`{configs[name].get('arch', name)}`, pretrained: {values[f'{name}.pretrained']})"
-        for name in ("densenet", "vit")
+        f"{label(name)} (`{config['arch']}`, pretrained: {flat(config)['pretrained']})"
+        for name, config in configs.items()
     ]
+    families = [family for family in SOURCES if any(config["arch"].startswith(family) for config in configs.values())]
     return _fields(
         "Model details",
         {
             "Developed by": "whoever ran this pipeline; a program cannot know it, so say it where this card is shared",
             "Date and version": "those of the commit whose dvc.lock lists these weights; none is in this file, so that "
             "equal runs give equal files",
-            "Type": f"stacking ensemble of {base[0]} and {base[1]} on grey images of {values['data.image_size']} px; a "
+            "Type": f"stacking ensemble of {listed_words(base)} on grey images of {values['data.image_size']} px; a "
             f"meta-learner (`{values['meta.arch']}`, hidden dimension {values['meta.hidden_dim']}) reads their "
             "logits and gives one for each of fourteen findings, which calibration.json beside this file turns into a "
             f"probability and a call. {parts_text(parts)}",
             "Training algorithm": f"{values['train.loss']} loss over known labels, {values['train.optimizer']}, early "
             "stopping on val; every hyperparameter is in params.yaml and in plots/report.html",
             "Fairness constraints": "none",
-            "Resources": "DenseNet: Huang et al. 2017, arXiv:1608.06993; ViT: Dosovitskiy et al. 2021, "
-            "arXiv:2010.11929; stacking: Wolpert 1992; data and labels: Irvin et al. 2019, arXiv:1901.07031",
+            "Resources": "".join(f"{SOURCES[family]}; " for family in families)
+            + "stacking: Wolpert 1992; data and labels: Irvin et al. 2019, arXiv:1901.07031",
             "Citation": "the repository's address and the commit",
             "Licence": "MIT, the code; the weights also follow the terms of the data and of pretrained weights, where "
             "some were used",
             "Questions": "the issues of the repository",
         },
     )
+
+
+def listed_words(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _use() -> list[str]:
@@ -191,13 +207,13 @@ def _analyses(results: Results) -> list[str]:
         ("Model", "AUROC (95% interval)", "AUPRC (95% interval)", "Brier", "ECE before, after calibration"),
         (
             (
-                LABELS[model],
+                label(model),
                 interval_text(evaluation[model]["auroc"], "macro"),
                 interval_text(evaluation[model]["auprc"], "macro"),
                 f"{evaluation[model]['brier']['macro']:.3f}",
                 f"{evaluation[model]['ece']['uncalibrated']['macro']:.3f}, {evaluation[model]['ece']['macro']:.3f}",
             )
-            for model in MODELS
+            for model in models_of(evaluation)
         ),
     )
     return [

@@ -5,7 +5,7 @@ from typing import Any
 
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.reporting.page import Html, element, table
-from diagxnet.statistics.comparison import LABELS
+from diagxnet.statistics.comparison import label
 
 
 def parts_of(combination: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def parts_text(parts: Mapping[str, Any]) -> str:
     if "weights" not in parts:
         return "The ensemble is what the network makes of the members' logits."
     shares = [
-        f"{_label(name)} {_mean(own):.2f} ({min(own.values()):.2f} to {max(own.values()):.2f})"
+        f"{label(name)} {_mean(own):.2f} ({min(own.values()):.2f} to {max(own.values()):.2f})"
         for name, own in parts["weights"].items()
     ]
     text = f"The ensemble is a weighted mean of the members' logits: {', '.join(shares)}, mean and range over findings."
@@ -54,7 +54,7 @@ def parts_section(evaluation: Mapping[str, Any]) -> list[tuple[str, list[Html]]]
         rows = [
             (name, *(f"{own[key]:.2f}" for own in weights.values())) for key, name in zip(KEYS, FINDINGS, strict=True)
         ]
-        content.append(table(("Weight", *map(_label, weights)), rows, caption="Weight of each member, by finding."))
+        content.append(table(("Weight", *map(label, weights)), rows, caption="Weight of each member, by finding."))
     val = parts["val"]
     if val:
         texts = [
@@ -65,10 +65,6 @@ def parts_section(evaluation: Mapping[str, Any]) -> list[tuple[str, list[Html]]]
         text = f"{behind}Macro AUROC on val, by fits without the patient: {', '.join(texts)}."
         content.append(element("p", text, class_="note"))
     return [("What the ensemble is made of", content)]
-
-
-def _label(name: str) -> str:
-    return LABELS.get(name, name)
 
 
 def _mean(values: Mapping[str, float]) -> float:

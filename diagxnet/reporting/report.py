@@ -8,12 +8,12 @@ from pathlib import Path
 
 from diagxnet.data.files import write_text
 from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.reporting.curves import ENSEMBLE
 from diagxnet.reporting.page import Html, element, figure, join, page, table
 from diagxnet.reporting.parts import parts_section
-from diagxnet.statistics.comparison import LABELS, standing, verdict
+from diagxnet.statistics.comparison import label, models_of, standing, verdict
 from diagxnet.statistics.metrics import confusions
 from diagxnet.statistics.results import Results
-from diagxnet.statistics.scored import MODELS
 from diagxnet.statistics.subgroups import listed
 
 NAMES = dict(zip(KEYS, FINDINGS, strict=True))
@@ -82,17 +82,18 @@ def write_report(
 
 
 def models_table(evaluation: dict, unit: str) -> Html:
-    """Macro figures of the four models; evaluation: content of metrics/evaluation.json."""
+    """Macro figures of the models, a row each; evaluation: content of metrics/evaluation.json."""
     header = ("Model", "AUROC (95% interval)", "Five findings", "AUPRC (95% interval)", "Brier", "ECE before, after")
     header += ("Sensitivity", "Specificity")
     rows = []
-    for model in MODELS:
+    models = models_of(evaluation)
+    for model in models:
         own = evaluation[model]
         five = interval_text(own["auroc"], "chexpert5") if "chexpert5" in own["auroc"] else "none has both classes"
         sensitivity, specificity = (own["youden"][name].get("macro") for name in ("sensitivity", "specificity"))
         rows.append(
             (
-                LABELS[model],
+                label(model),
                 interval_text(own["auroc"], "macro"),
                 five,
                 interval_text(own["auprc"], "macro"),
@@ -108,7 +109,7 @@ def models_table(evaluation: dict, unit: str) -> Html:
         f"Means over {count} findings, by {unit}. A model without skill has an AUPRC of {prevalence:.3f}. Sensitivity "
         "and specificity are those at Youden's threshold from val."
     )
-    return table(header, rows, caption=caption, strong=[MODELS.index("ensemble")])
+    return table(header, rows, caption=caption, strong=[models.index("ensemble")])
 
 
 def interval_text(metric: dict, name: str) -> str:
@@ -141,17 +142,17 @@ def flat(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
 
 def _comparisons(evaluation: dict) -> list[Html]:
     comparison = evaluation["comparison"]
-    best = LABELS[comparison["best_base"]]
+    best = label(comparison["best_base"])
     rows = []
     for other in ("best_base", "average"):
         name = f"best base model ({best})" if other == "best_base" else "plain average"
-        for metric, label in (("auroc", "AUROC"), ("auprc", "AUPRC")):
+        for metric, called in (("auroc", "AUROC"), ("auprc", "AUPRC")):
             differences = comparison[f"ensemble_minus_{other}"][metric]
             for mean, over in (("macro", "all findings"), ("chexpert5", "five findings")):
                 if mean in differences:
                     own = differences[mean]
                     share = f"{own['share_ahead']:.0%}"
-                    rows.append((f"Ensemble - {name}", label, over, difference_text(own), share, standing(own)))
+                    rows.append((f"Ensemble - {name}", called, over, difference_text(own), share, standing(own)))
     header = ("Comparison", "Metric", "Mean of", "Difference (95% interval)", "Ahead in", "Verdict")
     caption = "Paired bootstrap over patients. The best base model was chosen on val."
     return [
@@ -169,10 +170,11 @@ def _indicators(rows: list[dict]) -> Html:
 def _findings(evaluation: dict) -> list[Html]:
     counts, comparison = evaluation["counts"], evaluation["comparison"]
     best = comparison["ensemble_minus_best_base"]["auroc"]["per_finding"]
+    beside = models_of(evaluation)[:-1]
     rows, precision_rows = [], []
     for key, value in evaluation["ensemble"]["auroc"]["per_finding"].items():
         interval = evaluation["ensemble"]["auroc"]["ci"]["per_finding"][key]
-        others = [f"{evaluation[model]['auroc']['per_finding'][key]:.3f}" for model in MODELS[:-1]]
+        others = [f"{evaluation[model]['auroc']['per_finding'][key]:.3f}" for model in beside]
         rows.append(
             (
                 _starred(evaluation, key),
@@ -190,11 +192,11 @@ def _findings(evaluation: dict) -> list[Html]:
             (
                 _starred(evaluation, key),
                 f"{own['prevalence']['per_finding'][key]:.3f}",
-                *(f"{evaluation[model]['auprc']['per_finding'][key]:.3f}" for model in MODELS[:-1]),
+                *(f"{evaluation[model]['auprc']['per_finding'][key]:.3f}" for model in beside),
                 f"{own['per_finding'][key]:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})",
             )
         )
-    names = [LABELS[model] for model in MODELS[:-1]]
+    names = [label(model) for model in beside]
     header = ("Finding", "n", "Positive", *names, "Ensemble (95% interval)", "Ensemble - best base", "Verdict")
     parts = [
         table(header, rows, caption="AUROC on test.", text=[len(header) - 1]),
@@ -219,7 +221,7 @@ def _thresholds(results: Results) -> list[Html]:
     own, calibration = evaluation["ensemble"], results.calibration["ensemble"]
     parts = []
     for rule, title in (("youden", "Youden's J"), ("specificity_90", "sensitivity at 90% specificity")):
-        counts = confusions(results.test, results.calibrated[MODELS.index("ensemble")], calibration, rule)
+        counts = confusions(results.test, results.calibrated[ENSEMBLE], calibration, rule)
         rows = [
             (
                 _starred(evaluation, key),
@@ -327,10 +329,9 @@ def _group_cell(key: str, entry: dict, too_small: dict) -> Html:
 
 
 def _histories(evaluation: dict) -> Html:
-    names = LABELS | {"meta": "Meta-learner"}
     rows = [
         (
-            names[training],
+            label(training),
             own["epochs_run"],
             own["best_epoch"],
             f"{own['first_train_loss']:.4f} to {own['last_train_loss']:.4f}",

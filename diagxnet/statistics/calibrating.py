@@ -5,7 +5,7 @@ from scipy.special import expit, log_expit
 
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import SPECIFICITY, Calibration, FindingCalibration
-from diagxnet.statistics.scored import MODELS, Scored
+from diagxnet.statistics.scored import Scored
 
 LEAST_SLOPE = 0.01
 """A fitted slope at or below zero would turn a model's order round; this keeps it and says next to nothing."""
@@ -23,7 +23,7 @@ def fit_calibration(val: Scored, min_positives: int) -> Calibration:
             key: _fit_finding(val.logits[m][val.known(f), f], val.targets[val.known(f), f], min_positives)
             for f, key in enumerate(KEYS)
         }
-        for m, model in enumerate(MODELS)
+        for m, model in enumerate(val.models)
     }
 
 

@@ -1,33 +1,45 @@
 """The ensemble against its parts: is stacking worth it?"""
 
-from diagxnet.data.members import FIRST as BASE_MODELS
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from diagxnet.statistics.metrics import auroc, means, per_finding
-from diagxnet.statistics.scored import MODELS, Scored
+from diagxnet.statistics.scored import COMBINED, Scored
 from diagxnet.statistics.uncertainty import Estimates, compare
 
 LABELS = {"densenet": "DenseNet", "vit": "ViT", "average": "Plain average", "ensemble": "Ensemble"}
-"""Names of the models, for people."""
+LABELS |= {"meta": "Meta-learner"}
+
+
+def label(name: str) -> str:
+    """What people read for a model or training; a further member is called as its user named it."""
+    return LABELS.get(name, name)
+
+
+def models_of(evaluation: Mapping[str, Any]) -> tuple[str, ...]:
+    """The models that metrics/evaluation.json, or another file of its form, has figures of: members, then COMBINED."""
+    return tuple(name for name, own in evaluation.items() if isinstance(own, Mapping) and "auroc" in own)
 
 
 def val_auroc(val: Scored) -> dict[str, float]:
     """Macro AUROC of every model on val."""
-    macros = {model: means(per_finding(val, val.logits[m], auroc)) for m, model in enumerate(MODELS)}
+    macros = {model: means(per_finding(val, val.logits[m], auroc)) for m, model in enumerate(val.models)}
     return {model: result["macro"] for model, result in macros.items() if "macro" in result}
 
 
-def best_base(val_macros: dict[str, float]) -> str:
-    """The base model with the higher macro AUROC on val; the first where they are equal or val cannot tell."""
-    return max(BASE_MODELS, key=lambda model: val_macros.get(model, 0.0))
+def best_base(members: Sequence[str], val_macros: Mapping[str, float]) -> str:
+    """The member with the highest macro AUROC on val; the first where some are equal or val cannot tell."""
+    return max(members, key=lambda model: val_macros.get(model, 0.0))
 
 
 def comparison(estimates: Estimates, best: str) -> dict[str, object]:
     """The ensemble's paired differences from the `best` base model, the average and each base model, and verdicts.
 
-    {"best_base", "ensemble_minus_best_base" | "ensemble_minus_average" | "ensemble_minus_densenet" |
-    "ensemble_minus_vit": {"auroc" | "auprc": see `compare`, "verdict": `standing` of the macro AUROC},
-    "findings_compared", "findings_better": findings whose AUROC is above the best base model's}.
+    {"best_base", "ensemble_minus_best_base" | "ensemble_minus_average" | "ensemble_minus_MEMBER": {"auroc" |
+    "auprc": see `compare`, "verdict": `standing` of the macro AUROC}, "findings_compared", "findings_better": findings
+    whose AUROC is above the best base model's}.
     """
-    others = {"best_base": best, "average": "average"} | {model: model for model in BASE_MODELS}
+    others = {"best_base": best, "average": "average"} | {name: name for name in estimates if name not in COMBINED}
     result: dict[str, object] = {"best_base": best}
     for name, other in others.items():
         differences = {
@@ -50,27 +62,30 @@ def standing(difference: dict) -> str:
 def model_table(evaluation: dict) -> str:
     """The models' macro figures on test as lines of text: AUROC and AUPRC with 95% intervals, calibration error."""
     lines = [f"{'macro, on test':14}  {'AUROC (95% interval)':23}  {'AUPRC (95% interval)':23}  ECE"]
-    for model in MODELS:
+    for model in models_of(evaluation):
         own = evaluation[model]
         cells = []
         for metric in ("auroc", "auprc"):
             interval = own[metric]["ci"]["macro"]
             cells.append(f"{own[metric]['macro']:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})")
-        lines.append(f"{LABELS[model]:14}  {cells[0]:23}  {cells[1]:23}  {own['ece']['macro']:.3f}")
+        lines.append(f"{label(model):14}  {cells[0]:23}  {cells[1]:23}  {own['ece']['macro']:.3f}")
     return "\n".join(lines)
 
 
 def verdict(comparison: dict, other: str) -> str:
     """One sentence on the ensemble's macro AUROC beside that of `other`: "best_base", "average" or a base model."""
     difference = comparison[f"ensemble_minus_{other}"]["auroc"]["macro"]
-    names = LABELS | {
+    members = sum(name.startswith("ensemble_minus_") for name in comparison) - len(("best_base", "average"))
+    rank = {1: "the only base model", 2: "the better base model on val"}.get(members, "the best base model on val")
+    names = {
         "average": "the plain average of the base models",
-        "best_base": f"{LABELS[comparison['best_base']]}, the better base model on val",
+        "best_base": f"{label(comparison['best_base'])}, {rank}",
     }
+    name = names.get(other, label(other))
     words = {
-        "better": f"The ensemble is better than {names[other]}",
-        "worse": f"The ensemble is worse than {names[other]}",
-        "not distinguishable": f"The ensemble is not distinguishable from {names[other]}, on this test set",
+        "better": f"The ensemble is better than {name}",
+        "worse": f"The ensemble is worse than {name}",
+        "not distinguishable": f"The ensemble is not distinguishable from {name}, on this test set",
     }[standing(difference)]
     interval = difference["ci"]
     return (

@@ -1,11 +1,18 @@
-"""The guide's indicators of a successful training, read from the histories and the metrics."""
+"""The trainings' histories, and the guide's indicators of a successful one, read from them and the metrics."""
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
-from diagxnet.data.members import FIRST as BASE_MODELS
-from diagxnet.statistics.comparison import LABELS
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import read_json
+from diagxnet.data.members import FIRST, MORE, member_folder
+from diagxnet.statistics.comparison import label
 
-TRAININGS = (*BASE_MODELS, "meta")
+OWN_FILES = (*FIRST, "meta")
+"""Trainings whose metrics have a file each, which dvc.yaml names; those of all others are in metrics/more.json."""
+
 STEADY = 0.8
 """Share of epochs whose training loss must be below the one before for it to fall "steadily"."""
 
@@ -14,6 +21,18 @@ SMALL_GAP = 0.1
 
 BETTER_SHARE = 10 / 14
 """The guide's share of findings on which the ensemble must be ahead of the best base model."""
+
+
+def read_histories(models: Path, members: Sequence[str]) -> dict[str, dict]:
+    """training_history.json of each of `members` and of the meta-learner (`meta`), by name."""
+    histories = {}
+    for name in (*members, "meta"):
+        path = member_folder(models, name) / "training_history.json"
+        try:
+            histories[name] = read_json(path)
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file (get the whole models folder: dvc pull, or dvc repro)") from None
+    return histories
 
 
 def history_figures(history: dict) -> dict[str, float]:
@@ -38,7 +57,7 @@ def history_figures(history: dict) -> dict[str, float]:
 
 
 def training_metrics(history: dict) -> dict[str, float | int | None]:
-    """Content of metrics/MODEL.json, from its training_history.json: the best epoch, its losses and AUROC on val."""
+    """The best epoch of a training_history.json, its losses and AUROC on val."""
     best = history["epochs"][history["best_epoch"] - 1]
     return {
         "best_epoch": history["best_epoch"],
@@ -49,15 +68,21 @@ def training_metrics(history: dict) -> dict[str, float | int | None]:
     }
 
 
+def metrics_files(trainings: Mapping[str, Any]) -> dict[str, Any]:
+    """`training_metrics` by training as what is written to metrics/NAME.json, by NAME: empty for one of OWN_FILES that
+    is left out; `more` holds those without a file of their own, by name."""
+    files = {name: trainings.get(name, {}) for name in OWN_FILES}
+    return files | {MORE: {name: own for name, own in trainings.items() if name not in OWN_FILES}}
+
+
 def indicators(figures: dict[str, dict[str, float]], comparison: dict) -> list[dict[str, object]]:
     """The guide's success indicators as rows {"indicator", "target", "found", "met"}.
 
     figures: `history_figures` by training. comparison: see `comparison.comparison`.
     """
     rows = []
-    names = LABELS | {"meta": "Meta-learner"}
     for training, own in figures.items():
-        name = names[training]
+        name = label(training)
         steady = own["falling_share"] >= STEADY and own["last_train_loss"] < own["first_train_loss"]
         rows += [
             _row(
@@ -79,11 +104,10 @@ def indicators(figures: dict[str, dict[str, float]], comparison: dict) -> list[d
                 own["gap"] < SMALL_GAP,
             ),
         ]
-    for base in BASE_MODELS:
-        difference = comparison[f"ensemble_minus_{base}"]["auroc"]["macro"]["difference"]
-        rows.append(
-            _row(f"Ensemble's macro AUROC above {LABELS[base]}'s", "above 0", f"{difference:+.4f}", difference > 0)
-        )
+    for name in figures:
+        if name != "meta":
+            ahead = comparison[f"ensemble_minus_{name}"]["auroc"]["macro"]["difference"]
+            rows.append(_row(f"Ensemble's macro AUROC above {label(name)}'s", "above 0", f"{ahead:+.4f}", ahead > 0))
     better, compared = comparison["findings_better"], comparison["findings_compared"]
     rows.append(
         _row(

@@ -8,12 +8,17 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.findings import CHEXPERT5, KEYS
 from diagxnet.ensemble.calibration import Calibration, probabilities
 from diagxnet.statistics.calibrating import fit_calibration
-from diagxnet.statistics.comparison import best_base, comparison, val_auroc
+from diagxnet.statistics.comparison import best_base, comparison, models_of, val_auroc
 from diagxnet.statistics.history import history_figures, indicators
 from diagxnet.statistics.metrics import brier, ece, means, operating_points, per_finding, prevalence
-from diagxnet.statistics.scored import MODELS, Scored
+from diagxnet.statistics.scored import COMBINED, Scored
 from diagxnet.statistics.subgroups import subgroups
 from diagxnet.statistics.uncertainty import Estimates, estimate, rarer_patients, with_intervals
+
+MOST_ROWS = 40
+"""Of metrics/summary.json: what `dvc metrics diff` shows is read on one screen."""
+
+ROWS_OF_A_MEMBER, ROWS_OF_THE_REST = 4, 24
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,12 @@ def measure_test(
             "(use a larger valid.csv, another data.split_seed, or data.blank: negative)"
         )
     raw = np.stack([_sigmoid(logits) for logits in test.logits])
-    calibrated = np.stack([probabilities(test.logits[m], calibration[model]) for m, model in enumerate(MODELS)])
+    calibrated = np.stack([probabilities(test.logits[m], calibration[model]) for m, model in enumerate(test.models)])
     estimates = estimate(test, resamples=bootstrap, seed=seed, shown=True)
     by_group, too_small = subgroups(test, estimates, min_positives=min_positives, resamples=bootstrap, seed=seed)
     base_rate = means(prevalence(test))
     evaluation: dict = {}
-    for m, model in enumerate(MODELS):
+    for m, model in enumerate(test.models):
         evaluation[model] = {
             "auroc": with_intervals(estimates[model]["auroc"]),
             "auprc": with_intervals(estimates[model]["auprc"]) | {"prevalence": base_rate},
@@ -107,7 +112,7 @@ def measure_test(
             "subgroups": by_group[model],
             "val": {"auroc": {"macro": val_macros[model]}} if model in val_macros else {},
         }
-    evaluation["comparison"] = comparison(estimates, best_base(val_macros))
+    evaluation["comparison"] = comparison(estimates, best_base(test.members, val_macros))
     evaluation["histories"] = {name: history_figures(history) for name, history in histories.items()}
     rows = indicators(evaluation["histories"], evaluation["comparison"])
     evaluation["indicators"] = {"met": sum(row["met"] for row in rows), "of": len(rows)}
@@ -119,13 +124,22 @@ def measure_test(
 
 
 def summary(evaluation: dict, seconds: dict[str, float]) -> dict:
-    """Content of metrics/summary.json, the rows that `dvc metrics diff` shows: numbers only, at most 40."""
+    """Content of metrics/summary.json, the rows that `dvc metrics diff` shows: numbers only, at most MOST_ROWS.
+
+    seconds: by training and for `stack_features`. Of each member there are as many of its four rows as there is room
+    for: AUROC, AUPRC, the AUROC over five findings, its seconds, which are in `total` in any case.
+    """
+    models = models_of(evaluation)
+    members = models[: -len(COMBINED)]
+    room = (MOST_ROWS - ROWS_OF_THE_REST) // len(members)
     result: dict = {}
-    for model in MODELS:
+    for model in models:
         own = evaluation[model]
-        result[model] = {"auroc": own["auroc"]["macro"], "auprc": own["auprc"]["macro"]}
+        rows = {"auroc": own["auroc"]["macro"], "auprc": own["auprc"]["macro"]}
         if "chexpert5" in own["auroc"]:
-            result[model]["auroc_chexpert5"] = own["auroc"]["chexpert5"]
+            rows["auroc_chexpert5"] = own["auroc"]["chexpert5"]
+        if kept := dict(list(rows.items())[: room if model in members else None]):
+            result[model] = kept
     result["ensemble"]["ece"] = evaluation["ensemble"]["ece"]["macro"]
     for other in ("best_base", "average"):
         macro = evaluation["comparison"][f"ensemble_minus_{other}"]["auroc"]["macro"]
@@ -138,7 +152,8 @@ def summary(evaluation: dict, seconds: dict[str, float]) -> dict:
     if "combination" in evaluation:
         result["behind_on_val"] = evaluation["combination"]["behind_on_val"]
     result["findings_better"] = evaluation["comparison"]["findings_better"]
-    result["training_seconds"] = seconds | {"total": round(sum(seconds.values()), 2)}
+    shown = {name: value for name, value in seconds.items() if name not in members or room >= ROWS_OF_A_MEMBER}
+    result["training_seconds"] = shown | {"total": round(sum(seconds.values()), 2)}
     wanted = ("units", "patients", "findings_scored", "findings_flagged", "dropped_images")
     result["counts"] = {name: evaluation["counts"][name] for name in wanted}
     return result

@@ -1,6 +1,7 @@
 """What is scored: the logits of every model for a split, with labels, patients and groups, by image or by study."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,12 @@ import pandas as pd
 import torch
 
 from diagxnet.data.findings import KEYS
-from diagxnet.data.members import FIRST as BASE_MODELS
 from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.features.stacked import read_stacked, same_rows
 from diagxnet.stacking.learners import apply_meta, load_meta
 
-MODELS = (*BASE_MODELS, "average", "ensemble")
-"""Order of the models axis: the base models, their plain mean, the meta-learner on top of them."""
+COMBINED = ("average", "ensemble")
+"""What is scored beside the members: their plain mean, and the meta-learner on top of them."""
 
 AGE_BANDS = {"under_40": 40, "40_to_59": 60, "60_to_79": 80, "80_and_over": np.inf}
 """Name of each age band and the age in years, exclusive, at which it ends."""
@@ -24,18 +24,24 @@ AGE_BANDS = {"under_40": 40, "40_to_59": 60, "60_to_79": 80, "80_and_over": np.i
 class Scored:
     """The units of a split (images or studies), ordered by first row.
 
-    logits: [models, units, findings] float64, models as in MODELS. targets: [units, findings] bool, False where
-    unknown. mask: [units, findings] bool, True where known. patients: [units] object, patient of each unit.
-    groups: attribute (sex, age, view) to the group of each unit, [units] object. names: [units] object, path of the
-    image or name of the study.
+    models: names along the models axis: the members, then COMBINED. logits: [models, units, findings] float64.
+    targets: [units, findings] bool, False where unknown. mask: [units, findings] bool, True where known. patients:
+    [units] object, patient of each unit. groups: attribute (sex, age, view) to the group of each unit, [units] object.
+    names: [units] object, path of the image or name of the study.
     """
 
+    models: tuple[str, ...]
     logits: np.ndarray
     targets: np.ndarray
     mask: np.ndarray
     patients: np.ndarray
     groups: dict[str, np.ndarray]
     names: np.ndarray
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The base models."""
+        return self.models[: -len(COMBINED)]
 
     def counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Known positives and known negatives, each [findings] int."""
@@ -53,6 +59,7 @@ class Scored:
     def subset(self, chosen: np.ndarray) -> "Scored":
         """The units that `chosen` picks: [units] bool, or the numbers of the units."""
         return Scored(
+            self.models,
             self.logits[:, chosen],
             self.targets[chosen],
             self.mask[chosen],
@@ -60,6 +67,10 @@ class Scored:
             {name: values[chosen] for name, values in self.groups.items()},
             self.names[chosen],
         )
+
+    def only(self, models: Sequence[str]) -> "Scored":
+        """The same units, scored by some of the models."""
+        return replace(self, models=tuple(models), logits=self.logits[[self.models.index(name) for name in models]])
 
 
 def read_scored(data: Path, models: Path, split: str, unit: str) -> Scored:
@@ -73,19 +84,26 @@ def read_scored(data: Path, models: Path, split: str, unit: str) -> Scored:
     same_rows(rows, labels.rows, split)
     manifest = read_manifest(data / "prepared").set_index("row").loc[rows]
     ensemble = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
-    return assemble(manifest, base, ensemble, labels.targets, labels.mask, unit)
+    return assemble(manifest, stacked.members, base, ensemble, labels.targets, labels.mask, unit)
 
 
 def assemble(
-    rows: pd.DataFrame, base: np.ndarray, ensemble: np.ndarray, targets: np.ndarray, mask: np.ndarray, unit: str
+    rows: pd.DataFrame,
+    members: Sequence[str],
+    base: np.ndarray,
+    ensemble: np.ndarray,
+    targets: np.ndarray,
+    mask: np.ndarray,
+    unit: str,
 ) -> Scored:
     """What was scored, from its parts in one order.
 
-    rows: [images] with columns path, patient, study, view, projection, sex, age. base: [images, base models, findings]
+    rows: [images] with columns path, patient, study, view, projection, sex, age. base: [images, members, findings]
     logits. ensemble: [images, findings] logits. targets, mask: [images, findings]. unit: see `read_scored`.
     """
     logits = np.concatenate([base, base.mean(axis=1, keepdims=True), ensemble[:, None]], axis=1)
     scored = Scored(
+        (*members, *COMBINED),
         np.ascontiguousarray(logits.transpose(1, 0, 2), dtype=np.float64),
         (targets > 0) & mask,
         mask,
@@ -118,7 +136,8 @@ def by_study(scored: Scored, studies: np.ndarray) -> Scored:
     groups = {name: values[firsts] for name, values in scored.groups.items()}
     mixed = pd.Series(scored.groups["view"]).groupby(codes).nunique().to_numpy() > 1
     groups["view"] = np.where(mixed, "mixed", groups["view"]).astype(object)
-    return Scored(logits / sizes[:, None], targets, mask, scored.patients[firsts], groups, studies[firsts])
+    owners = scored.patients[firsts]
+    return Scored(scored.models, logits / sizes[:, None], targets, mask, owners, groups, studies[firsts])
 
 
 def _age_bands(ages: pd.Series) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagxnet.data.findings import KEYS
-from diagxnet.statistics.scored import AGE_BANDS, MODELS, Scored
+from diagxnet.statistics.scored import AGE_BANDS, Scored
 from diagxnet.statistics.uncertainty import Estimates, estimate, with_intervals
 
 ORDER = (*AGE_BANDS, "mixed", "unknown")
@@ -24,7 +24,7 @@ def subgroups(
     can be compared}. An entry in the second: {"units", "patients", "scored": how many findings are, "findings":
     {key: {"positives", "negatives"}} of those that are not}.
     """
-    scores: dict[str, dict] = {model: {} for model in MODELS}
+    scores: dict[str, dict] = {model: {} for model in scored.models}
     too_small: dict[str, dict] = {}
     for attribute, group, members in _groups(scored):
         positives, negatives = members.counts()
@@ -40,7 +40,7 @@ def subgroups(
             continue
         keys = [KEYS[f] for f in np.flatnonzero(enough)]
         estimates = estimate(members, resamples=resamples, seed=seed)
-        for model in MODELS:
+        for model in scored.models:
             entry = size | {
                 "findings": len(keys),
                 "auroc": with_intervals(estimates[model]["auroc"].only(keys)),

@@ -13,7 +13,7 @@ from diagxnet.data.findings import KEYS
 from diagxnet.statistics.bootstrap import resample
 from diagxnet.statistics.intervals import difference_interval, effective_size, proportion_interval
 from diagxnet.statistics.metrics import auprc, auroc, mean_keys, means, per_finding
-from diagxnet.statistics.scored import MODELS, Scored
+from diagxnet.statistics.scored import Scored
 
 METRICS = {"auroc": auroc, "auprc": auprc}
 
@@ -46,7 +46,7 @@ def estimate(scored: Scored, *, resamples: int, seed: int, shown: bool = False) 
     arrays = scored.logits, scored.targets, scored.mask, scored.patients
     drawn = resample(*arrays, resamples=resamples, seed=seed, shown=shown)
     result: Estimates = {}
-    for m, model in enumerate(MODELS):
+    for m, model in enumerate(scored.models):
         result[model] = {}
         for name, metric in METRICS.items():
             values = per_finding(scored, scored.logits[m], metric)

@@ -19,6 +19,7 @@ from pathlib import Path
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import content_hash, replacing
+from diagxnet.tables.paths import leads_out
 from diagxnet.tables.reading import CHEXPERT, Columns, check_root, read_tables
 
 RACY_NANOSECONDS = 2_000_000_000
@@ -43,11 +44,13 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "diagxnet"
 
 
-def take_inventory(root: str | Path, *, cache: str | Path, columns: Columns = CHEXPERT) -> dict:
+def take_inventory(
+    root: str | Path, *, cache: str | Path, linked: str | None = None, columns: Columns = CHEXPERT
+) -> dict:
     """Name, size and MD5 of the tables under `root` and of the images that they name.
 
     cache: folder of the hash cache (`default_cache()`); it may be shared by any number of data sets and clones.
-    columns: those of the tables that name patient and study.
+    linked: a folder that links under `root` may lead to. columns: those of the tables that name patient and study.
 
     Returns {"tables": {"train.csv": {"size", "hash"}, "valid.csv": the same or None}, "images": {path: {"size",
     "hash"}, or None where the file is missing or cannot be read}}, paths relative to `root`, sorted. Raises
@@ -58,7 +61,7 @@ def take_inventory(root: str | Path, *, cache: str | Path, columns: Columns = CH
     check_root(root)
     listed = [table.frame["path"].tolist() for table in read_tables(root, columns) if table is not None]
     for each in listed:
-        _check_links(root, each)
+        _check_links(root, linked, each)
     paths = sorted(itertools.chain(*listed))
     tables = {name: _measure(str(root / name)) for name in ("train.csv", "valid.csv")}
     hashes = _HashCache(Path(cache), root)
@@ -89,14 +92,13 @@ def read_hashes(path: str | Path) -> dict[str, bytes | None]:
     return json.loads(Path(path).read_text(encoding="utf-8"), object_hook=shrink)["images"]
 
 
-def _check_links(root: Path, paths: list[str]) -> None:
-    """InputError where most `paths` of a table lead out of `root` by links: one cause, and to drop them is no mend.
+def _check_links(root: Path, linked: str | None, paths: list[str]) -> None:
+    """InputError where most `paths` of a table lead out of `root` and `linked`: one cause, and to drop them is no mend.
 
     A few are for `pack` to name, by row. LINKS_LOOKED_FOR of the paths are looked at.
     """
     chosen = paths[:: len(paths) // LINKS_LOOKED_FOR or 1]
-    inside = os.path.join(os.path.realpath(root), "")
-    outside = [path for path in chosen if not os.path.realpath(root / path).startswith(inside)]
+    outside = [path for path in chosen if leads_out(root / path, root, linked)]
     if 2 * len(outside) <= len(chosen):
         return
     parts = (*reversed(Path(outside[0]).parents), Path(outside[0]))
@@ -104,7 +106,8 @@ def _check_links(root: Path, paths: list[str]) -> None:
     real = Path(os.path.realpath(link))
     raise InputError(
         f"{link}: is a link to {real}, outside data.root, as {len(outside):,} of {len(chosen):,} images looked at are: "
-        "none of these is read (set data.root to the real folder of tables and images, or copy the tables there)"
+        "none of these is read (set data.root to the real folder of tables and images, or allow links to there: "
+        f"data.linked={real if real.is_dir() else real.parent})"
     )
 
 

@@ -5,8 +5,10 @@ patient/date/series the same place would hold dates, and a split by date puts on
 named otherwise has no patient here, and the table must name a column that holds him.
 """
 
+import os
 import re
 from collections.abc import Collection
+from pathlib import Path
 from typing import NamedTuple
 
 PATIENT_FOLDER = re.compile(
@@ -52,6 +54,12 @@ def under_root(path: str) -> str:
     if not parts:
         raise ValueError("must be release/.../image: its first component names the release and falls away")
     return "/".join(parts)
+
+
+def leads_out(path: str | Path, root: str | Path, linked: str | Path | None) -> bool:
+    """Whether the file behind every link of `path` is neither under `root` nor under the folder `linked`."""
+    real = os.path.realpath(path)
+    return not any(real.startswith(os.path.join(os.path.realpath(each), "")) for each in (root, linked) if each)
 
 
 def owner_of(path: str) -> Owner | None:

@@ -28,6 +28,9 @@ LABELS = {"1.0": 1.0, "0.0": 0.0, "-1.0": -1.0, "": np.nan, "1": 1.0, "0": 0.0, 
 VIEWS = {"frontal": "frontal", "lateral": "lateral"}
 SEXES = {"female": "female", "male": "male", "f": "female", "m": "male", "unknown": "unknown", "": "unknown"}
 PROJECTIONS = {"ap": "AP", "pa": "PA", "ll": "LL", "rl": "RL", "": ""}
+LIKE = {"patient": "patient|subject", "study": "study|exam|visit|accession"}
+"""What columns that may name them are called."""
+
 NOBODY = {"", "nan", "none", "null", "na", "n/a", "unknown"}
 OLDEST = 120
 MEND = "mend the table, or take those rows out"
@@ -223,7 +226,7 @@ def _parse(
     if not rows and not found:
         found.append(f"{name}.csv: holds no rows, only a header")
     found += _duplicate_problems(columns, name)
-    doubtful = [f"{name}.csv: {doubt}" for doubt in _doubts(columns, rows)]
+    doubtful = [f"{name}.csv: {each}" for each in _doubts(columns, rows)]
     problems += found
     doubts += doubtful
     return None if found or doubtful else columns.table(name)
@@ -245,9 +248,10 @@ def _header_problems(header: list[str], named: Columns) -> list[str]:
     problems += [f"column {column!r} is missing" for column in missing]
     for column in extra:
         near = difflib.get_close_matches(column, [*missing, *(name for name in own if name not in header)], n=1)
-        hint = f"is it {near[0]!r}?" if near else "CheXpert has none of that name"
-        if re.search("patient|subject", column, re.IGNORECASE) and named.patient is None:
-            hint = f"if it names the patient, set data.columns.patient to {column}"
+        hint = f"is it {near[0]!r}?" if near else "CheXpert has none of that name: take it out"
+        for key, like in LIKE.items():
+            if getattr(named, key) is None and re.search(like, column, re.IGNORECASE):
+                hint = f"if it names the {key}, set data.columns.{key} to {column}"
         problems.append(f"unknown column {column!r}: {hint}")
     return problems + [f"column {column!r} is there twice" for column in twice]
 
