@@ -135,7 +135,7 @@ def test_members_of_neighbouring_seeds_are_others():
 
 
 def test_under_crossfit_the_weights_are_those_that_suit_means_of_folds_whatever_each_folds_offset(tmp_path):
-    """Each fold's model of the first member errs by itself, so that the mean of five is better than any one of them: its
+    """Each fold's model of the first member errs by itself, so the mean of five is better than any one of them: its
     best weight is 0.42 for the out-of-fold logits, and 0.58 for the means."""
     chance = np.random.default_rng(0)
     images, findings = 1500, len(FINDINGS)
