@@ -24,7 +24,7 @@ from diagxnet.data.members import FIRST
 from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.reporting.curves import POINTS, write_curves
 from diagxnet.reporting.evaluate import evaluate
-from diagxnet.reporting.figures import FIGURES
+from diagxnet.reporting.sections.thresholds import confusion_counts
 from diagxnet.statistics.comparison import best_base, comparison, label, model_table, models_of, standing, verdict
 from diagxnet.statistics.history import history_figures, indicators
 from diagxnet.statistics.results import Results, measure
@@ -32,7 +32,7 @@ from diagxnet.statistics.scored import COMBINED, Scored, read_scored
 from diagxnet.statistics.subgroups import listed, subgroups
 from diagxnet.statistics.summary import summary
 from diagxnet.statistics.uncertainty import estimate
-from tests.workspace import make_scored, make_workspace
+from tests.workspace import make_material, make_scored, make_workspace
 
 PARAMS = {
     "data": {"root": "data/demo", "image_size": 32},
@@ -215,7 +215,7 @@ def test_studies_are_scored_where_asked(done):
     val = read_scored(root / "data", root / "models", "val", "study")
     by_study = measure(val, studies, done[1].histories, **SIZES | {"unit": "study"})
     assert by_study.evaluation["counts"]["units"] == by_study.evaluation["counts"]["studies"] == 75
-    assert "studies of 75 patients" in FIGURES["confusion"](by_study).axes[0].get_title(loc="left")
+    assert "studies of 75 patients" in confusion_counts(make_material(by_study)).axes[0].get_title(loc="left")
     write_calibration(root / "study.json", by_study.calibration, "study")
     assert read_json(root / "study.json")["unit"] == "study"
 
