@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diagxnet.audit.checks import Claims, Pipeline, read_claims
+from diagxnet.audit.claims import Claims, Pipeline
+from diagxnet.audit.run import read_claims
 from diagxnet.data.files import write_json
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.members import member_folder

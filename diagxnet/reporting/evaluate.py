@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from diagxnet.audit.checks import Claims
+from diagxnet.audit.claims import Claims
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.members import member_folder
