@@ -188,6 +188,10 @@ def _lossless_jpeg() -> bytes:
         return get_frame(dcmread(path).PixelData, 0)
 
 
+def _deep(bits: int) -> str:
+    return "1 bit" if bits == 1 else f"{bits} bits"
+
+
 def _same(film: np.ndarray) -> np.ndarray:
     return film
 
@@ -198,12 +202,12 @@ ZERO_WHITE = {"photometric": 0}
 TWELVE = "is TIFF with white at zero, 12-bit unsigned"
 TIFFS = [
     *(
-        _bytes(f"TIFF, {bits} bits, black at zero", lambda film, bits=bits: tiff(film, bits), bits)
+        _bytes(f"TIFF, {_deep(bits)}, black at zero", lambda film, bits=bits: tiff(film, bits), bits)
         for bits in (1, 2, 4)
     ),
     *(
         _bytes(
-            f"TIFF, {bits} bits, white at zero",
+            f"TIFF, {_deep(bits)}, white at zero",
             lambda film, bits=bits: tiff(2**bits - 1 - film, bits, **ZERO_WHITE),
             bits,
         )
@@ -264,7 +268,7 @@ TIFFS = [
     ),
 ]
 PNGS = [
-    *(_bytes(f"PNG, {bits} bits", lambda film, bits=bits: png(film, bits), bits) for bits in (1, 2, 4, 8, 16)),
+    *(_bytes(f"PNG, {_deep(bits)}", lambda film, bits=bits: png(film, bits), bits) for bits in (1, 2, 4, 8, 16)),
     _bytes("PNG, 12 bits in 16", lambda film: png(film, 16), 12),
     _bytes("PNG, palette of greys", lambda film: png(film, 8, 3, PLTE=GREYS)),
     _bytes("PNG, palette reversed", lambda film: png(255 - film, 8, 3, PLTE=GREYS[::-1])),
@@ -321,7 +325,7 @@ JPEGS = [
 BMPS = [
     *(
         _bytes(
-            f"BMP, {bits} bits",
+            f"BMP, {_deep(bits)}",
             lambda film, bits=bits: bmp(film, bits, np.linspace(0, 255, 2**bits).round().astype(int).tolist()),
             bits,
         )

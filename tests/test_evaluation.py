@@ -95,6 +95,12 @@ def test_metrics_plots_report_and_card_are_of_the_members_of_the_run(members, tm
     assert (read_json(metrics / "densenet.json") == {}) == ("densenet" not in members)
     assert len(leaves(read_json(metrics / "summary.json"))) <= SUMMARY_ROWS
     assert list(read_json(tmp_path / "models/calibration.json")["models"]) == list(models)
+    shown = {
+        name: {row["model"]: None for row in read_json(curves / f"{name}.json")}
+        for name in ("learning_curves", "auroc")
+    }
+    assert list(shown["learning_curves"]) == [label(name) for name in (*members, "meta")]
+    assert list(shown["auroc"]) == [label(name) for name in models]
     roc = read_json(curves / "roc/edema.json")[0]
     assert tuple(roc)[1:] == models
     card = (tmp_path / "models/MODEL_CARD.md").read_text(encoding="utf-8")
@@ -376,9 +382,10 @@ def test_a_missing_timing_file_names_the_stage_to_run_again(member, stage, tmp_p
 
 
 def test_every_plot_file_is_a_small_list_of_flat_records_with_equal_keys(done):
-    files = sorted((done[0] / "plots/data").rglob("*.json"))
-    assert {file.parent.name for file in files} == {
-        "learning_curves", "roc", "precision_recall", "reliability", "auroc", "histogram", "confusion",
+    folder = done[0] / "plots/data"
+    files = sorted(folder.rglob("*.json"))
+    assert {file.relative_to(folder).parts[0] for file in files} == {
+        "learning_curves.json", "auroc.json", "roc", "precision_recall", "reliability", "histogram", "confusion",
     }  # fmt: skip
     for file in files:
         records = read_json(file)

@@ -7,10 +7,12 @@ import torch
 
 from diagxnet.data.files import read_json, write_arrays
 from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.folds import read_draws, write_draws
 from diagxnet.data.prepared import COLUMNS
-from diagxnet.features.stacked import write_stacked
+from diagxnet.features.stacked import read_stacked, write_stacked
 from diagxnet.stacking.learners import apply_meta, load_meta
-from diagxnet.stacking.train import train_meta
+from diagxnet.stacking.train import read_splits, train_meta
+from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.mean import MeanLogits
 from diagxnet.training.recipe import member_seed
 from tests.gradients import recipe as recipe_of
@@ -45,10 +47,10 @@ def write_manifest(folder, rows):
     pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "manifest.csv", index=False)
 
 
-def _train(data, name, *, recipe=RECIPE, arch="mlp", options=OPTIONS, seeds=1):
+def _train(data, name, *, recipe=RECIPE, arch="mlp", options=OPTIONS, **others):
     folders = {"stacked": data / "stacked", "prepared": data / "prepared"}
     return train_meta(
-        recipe, arch=arch, options=options, seeds=seeds, folder=data / name, resume=data / f"resume-{name}", **folders
+        recipe, arch=arch, options=options, folder=data / name, resume=data / f"resume-{name}", **folders, **others
     )
 
 
@@ -130,6 +132,41 @@ def test_the_first_of_several_seeds_is_the_one_of_a_single_seed(data):
 def test_members_of_neighbouring_seeds_are_others():
     drawn = [member_seed(seed, member) for seed in range(40, 50) for member in range(10)]
     assert len(set(drawn)) == len(drawn)
+
+
+def test_under_crossfit_the_weights_are_those_that_suit_means_of_folds_whatever_each_folds_offset(tmp_path):
+    """Each fold's model of the first member errs by itself, so the mean of five is better than any one of them: its
+    best weight is 0.42 for the out-of-fold logits, and 0.58 for the means."""
+    chance = np.random.default_rng(0)
+    images, findings = 1500, len(FINDINGS)
+    targets = (chance.random((2, images, findings)) < 0.3).astype(np.float32)
+    first, second = (targets * 1.5 + chance.normal(size=targets.shape) for _ in range(2))
+    own = {"stack": 1.5, "val": 0.3}  # variance that models of a fold have each, and their mean
+    (tmp_path / "prepared").mkdir()
+    patients = np.array([f"patient{number // 2}" for number in range(2 * images)], object)
+    rows = np.split(np.arange(2 * images), 2)
+    write_draws(tmp_path / "prepared", rows[0], patients[:images], 1)
+    offsets = 2 * chance.normal(size=(5, findings))[read_draws(tmp_path / "prepared").folds(5)]
+    second = second + 0.9 * chance.normal(size=second.shape)
+    for place, split in enumerate(("stack", "val")):
+        noisy = first[place] + np.sqrt(own[split]) * chance.normal(size=first[place].shape)
+        logits = {"densenet": noisy + (offsets if split == "stack" else 0), "vit": second[place]}
+        logits = {name: values.astype(np.float32) for name, values in logits.items()}
+        write_stacked(tmp_path / "stacked", split, rows[place], logits)
+        labels = {"rows": rows[place], "targets": targets[place], "mask": np.ones(targets[place].shape, bool)}
+        write_arrays(tmp_path / "prepared" / f"labels_{split}.npz", **labels)
+    write_arrays(tmp_path / "prepared/labels_train.npz", **{key: values[:0] for key, values in labels.items()})
+    manifest = pd.DataFrame({"row": np.arange(2 * images), "split": np.repeat(["stack", "val"], images)})
+    write_manifest(tmp_path / "prepared", manifest.assign(patient=patients))
+    list(_train(tmp_path, "meta", arch="convex", folds=5))
+    slopes = load_meta(tmp_path / "meta").weights.numpy()
+    best = (1 + 0.81) / (1 + 0.81 + 1 + own["val"])  # signals are equal: by the inverse of the variance
+    assert (slopes[0] / slopes.sum(0)).mean() == pytest.approx(best, abs=0.03)
+    _, stack, _ = read_splits(tmp_path / "stacked", tmp_path / "prepared", 5)
+    raw = read_stacked(tmp_path / "stacked", "stack").logits
+    centred, given = (macro_auroc(each[:, 0], stack.labels.targets, stack.labels.mask) for each in (stack.logits, raw))
+    assert centred > given + 0.04
+    np.testing.assert_allclose(stack.logits.mean(0), raw.mean(0), atol=1e-4)
 
 
 @pytest.mark.parametrize("after", [1, 3, 4, 5])

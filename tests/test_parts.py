@@ -6,7 +6,7 @@ from diagxnet.data.files import read_json
 from diagxnet.data.findings import KEYS
 from diagxnet.reporting.parts import parts_of, parts_section, parts_text
 from tests.test_evaluation import run
-from tests.workspace import COMBINATION
+from tests.workspace import combination
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_report_card_and_metrics_say_how_much_of_each_member_and_of_the_network_
 
 
 def test_a_network_that_does_not_count_is_said_not_to_and_one_alone_has_no_weights():
-    parts = parts_of(COMBINATION | {"correction": {"factor": 0.0, "gain": 0.1, "error": 1.0}})
+    parts = parts_of(combination(["densenet"]) | {"correction": {"factor": 0.0, "gain": 0.1, "error": 1.0}})
     assert parts_text(parts).endswith("with factor 0.0: it did not help on val.")
     alone = parts_of({"core": None, "correction": None, "on_val": {}})
     assert alone == {"val": {}, "behind_on_val": 0}

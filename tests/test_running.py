@@ -32,7 +32,7 @@ run("slow", main)
 """
 
 
-HEAVY = {"timm", "torchvision", "torch._dynamo", "scipy", "sklearn", "matplotlib"}
+HEAVY = {"timm", "torchvision", "torch._dynamo", "scipy.stats", "sklearn", "matplotlib"}
 """Packages of half a second to three seconds each."""
 
 NO_BASE_MODEL = ("make_demo", "inventory", "pack", "prepare", "trained_on", "train_meta")

@@ -1,12 +1,14 @@
 """Data of the plots that DVC draws and overlays between revisions: lists of flat records under plots/data.
 
-learning_curves/{densenet,vit,meta}.json  epoch, train_loss, val_loss, val_auroc, lr
-roc/FINDING.json                          false_positive_rate and, for each model, its true positive rate
-precision_recall/FINDING.json             recall, each model's precision, prevalence
+learning_curves.json           model, epoch, train_loss, val_loss, val_auroc, lr of every training
+auroc.json                     model, finding, auroc, lower, upper, positives, units
+roc/FINDING.json               false_positive_rate and, for each model, its true positive rate
+precision_recall/FINDING.json  recall, each model's precision, prevalence
 reliability/{MODEL,ensemble_uncalibrated}.json  predicted, observed, count per bin, all findings together
-auroc/MODEL.json                          finding, auroc, lower, upper, positives, units
-histogram/FINDING.json                    probability, share of units with and without the finding, of the ensemble
-confusion/OUTCOME.json                    finding, units: the ensemble's true positives and so on at Youden's threshold
+histogram/FINDING.json         probability, share of units with and without the finding, of the ensemble
+confusion/OUTCOME.json         finding, units: the ensemble's true positives and so on at Youden's threshold
+
+dvc.yaml names files and no models: the first two hold all of them, in rows that say which.
 """
 
 from pathlib import Path
@@ -16,6 +18,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from diagxnet.data.files import write_json
 from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.statistics.comparison import label
 from diagxnet.statistics.metrics import confusions, reliability
 from diagxnet.statistics.results import Results
 
@@ -30,24 +33,26 @@ ENSEMBLE = -1
 
 def write_curves(folder: Path, results: Results) -> None:
     """Writes every file named above to `folder` and removes those of findings that have no curve any more."""
-    contents: dict[str, list[dict]] = {}
+    contents: dict[str, list[dict]] = {"learning_curves": [], "auroc": []}
     for training, history in results.histories.items():
         names = ("epoch", "train_loss", "val_loss", "val_auroc", "lr")
-        contents[f"learning_curves/{training}"] = [{name: epoch[name] for name in names} for epoch in history["epochs"]]
+        contents["learning_curves"] += [
+            {"model": label(training)} | {name: epoch[name] for name in names} for epoch in history["epochs"]
+        ]
     for f in np.flatnonzero(results.test.scorable()):
         contents[f"roc/{KEYS[f]}"] = roc_records(results, f)
         contents[f"precision_recall/{KEYS[f]}"] = precision_recall_records(results, f)
         contents[f"histogram/{KEYS[f]}"] = histogram_records(results, f)
     for m, model in enumerate(results.test.models):
         contents[f"reliability/{model}"] = reliability_records(results, results.calibrated[m])
-        contents[f"auroc/{model}"] = auroc_records(results, model)
+        contents["auroc"] += auroc_records(results, model)
     contents["reliability/ensemble_uncalibrated"] = reliability_records(results, results.raw[ENSEMBLE])
     counts = confusions(results.test, results.calibrated[ENSEMBLE], results.calibration["ensemble"], "youden")
     for outcome in OUTCOMES:
         contents[f"confusion/{outcome}"] = [
             {"finding": FINDINGS[KEYS.index(key)], "units": own[outcome]} for key, own in counts.items()
         ]
-    for stale in set(folder.glob("*/*.json")) - {folder / f"{name}.json" for name in contents}:
+    for stale in set(folder.rglob("*.json")) - {folder / f"{name}.json" for name in contents}:
         stale.unlink()
     for name, records in contents.items():
         write_json(folder / f"{name}.json", records)
@@ -103,6 +108,7 @@ def auroc_records(results: Results, model: str) -> list[dict]:
     counts = results.evaluation["counts"]
     return [
         {
+            "model": label(model),
             "finding": FINDINGS[KEYS.index(key)],
             "auroc": value,
             **own["ci"]["per_finding"][key],

@@ -15,7 +15,6 @@ calibration's."""
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from diagxnet.stacking.logistic import Rows, calibrate, losses, sums, with_ones
 
@@ -139,6 +138,8 @@ def _step(gradient: np.ndarray, curvature: np.ndarray, start: np.ndarray) -> np.
 
 def _non_negative(curvature: np.ndarray, linear: np.ndarray) -> np.ndarray:
     """The x >= 0 [problems, n] with the least x' curvature x / 2 - linear' x."""
+    from scipy.optimize import nnls  # half a second to import, which evaluation and prediction need not pay
+
     found = np.linalg.solve(curvature, linear[:, :, None])[:, :, 0]
     for problem in np.flatnonzero((found < 0).any(axis=1)):
         root = np.linalg.cholesky(curvature[problem])
