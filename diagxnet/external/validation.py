@@ -5,6 +5,7 @@ Calibration and thresholds are those of models/calibration.json, as val of the e
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from diagxnet.console.progress import Progress
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
-from diagxnet.external.drop import Hospital, drop
+from diagxnet.external.gap import Hospital, gap
 from diagxnet.external.sections import external_sections
 from diagxnet.features.stacked import read_stacked
 from diagxnet.images.decode import ImageError, decode
@@ -29,6 +30,7 @@ from diagxnet.reporting.sections.data import examples
 from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.results import Results, measure_test
 from diagxnet.statistics.scored import Scored, assemble, read_scored
+from diagxnet.statistics.scoring import Scoring
 from diagxnet.tables.reading import CHEXPERT, Columns, read_named
 from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
@@ -37,13 +39,11 @@ from diagxnet.training.sources import read_ahead
 def validate(
     root: Path,
     models: Path,
+    scoring: Scoring,
     *,
     views: str,
     blank: str,
     bad_images: str,
-    bootstrap: int,
-    min_positives: int,
-    seed: int,
     tables: str = "all",
     mapping: Path | None = None,
     data: Path | None = None,
@@ -53,12 +53,12 @@ def validate(
 ) -> Material:
     """Scores the ensemble of `models` on `root`, a folder in CheXpert's form.
 
-    views, blank, bad_images: as in params.yaml's `data`; a finding that is blank in every row is not annotated,
-    whatever `blank` is. bootstrap, min_positives, seed: as in `measure_test`. tables: `train`, `valid` or `all`.
-    mapping: which classes became which finding, by default root/mapping.json where there is one. data: the data folder
-    of the run that trained the ensemble; where given, what is lost from its test split to `root` is measured as well.
-    columns: of its tables, those that name patient and study.
-    allow_patients, allow_images: go on where `root` holds some that were trained on.
+    scoring: but for its unit, which is that of models/calibration.json. views, blank, bad_images: as in params.yaml's
+    `data`; a finding that is blank in every row is not annotated, whatever `blank` is. tables: `train`, `valid` or
+    `all`. mapping: which classes became which finding, by default root/mapping.json where there is one. data: the data
+    folder of the run that trained the ensemble; where given, what is lost from its test split to `root` is measured as
+    well. columns: of its tables, those that name patient and study. allow_patients, allow_images: go on where `root`
+    holds some that were trained on.
 
     Raises InputError for a patient or image that was trained on or where that cannot be known, for images that cannot
     be read, and where nothing can be scored.
@@ -84,7 +84,7 @@ def validate(
     targets, mask = score_labels(labels, blank=blank)
     annotated = ~np.isnan(labels).all(axis=0)
     mask &= annotated  # blank is negative where others are positive; a finding blank everywhere was never looked for
-    unit = read_json(models / CALIBRATION)["unit"]
+    scoring = replace(scoring, unit=read_json(models / CALIBRATION)["unit"])
     name = root.resolve().name
     data_summary = {
         "rules": {"uncertain": {}, "blank": blank, "views": views},
@@ -99,14 +99,11 @@ def validate(
     results = measure_test(
         ensemble.calibration,
         _val_auroc(histories),
-        assemble(rows, [*ensemble.base], base[used], logits[used], targets, mask, unit),
+        assemble(rows, [*ensemble.base], base[used], logits[used], targets, mask, scoring.unit),
         histories,
-        unit=unit,
+        scoring,
         studies=data_summary["splits"][name]["studies"],
         dropped=len(bad),
-        bootstrap=bootstrap,
-        min_positives=min_positives,
-        seed=seed,
     )
     one_class = results.evaluation["one_class"]
     one_class["test"] = {key: own for key, own in one_class["test"].items() if annotated[KEYS.index(key)]}
@@ -119,12 +116,12 @@ def validate(
     }
     if data is not None:
         foreign = Hospital(results.test, results.estimates)
-        at_home = _at_home(data, models, unit, results.test.members)
-        results.evaluation["external"]["drop"] = drop(
-            at_home, foreign, ensemble.calibration, resamples=bootstrap, seed=seed + 1
+        at_home = _at_home(data, models, scoring.unit, results.test.members)
+        results.evaluation["external"]["gap"] = gap(
+            at_home, foreign, ensemble.calibration, resamples=scoring.bootstrap, seed=scoring.seed + 1
         )
-    params = {"seed": seed, "data": {"views": views, "blank": blank, "bad_images": bad_images}}
-    params["evaluate"] = {"bootstrap": bootstrap, "min_positives": min_positives}
+    params = {"seed": scoring.seed, "data": {"views": views, "blank": blank, "bad_images": bad_images}}
+    params["evaluate"] = {"bootstrap": scoring.bootstrap, "min_positives": scoring.min_positives}
     positive = (targets > 0) & mask
     shown, places = _examples(root, rows["path"].tolist(), positive, ensemble.image_size)
     return Material(results, data_summary, params, shown, places, positive)
