@@ -13,9 +13,9 @@ from diagxnet.data.files import read_json, write_text
 from diagxnet.data.findings import KEYS
 from diagxnet.data.members import member_folder
 from diagxnet.reporting.curves import ENSEMBLE, precision_stairs
-from diagxnet.reporting.figures import DPI, gray_line, handle, panels, render, unit_square
+from diagxnet.reporting.drawing import DPI, gray_line, handle, panels, render, unit_square
 from diagxnet.reporting.page import Html, element, figure, page, table
-from diagxnet.reporting.report import NAMES, RESEARCH_ONLY, difference_text, flat
+from diagxnet.reporting.wording import NAMES, RESEARCH_ONLY, difference_text, flat
 from diagxnet.statistics.comparison import label, standing
 from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.metrics import mean_keys

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from diagxnet.audit.checks import Claims, audit, read_claims
+from diagxnet.audit.claims import Claims
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
 from diagxnet.params.evaluate import EvaluateParams
@@ -16,6 +16,8 @@ IMAGES = 8
 
 def check(claims: Claims, *, images: int = IMAGES) -> list[str]:
     """Audits the run in the current folder, whose metrics say `claims`, by params.yaml; a line for each check."""
+    from diagxnet.audit.checks import audit  # torch and pandas take seconds to import
+
     params = read_params(data=DataParams, train=TrainParams, evaluate=EvaluateParams)
     return audit(
         Path("data"),
@@ -39,6 +41,8 @@ def main() -> None:
     images = parser.parse_args().images
     if images < 1:
         parser.error(f"argument --images: must be 1 or more, is {images}")
+    from diagxnet.audit.run import read_claims
+
     print("\n".join(check(read_claims(Path("metrics"), Path("models")), images=images)))
 
 

@@ -3,17 +3,23 @@ all of them only where the audit of the run (stages.audit) passes."""
 
 from pathlib import Path
 
+from diagxnet.features.stacked import read_stacked
 from diagxnet.params.checked import read_params, read_yaml
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
-from diagxnet.reporting.evaluate import evaluate
-from diagxnet.statistics.comparison import model_table, verdict
 from stages.audit import check
 from stages.running import run
 
 
 def main() -> None:
     params = read_params(seed=Seed, evaluate=EvaluateParams)
+    test = read_stacked(Path("data/stacked"), "test")
+    models = ", ".join((*test.members, "their average and the ensemble"))
+    print(f"evaluate: {models} on {len(test.rows):,} test images, by {params.evaluate.unit}", flush=True)
+    # torch, pandas, scikit-learn and matplotlib take seconds to import
+    from diagxnet.reporting.evaluate import evaluate
+    from diagxnet.statistics.comparison import model_table, verdict
+
     results = evaluate(
         data=Path("data"),
         models=Path("models"),

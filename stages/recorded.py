@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from diagxnet.audit.checks import Pipeline
+from diagxnet.audit.claims import Pipeline
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import content_hash
 from diagxnet.data.members import MORE

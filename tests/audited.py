@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diagxnet.audit.checks import Claims, Pipeline, read_claims
+from diagxnet.audit.claims import Claims, Pipeline
+from diagxnet.audit.run import read_claims
 from diagxnet.data.files import write_json
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.members import member_folder
@@ -17,8 +18,9 @@ from diagxnet.images.pack import pack
 from diagxnet.labels.prepare import prepare
 from diagxnet.stacking.learners import create_meta
 from diagxnet.statistics.history import metrics_files, training_metrics
-from diagxnet.statistics.results import measure, summary
+from diagxnet.statistics.results import measure
 from diagxnet.statistics.scored import read_scored
+from diagxnet.statistics.summary import summary
 from diagxnet.tables.inventory import take_inventory, write_inventory
 from diagxnet.training.checkpoint import save_joint, save_model
 from diagxnet.training.networks import base_config, from_config, member_counts, member_folders

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from diagxnet.audit.checks import CHECKS, Claims, Pipeline, audit, read_claims
+from diagxnet.audit.checks import CHECKS, audit
+from diagxnet.audit.claims import Claims, Pipeline
 from diagxnet.audit.recomputed import average_precision, calibration_error, mann_whitney, squared_distance
+from diagxnet.audit.run import read_claims
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_arrays, read_json, write_arrays, write_json
 from diagxnet.ensemble.calibration import FindingCalibration

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diagxnet.reporting.figures import (
-    FIGURES,
-    FURTHER_STYLES,
-    OUTCOME_STYLES,
-    STYLES,
-    contact_sheet,
-    learning_curves,
-    render,
-    wilson,
-)
-from diagxnet.statistics.results import Results, measure
-from tests.workspace import make_scored
+from diagxnet.reporting.drawing import FURTHER_STYLES, STYLES, render
+from diagxnet.reporting.report import SECTIONS
+from diagxnet.reporting.section import Material
+from diagxnet.reporting.sections.calibration import wilson
+from diagxnet.reporting.sections.data import contact_sheet
+from diagxnet.reporting.sections.thresholds import OUTCOME_STYLES
+from diagxnet.reporting.sections.training import learning_curves
+from diagxnet.statistics.results import measure
+from tests.workspace import make_material, make_scored
+
+FIGURES = {name: drawing.make for section in SECTIONS for name, drawing in section.drawings.items()}
+OF_FINDINGS = [name for name in FIGURES if name not in ("auroc_per_finding", "learning_curves", "contact_sheet")]
 
 HISTORY = {
     "best_epoch": 2,
@@ -30,35 +30,35 @@ HISTORY = {
 
 
 @pytest.fixture(scope="module")
-def results() -> Results:
+def material() -> Material:
     histories = {"densenet": HISTORY, "vit": HISTORY, "meta": HISTORY}
     sizes = {"unit": "image", "studies": 60, "dropped": 0, "bootstrap": 20, "min_positives": 15, "seed": 0}
-    return measure(make_scored(units=60, seed=1), make_scored(units=60), histories, **sizes)
+    return make_material(measure(make_scored(units=60, seed=1), make_scored(units=60), histories, **sizes))
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_users_matplotlibrc_changes_no_byte(results, name):
-    first = render(FIGURES[name], results)
+def test_a_users_matplotlibrc_changes_no_byte(material, name):
+    first = render(FIGURES[name], material)
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 30, "hatch.linewidth": 5}):
-        assert render(FIGURES[name], results) == first
+        assert render(FIGURES[name], material) == first
 
 
-def test_a_figure_carries_no_date_and_no_version(results):
-    image = Image.open(io.BytesIO(render(learning_curves, results.histories)))
+def test_a_figure_carries_no_date_and_no_version(material):
+    image = Image.open(io.BytesIO(render(learning_curves, material)))
     assert set(image.info) <= {"dpi"}
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name != "auroc_per_finding"])
-def test_every_panel_states_its_n(results, name):
-    figure = FIGURES[name](results)
+@pytest.mark.parametrize("name", OF_FINDINGS)
+def test_every_panel_states_its_n(material, name):
+    figure = FIGURES[name](material)
     texts = [text for axes in figure.axes if axes.axison for text in [_texts(axes)]]
     assert texts
     assert all("n = 60" in text or "n = 30" in text for text in texts)
 
 
-def test_intervals_and_learning_curves_state_their_n(results):
-    assert "n = 60" in _texts(FIGURES["auroc_per_finding"](results).axes[0])
-    figure = learning_curves(results.histories)
+def test_intervals_and_learning_curves_state_their_n(material):
+    assert "n = 60" in _texts(FIGURES["auroc_per_finding"](material).axes[0])
+    figure = learning_curves(material)
     assert all("n = 1,234" in axes.get_title() for axes in figure.axes[:3])
 
 
@@ -80,7 +80,9 @@ def test_intervals_of_many_members_do_not_touch_those_of_the_next_finding():
     members = [f"member{number}" for number in range(9)]
     val, test = (make_scored(units=60, seed=seed, members=members) for seed in (1, 0))
     sizes = {"unit": "image", "studies": 60, "dropped": 0, "bootstrap": 5, "min_positives": 15, "seed": 0}
-    figure = FIGURES["auroc_per_finding"](measure(val, test, dict.fromkeys([*members, "meta"], HISTORY), **sizes))
+    figure = FIGURES["auroc_per_finding"](
+        make_material(measure(val, test, dict.fromkeys([*members, "meta"], HISTORY), **sizes))
+    )
     points = [container.lines[0].get_ydata() for container in figure.axes[0].containers]
     assert len(points) == 11
     assert all(abs(np.concatenate(points) - np.round(np.concatenate(points))) < 0.45)
@@ -88,17 +90,20 @@ def test_intervals_of_many_members_do_not_touch_those_of_the_next_finding():
     assert np.diff(rows) == pytest.approx(0.8 / 11)
 
 
-def test_the_legend_of_the_confusion_counts_shows_their_hatches(results):
-    patches = FIGURES["confusion"](results).legends[0].get_patches()
+def test_the_legend_of_the_confusion_counts_shows_their_hatches(material):
+    patches = FIGURES["confusion"](material).legends[0].get_patches()
     assert [patch.get_hatch() or "" for patch in patches] == [style["hatch"] for style in OUTCOME_STYLES.values()]
     assert all(patch.get_edgecolor()[:3] == (1, 1, 1) for patch in patches)  # what hatches are drawn with
 
 
-def test_a_group_too_small_to_be_scored_has_a_line_that_says_so(results):
+def test_a_group_too_small_to_be_scored_has_a_line_that_says_so(material):
+    results = material.results
     groups = {**results.test.groups, "sex": np.where(np.arange(60) < 3, "unknown", "female").astype(object)}
     test = replace(results.test, groups=groups)
     sizes = {"unit": "image", "studies": 60, "dropped": 0, "bootstrap": 20, "min_positives": 15, "seed": 0}
-    figure = FIGURES["subgroups"](measure(make_scored(units=60, seed=1), test, results.histories, **sizes))
+    figure = FIGURES["subgroups"](
+        make_material(measure(make_scored(units=60, seed=1), test, results.histories, **sizes))
+    )
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert "sex: unknown (n = 3; too small to be scored)" in labels
 
@@ -111,21 +116,23 @@ def test_the_interval_of_a_bin_is_wilsons():
     assert wilson(bins) == pytest.approx(np.array([[centre - half], [centre + half]]))
 
 
-def test_the_contact_sheet_names_what_each_image_shows():
+def test_the_contact_sheet_names_what_each_image_shows(material):
     targets = np.zeros((4, 14), bool)
     targets[1, [5, 13]] = True
-    figure = contact_sheet(np.zeros((9, 8, 8), np.uint8), np.array([3, 5, 6, 8]), targets)
+    figure = contact_sheet(
+        replace(material, images=np.zeros((9, 8, 8), np.uint8), rows=np.array([3, 5, 6, 8]), positive=targets)
+    )
     titles = [axes.get_title().strip() for axes in figure.axes if axes.get_images()]
     assert titles == ["Edema", "Support Devices", "no label positive"]
     assert "n = 4 test images" in figure.get_suptitle()
 
 
-def test_the_contact_sheet_shows_each_finding_where_it_is_most_alone():
+def test_the_contact_sheet_shows_each_finding_where_it_is_most_alone(material):
     targets = np.zeros((4, 14), bool)
     targets[0, :6] = True
     targets[2, 5] = targets[3, 5] = True
     images = np.arange(4, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)
-    figure = contact_sheet(images, np.arange(4), targets)
+    figure = contact_sheet(replace(material, images=images, rows=np.arange(4), positive=targets))
     shown = {
         axes.get_title().strip(): axes.get_images()[0].get_array().max() for axes in figure.axes if axes.get_images()
     }

@@ -4,9 +4,10 @@ import pytest
 
 from diagxnet.data.files import read_json
 from diagxnet.data.findings import KEYS
-from diagxnet.reporting.parts import parts_of, parts_section, parts_text
-from tests.test_evaluation import run
-from tests.workspace import combination
+from diagxnet.reporting.sections.parts import SECTION, parts_content, parts_of, parts_text
+from diagxnet.statistics.results import measure
+from tests.test_evaluation import SIZES, run
+from tests.workspace import combination, make_material, make_scored
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,9 @@ def test_a_network_that_does_not_count_is_said_not_to_and_one_alone_has_no_weigh
     alone = parts_of({"core": None, "correction": None, "on_val": {}})
     assert alone == {"val": {}, "behind_on_val": 0}
     assert parts_text(alone) == "The ensemble is what the network makes of the members' logits."
-    ((title, content),) = parts_section({"combination": alone})
-    assert title == "What the ensemble is made of"
-    assert len(content) == 1
+    assert len(parts_content(alone)) == 1
 
 
 def test_an_evaluation_that_does_not_know_the_parts_has_no_section_on_them():
-    assert parts_section({}) == []
+    results = measure(make_scored(seed=1), make_scored(), {}, **SIZES)
+    assert SECTION.content(make_material(results), {}) == []

@@ -254,7 +254,7 @@ def test_a_name_used_twice_is_refused_before_any_work(pipeline):
 
 
 def test_an_edited_plot_runs_evaluate_only_an_edited_loss_the_trainings_the_readme_and_a_bar_nothing(pipeline):
-    figures, loss = "diagxnet/reporting/figures.py", "diagxnet/training/loss.py"
+    figures, loss = "diagxnet/reporting/drawing.py", "diagxnet/training/loss.py"
     shown = ("README.md", "diagxnet/console/progress.py", "diagxnet/params/whole.py", "stages/running.py")
     whole = {name: (pipeline / name).read_bytes() for name in (*shown, figures, loss)}
     for name in shown:

@@ -35,7 +35,7 @@ run("slow", main)
 HEAVY = {"timm", "torchvision", "torch._dynamo", "scipy.stats", "sklearn", "matplotlib"}
 """Packages of half a second to three seconds each."""
 
-NO_BASE_MODEL = ("make_demo", "inventory", "pack", "prepare", "trained_on", "train_meta")
+NO_BASE_MODEL = ("make_demo", "inventory", "pack", "prepare", "trained_on", "train_meta", "evaluate", "audit")
 
 
 def test_stages_without_a_base_model_import_nothing_heavy_that_they_do_not_use():

@@ -11,7 +11,9 @@ from diagxnet.data.files import write_arrays, write_json
 from diagxnet.data.findings import KEYS
 from diagxnet.data.members import FIRST, member_folder
 from diagxnet.labels.prepare import count
+from diagxnet.reporting.section import Material
 from diagxnet.stacking.learners import create_meta
+from diagxnet.statistics.results import Results
 from diagxnet.statistics.scored import COMBINED, Scored
 from diagxnet.training.checkpoint import save_model
 
@@ -69,6 +71,15 @@ def make_scored(
         groups,
         np.array([f"image{unit}" for unit in range(units)], object),
     )
+
+
+def make_material(results: Results) -> Material:
+    """What a report of `results` is made from, beside blank images of which none shows anything."""
+    images = len(results.test.names)
+    summary = {"rules": {"uncertain": {}, "blank": "negative", "views": "all"}, "splits": {}, "warnings": []}
+    summary |= {"dropped": {"images": 0}, "dropped_images": []}
+    positive = np.zeros((images, len(KEYS)), bool)
+    return Material(results, summary, {}, np.zeros((images, 8, 8), np.uint8), np.arange(images), positive)
 
 
 def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIRST) -> None:

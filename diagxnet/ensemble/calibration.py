@@ -9,7 +9,7 @@ models/calibration.json, for whoever turns logits into probabilities:
     {"version": 1,
      "unit": "image" or "study", what was scored when this was fitted
      "findings": keys of the findings, in the order of the logits' last axis
-     "models": {"densenet" | "vit" | "average" | "ensemble": {finding:
+     "models": {MEMBER | "average" | "ensemble": {finding:
          {"slope": a, "intercept": b,     probability = 1 / (1 + exp(-(a * logit + b)))
           "fit": "platt"      both fitted
                  "flat"       the model ranked val no better than chance: the least slope, 0.01, and a fitted intercept

@@ -1,7 +1,7 @@
 """What the report of an external validation says ahead of the usual sections: what was compared, and what was lost."""
 
 from diagxnet.reporting.page import Html, element, table
-from diagxnet.reporting.report import NAMES, difference_text
+from diagxnet.reporting.wording import NAMES, difference_text
 from diagxnet.statistics.comparison import label, models_of
 
 METRICS = {

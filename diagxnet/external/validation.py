@@ -5,7 +5,6 @@ Calibration and thresholds are those of models/calibration.json, as val of the e
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,31 +23,15 @@ from diagxnet.images.decode import ImageError, decode
 from diagxnet.importers.release import MAPPING, merged
 from diagxnet.labels.prepare import count
 from diagxnet.labels.rules import score_labels
-from diagxnet.reporting.figures import examples, write_figures
 from diagxnet.reporting.report import write_report
+from diagxnet.reporting.section import Material
+from diagxnet.reporting.sections.data import examples
 from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.results import Results, measure_test
 from diagxnet.statistics.scored import Scored, assemble, read_scored
 from diagxnet.tables.reading import CHEXPERT, Columns, read_named
 from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
-
-
-@dataclass(frozen=True)
-class External:
-    """An external validation, measured.
-
-    results: as of an evaluation, with `external` in `results.evaluation`. audit: of its labels, as `prepare` writes it.
-    params: what it was made with. examples: [shown, size, size] uint8. places: [images] row of `examples`, where it is
-    shown. positive: [images, findings] bool.
-    """
-
-    results: Results
-    audit: dict
-    params: dict
-    examples: np.ndarray
-    places: np.ndarray
-    positive: np.ndarray
 
 
 def validate(
@@ -67,7 +50,7 @@ def validate(
     columns: Columns = CHEXPERT,
     allow_patients: bool = False,
     allow_images: bool = False,
-) -> External:
+) -> Material:
     """Scores the ensemble of `models` on `root`, a folder in CheXpert's form.
 
     views, blank, bad_images: as in params.yaml's `data`; a finding that is blank in every row is not annotated,
@@ -103,7 +86,7 @@ def validate(
     mask &= annotated  # blank is negative where others are positive; a finding blank everywhere was never looked for
     unit = read_json(models / CALIBRATION)["unit"]
     name = root.resolve().name
-    audit = {
+    data_summary = {
         "rules": {"uncertain": {}, "blank": blank, "views": views},
         "splits": {name: count(rows, labels)},
         "dropped": {"images": len(bad)},
@@ -119,7 +102,7 @@ def validate(
         assemble(rows, [*ensemble.base], base[used], logits[used], targets, mask, unit),
         histories,
         unit=unit,
-        studies=audit["splits"][name]["studies"],
+        studies=data_summary["splits"][name]["studies"],
         dropped=len(bad),
         bootstrap=bootstrap,
         min_positives=min_positives,
@@ -144,17 +127,15 @@ def validate(
     params["evaluate"] = {"bootstrap": bootstrap, "min_positives": min_positives}
     positive = (targets > 0) & mask
     shown, places = _examples(root, rows["path"].tolist(), positive, ensemble.image_size)
-    return External(results, audit, params, shown, places, positive)
+    return Material(results, data_summary, params, shown, places, positive)
 
 
-def write_external(found: External, out: Path, report: Path) -> None:
+def write_external(material: Material, out: Path, report: Path) -> None:
     """Writes `out`, JSON as metrics/evaluation.json with `external` besides, and report.html with its figures to the
-    folder `report`."""
-    evaluation = found.results.evaluation
-    write_figures(report, found.results, found.examples, found.places, found.positive)
+    folder `report`. material: as `validate` gives it."""
+    evaluation = material.results.evaluation
     title = f"The ensemble on another data set: {evaluation['external']['data']}"
-    sections = external_sections(evaluation["external"], evaluation["counts"])
-    write_report(report / "report.html", found.results, found.audit, found.params, report, title=title, first=sections)
+    write_report(report, material, title=title, first=external_sections(evaluation["external"], evaluation["counts"]))
     write_json(out, evaluation)
 
 

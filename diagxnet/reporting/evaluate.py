@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from diagxnet.audit.checks import Claims
+from diagxnet.audit.claims import Claims
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.members import member_folder
@@ -11,13 +11,14 @@ from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_labels
 from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.reporting.curves import write_curves
-from diagxnet.reporting.figures import write_figures
 from diagxnet.reporting.model_card import write_model_card
-from diagxnet.reporting.parts import parts_of
 from diagxnet.reporting.report import write_report
+from diagxnet.reporting.section import Material
+from diagxnet.reporting.sections.parts import parts_of
 from diagxnet.statistics.history import OWN_FILES, metrics_files, read_histories, training_metrics
-from diagxnet.statistics.results import Results, measure, summary
+from diagxnet.statistics.results import Results, measure
 from diagxnet.statistics.scored import read_scored
+from diagxnet.statistics.summary import summary
 
 
 def evaluate(
@@ -38,9 +39,9 @@ def evaluate(
 
     data: folder of packed, prepared and stacked. params: content of params.yaml, for the report. unit: `image` or
     `study`. bootstrap: resamples of patients. min_positives: see `measure`. seed: of the resamples. check: is given all
-    figures before anything is written, and raises InputError where they must not be (see `evaluation.audit`).
+    figures before anything is written, and raises InputError where they must not be (see `audit.checks`).
     """
-    audit = read_json(data / "prepared" / "summary.json")
+    data_summary = read_json(data / "prepared" / "summary.json")
     val, test = (read_scored(data, models, split, unit) for split in ("val", "test"))
     histories = read_histories(models, test.members)
     seconds = read_seconds(metrics / "timing", test.members)
@@ -49,8 +50,8 @@ def evaluate(
         test,
         histories,
         unit=unit,
-        studies=audit["splits"]["test"]["studies"],
-        dropped=audit["dropped"]["images"],
+        studies=data_summary["splits"]["test"]["studies"],
+        dropped=data_summary["dropped"]["images"],
         bootstrap=bootstrap,
         min_positives=min_positives,
         seed=seed,
@@ -61,10 +62,11 @@ def evaluate(
         check(Claims(results.evaluation, summary(results.evaluation, seconds), trainings, results.calibration))
     write_curves(plots / "data", results)
     labels = read_labels(data / "prepared", "test")
-    write_figures(plots, results, open_packed(data / "packed"), labels.rows, (labels.targets > 0) & labels.mask)
-    write_report(plots / "report.html", results, audit, params, plots)
+    positive = (labels.targets > 0) & labels.mask
+    material = Material(results, data_summary, params, open_packed(data / "packed"), labels.rows, positive)
+    write_report(plots, material)
     configs = {name: read_json(member_folder(models, name) / "config.json") for name in test.members}
-    write_model_card(models / "MODEL_CARD.md", results, audit, params, configs)
+    write_model_card(models / "MODEL_CARD.md", material, configs)
     write_calibration(models / "calibration.json", results.calibration, unit)
     for name, content in metrics_files(trainings).items():
         write_json(metrics / f"{name}.json", content)

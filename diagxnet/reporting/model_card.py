@@ -1,22 +1,16 @@
 """models/MODEL_CARD.md, by the fields of Mitchell et al., "Model Cards for Model Reporting", FAT* 2019."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from diagxnet.data.files import write_text
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import SPECIFICITY
-from diagxnet.reporting.parts import parts_text
-from diagxnet.reporting.report import (
-    GROUP_HEADER,
-    NAMES,
-    RESEARCH_ONLY,
-    counts_text,
-    difference_text,
-    flat,
-    group_rows,
-    interval_text,
-)
+from diagxnet.reporting.section import Material
+from diagxnet.reporting.sections.parts import parts_text
+from diagxnet.reporting.sections.subgroups import GROUP_HEADER, group_rows
+from diagxnet.reporting.wording import NAMES, RESEARCH_ONLY, counts_text, difference_text, flat, interval_text, starred
 from diagxnet.statistics.comparison import label, models_of, verdict
 from diagxnet.statistics.results import Results
 
@@ -31,9 +25,9 @@ SOURCES = {
 """By what the names of timm's architectures begin with; others have the source that timm's documentation gives."""
 
 
-def write_model_card(path: Path, results: Results, audit: dict, params: dict, configs: dict[str, dict]) -> None:
-    """Writes the card. audit: data/prepared/summary.json. params: params.yaml. configs: config.json by member."""
-    values = flat(params)
+def write_model_card(path: Path, material: Material, configs: dict[str, dict]) -> None:
+    """Writes the card. configs: config.json by member."""
+    results, values = material.results, flat(material.params)
     sections = [
         "# Model card: stacking ensemble for fourteen findings on chest radiographs",
         RESEARCH_ONLY,
@@ -41,7 +35,7 @@ def write_model_card(path: Path, results: Results, audit: dict, params: dict, co
         *_use(),
         *_factors(results),
         *_metrics(results),
-        *_data(results, audit, values),
+        *_data(results, material.data_summary, values),
         *_analyses(results),
         *_considerations(results),
         "## Reference",
@@ -133,20 +127,20 @@ def _metrics(results: Results) -> list[str]:
     )
 
 
-def _data(results: Results, audit: dict, values: dict[str, str]) -> list[str]:
-    splits = audit["splits"]
+def _data(results: Results, data_summary: Mapping[str, Any], values: dict[str, str]) -> list[str]:
+    splits = data_summary["splits"]
     sizes = markdown_table(
         ("Split", "Images", "Studies", "Patients"),
         ((name, *(f"{own[what]:,}" for what in ("images", "studies", "patients"))) for name, own in splits.items()),
     )
-    rules = ", ".join(f"{NAMES[key]}: {rule}" for key, rule in audit["rules"]["uncertain"].items())
+    rules = ", ".join(f"{NAMES[key]}: {rule}" for key, rule in data_summary["rules"]["uncertain"].items())
     labels = markdown_table(
         ("Finding", *(f"{name}: positive / known" for name in splits)),
         (
             (
                 NAMES[key],
                 *(
-                    _positive_of_known(own["findings"][key]["images"], audit["rules"]["blank"])
+                    _positive_of_known(own["findings"][key]["images"], data_summary["rules"]["blank"])
                     for own in splits.values()
                 ),
             )
@@ -167,15 +161,15 @@ def _data(results: Results, audit: dict, values: dict[str, str]) -> list[str]:
                 "training, thresholds and calibration were fixed",
                 "Preprocessing": f"decoded to grey, resized to {values['data.image_size']} px, normalised as "
                 "models/*/config.json says; no augmentation. Uncertain labels are masked. Views: "
-                f"{audit['rules']['views']}. Images left out because they could not be read: "
-                f"{audit['dropped']['images']:,}",
+                f"{data_summary['rules']['views']}. Images left out because they could not be read: "
+                f"{data_summary['dropped']['images']:,}",
             },
         ),
         "## Training data",
         f"Split by patient: no patient is in two splits. {_learning(values)}; thresholds and calibration are fitted on "
         "val.",
         sizes,
-        f"Label rules: blank is {audit['rules']['blank']}; uncertain in train and stack by finding ({rules}); "
+        f"Label rules: blank is {data_summary['rules']['blank']}; uncertain in train and stack by finding ({rules}); "
         "uncertain in val and test is masked.",
         labels,
     ]
@@ -247,7 +241,7 @@ def _by_finding(results: Results) -> str:
         interval = own["auroc"]["ci"]["per_finding"][key]
         rows.append(
             (
-                f"{NAMES[key]}{' *' * (key in evaluation['few'])}",
+                starred(evaluation, key),
                 f"{own['auprc']['prevalence']['per_finding'][key]:.3f}",
                 f"{value:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})",
                 difference_text(best[key]),

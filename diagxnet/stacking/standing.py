@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diagxnet.training.auroc import ranks
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -60,16 +62,10 @@ def _macro(
 
 def _auroc(scores: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
     """AUROC, and each image's part in its error [images]."""
-    others_below = _ranks(scores)
+    others_below = ranks(scores)
     for own in (truth, ~truth):
-        others_below[own] -= _ranks(scores[own])
+        others_below[own] -= ranks(scores[own])
     positives, negatives = int(truth.sum()), int((~truth).sum())
     auroc = float(others_below[truth].sum() / (positives * negatives))
     won = np.where(truth, others_below / negatives, 1 - others_below / positives)
     return auroc, (won - auroc) / np.where(truth, positives, negatives)
-
-
-def _ranks(scores: np.ndarray) -> np.ndarray:
-    """Ranks from 1; equal scores share the mean of theirs. (scipy.stats has them, and takes a second to import.)"""
-    _, which, count = np.unique(scores, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[which]

@@ -8,17 +8,12 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.findings import CHEXPERT5, KEYS
 from diagxnet.ensemble.calibration import Calibration, probabilities
 from diagxnet.statistics.calibrating import fit_calibration
-from diagxnet.statistics.comparison import best_base, comparison, models_of, val_auroc
+from diagxnet.statistics.comparison import best_base, comparison, val_auroc
 from diagxnet.statistics.history import history_figures, indicators
 from diagxnet.statistics.metrics import brier, ece, means, operating_points, per_finding, prevalence
-from diagxnet.statistics.scored import COMBINED, Scored
+from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.subgroups import subgroups
 from diagxnet.statistics.uncertainty import Estimates, estimate, rarer_patients, with_intervals
-
-MOST_ROWS = 40
-"""Of metrics/summary.json: what `dvc metrics diff` shows is read on one screen."""
-
-ROWS_OF_A_MEMBER, ROWS_OF_THE_REST = 4, 25
 
 
 @dataclass(frozen=True)
@@ -121,42 +116,6 @@ def measure_test(
     evaluation["few"] = _few(test, min_positives)
     evaluation["subgroups_too_small"] = too_small
     return Results(unit, test, calibration, raw, calibrated, estimates, evaluation, rows, histories)
-
-
-def summary(evaluation: dict, seconds: dict[str, float]) -> dict:
-    """Content of metrics/summary.json, the rows that `dvc metrics diff` shows: numbers only, at most MOST_ROWS.
-
-    seconds: by training and for `stack_features`. Of each member there are as many of its four rows as there is room
-    for: AUROC, AUPRC, the AUROC over five findings, its seconds, which are in `total` in any case.
-    """
-    models = models_of(evaluation)
-    members = models[: -len(COMBINED)]
-    room = (MOST_ROWS - ROWS_OF_THE_REST) // len(members)
-    result: dict = {}
-    for model in models:
-        own = evaluation[model]
-        rows = {"auroc": own["auroc"]["macro"], "auprc": own["auprc"]["macro"]}
-        if "chexpert5" in own["auroc"]:
-            rows["auroc_chexpert5"] = own["auroc"]["chexpert5"]
-        if kept := dict(list(rows.items())[: room if model in members else None]):
-            result[model] = kept
-    result["ensemble"]["ece"] = evaluation["ensemble"]["ece"]["macro"]
-    for other in ("best_base", "average"):
-        macro = evaluation["comparison"][f"ensemble_minus_{other}"]["auroc"]["macro"]
-        result[f"ensemble_minus_{other}"] = {
-            "auroc": macro["difference"],
-            "lower": macro["ci"]["lower"],
-            "upper": macro["ci"]["upper"],
-            "share_ahead": macro["share_ahead"],
-        }
-    if "combination" in evaluation:
-        result["behind_on_val"] = evaluation["combination"]["behind_on_val"]
-    result["findings_better"] = evaluation["comparison"]["findings_better"]
-    shown = {name: value for name, value in seconds.items() if name not in members or room >= ROWS_OF_A_MEMBER}
-    result["training_seconds"] = shown | {"total": round(sum(seconds.values()), 2)}
-    wanted = ("units", "patients", "findings_scored", "findings_flagged", "dropped_images")
-    result["counts"] = {name: evaluation["counts"][name] for name in wanted}
-    return result
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.reporting.page import Html, element, table
+from diagxnet.reporting.section import Material, Section
 from diagxnet.statistics.comparison import label
 
 
@@ -43,18 +44,15 @@ def parts_text(parts: Mapping[str, Any]) -> str:
     return text
 
 
-def parts_section(evaluation: Mapping[str, Any]) -> list[tuple[str, list[Html]]]:
-    """The report's section on it; none for an evaluation that does not know it, as another hospital's."""
-    if "combination" not in evaluation:
-        return []
-    parts = evaluation["combination"]
-    content = [element("p", parts_text(parts))]
+def parts_content(parts: Mapping[str, Any]) -> list[Html]:
+    """What the report says of `parts_of`."""
+    lines = [element("p", parts_text(parts))]
     if "weights" in parts:
         weights = parts["weights"]
         rows = [
             (name, *(f"{own[key]:.2f}" for own in weights.values())) for key, name in zip(KEYS, FINDINGS, strict=True)
         ]
-        content.append(table(("Weight", *map(label, weights)), rows, caption="Weight of each member, by finding."))
+        lines.append(table(("Weight", *map(label, weights)), rows, caption="Weight of each member, by finding."))
     val = parts["val"]
     if val:
         texts = [
@@ -63,9 +61,18 @@ def parts_section(evaluation: Mapping[str, Any]) -> list[tuple[str, list[Html]]]
         ]
         behind = "It is behind by more than the error. " if parts["behind_on_val"] else ""
         text = f"{behind}Macro AUROC on val, by fits without the patient: {', '.join(texts)}."
-        content.append(element("p", text, class_="note"))
-    return [("What the ensemble is made of", content)]
+        lines.append(element("p", text, class_="note"))
+    return lines
 
 
 def _mean(values: Mapping[str, float]) -> float:
     return sum(values.values()) / len(values)
+
+
+def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
+    """Nothing for an evaluation that does not know the parts, as another hospital's."""
+    evaluation = material.results.evaluation
+    return parts_content(evaluation["combination"]) if "combination" in evaluation else []
+
+
+SECTION = Section("What the ensemble is made of", content)

@@ -1,0 +1,98 @@
+"""What the data are: splits, labels as read, what was dropped, and radiographs of the test set."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.reporting.drawing import DPI
+from diagxnet.reporting.page import Html, element, table
+from diagxnet.reporting.section import Drawing, Material, Section
+from diagxnet.reporting.wording import NAMES
+
+
+def _data(summary: Mapping[str, Any]) -> list[Html]:
+    splits = summary["splits"]
+    sizes = [
+        (name, *(f"{own[what]:,}" for what in ("images", "studies", "patients", "contradictions")))
+        for name, own in splits.items()
+    ]
+    header = ("Split", "Images", "Studies", "Patients", "Contradict themselves")
+    parts = [table(header, sizes, caption="Images in use. No patient is in two splits.")]
+    names = ("positive", "negative", "uncertain", "blank")
+    rows = [
+        (
+            NAMES[key],
+            *("/".join(f"{own['findings'][key]['images'][name]:,}" for name in names) for own in splits.values()),
+        )
+        for key in KEYS
+    ]
+    parts.append(
+        table(("Finding", *splits), rows, caption="Labels as read, by image: positive/negative/uncertain/blank.")
+    )
+    rules = ", ".join(f"{NAMES[key]} {rule}" for key, rule in summary["rules"]["uncertain"].items())
+    learned = f"Uncertain labels in train and stack: {rules}. " if rules else ""
+    parts.append(
+        element(
+            "p",
+            f"Blank labels: {summary['rules']['blank']}. {learned}In val and test "
+            f"an uncertain label is masked. Views in use: {summary['rules']['views']}.",
+        )
+    )
+    notes = [f"Dropped images: {summary['dropped']['images']:,}"]
+    notes += [f"{each['table']}: {each['path']}: {each['reason']}" for each in summary["dropped_images"]]
+    notes += summary["warnings"]
+    parts.append(element("ul", *(element("li", note) for note in notes)))
+    return parts
+
+
+def examples(targets: np.ndarray) -> list[tuple[str, int]]:
+    """What `contact_sheet` shows, as (title, number of the image): for each finding the one that has it and the fewest
+    others, then the first with none. targets: [images, findings] bool."""
+    others = np.where(
+        targets, targets.sum(axis=1, keepdims=True), len(FINDINGS) + 1
+    )  # where the finding is absent: more
+    chosen = [(FINDINGS[f], int(others[:, f].argmin())) for f in range(len(FINDINGS)) if targets[:, f].any()]
+    if not targets.any(axis=1).all():
+        chosen.append(("no label positive", int(np.argmin(targets.any(axis=1)))))
+    return chosen
+
+
+def contact_sheet(material: Material) -> Figure:
+    """The `examples` as the models see them, with what else they show."""
+    images, rows, targets = material.images, material.rows, material.positive
+    chosen = examples(targets)
+    columns = 5
+    lines = -(-len(chosen) // columns)
+    figure = Figure(figsize=(11, 2.75 * lines + 0.3), dpi=DPI, layout="constrained")
+    for position, axes in enumerate(figure.subplots(lines, columns, squeeze=False).flat):
+        axes.set_axis_off()
+        if position < len(chosen):
+            title, image = chosen[position]
+            axes.imshow(images[rows[image]], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            own = [FINDINGS[f] for f in np.flatnonzero(targets[image])]
+            axes.set_title(f"{title}\n", fontweight="bold", pad=2)
+            besides = [finding for finding in own if finding != title]
+            note = axes.text(0.5, 1.015, _wrapped(besides), transform=axes.transAxes, ha="center", fontsize=6.5)
+            note.set_in_layout(False)
+    figure.suptitle(
+        f"n = {len(rows):,} test images; of each finding the one with the fewest others, named below", fontsize=10
+    )
+    return figure
+
+
+def _wrapped(names: list[str]) -> str:
+    if len(names) > 2:
+        return f"{names[0]}, {names[1]} + {len(names) - 2}"
+    return ", ".join(names)
+
+
+def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
+    return [*_data(material.data_summary), *figures.values()]
+
+
+SECTION = Section(
+    "Data", content, {"contact_sheet": Drawing(contact_sheet, "Radiographs of the test set as the models see them.")}
+)

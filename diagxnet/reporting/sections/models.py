@@ -1,0 +1,68 @@
+"""How good each model is, and whether the ensemble is better than its parts."""
+
+from collections.abc import Mapping
+
+from diagxnet.reporting.page import Html, element, table
+from diagxnet.reporting.section import Material, Section
+from diagxnet.reporting.wording import difference_text, interval_text
+from diagxnet.statistics.comparison import label, models_of, standing, verdict
+
+
+def models_table(evaluation: dict, unit: str) -> Html:
+    """Macro figures of the models, a row each; evaluation: content of metrics/evaluation.json."""
+    header = ("Model", "AUROC (95% interval)", "Five findings", "AUPRC (95% interval)", "Brier", "ECE before, after")
+    header += ("Sensitivity", "Specificity")
+    rows = []
+    models = models_of(evaluation)
+    for model in models:
+        own = evaluation[model]
+        five = interval_text(own["auroc"], "chexpert5") if "chexpert5" in own["auroc"] else "none has both classes"
+        sensitivity, specificity = (own["youden"][name].get("macro") for name in ("sensitivity", "specificity"))
+        rows.append(
+            (
+                label(model),
+                interval_text(own["auroc"], "macro"),
+                five,
+                interval_text(own["auprc"], "macro"),
+                f"{own['brier']['macro']:.3f}",
+                f"{own['ece']['uncalibrated']['macro']:.3f}, {own['ece']['macro']:.3f}",
+                "none" if sensitivity is None else f"{sensitivity:.3f}",
+                "none" if specificity is None else f"{specificity:.3f}",
+            )
+        )
+    count = evaluation["counts"]["findings_scored"]
+    prevalence = evaluation["ensemble"]["auprc"]["prevalence"]["macro"]
+    caption = (
+        f"Means over {count} findings, by {unit}. A model without skill has an AUPRC of {prevalence:.3f}. Sensitivity "
+        "and specificity are those at Youden's threshold from val."
+    )
+    return table(header, rows, caption=caption, strong=[models.index("ensemble")])
+
+
+def _comparisons(evaluation: dict) -> list[Html]:
+    comparison = evaluation["comparison"]
+    best = label(comparison["best_base"])
+    rows = []
+    for other in ("best_base", "average"):
+        name = f"best base model ({best})" if other == "best_base" else "plain average"
+        for metric, called in (("auroc", "AUROC"), ("auprc", "AUPRC")):
+            differences = comparison[f"ensemble_minus_{other}"][metric]
+            for mean, over in (("macro", "all findings"), ("chexpert5", "five findings")):
+                if mean in differences:
+                    own = differences[mean]
+                    share = f"{own['share_ahead']:.0%}"
+                    rows.append((f"Ensemble - {name}", called, over, difference_text(own), share, standing(own)))
+    header = ("Comparison", "Metric", "Mean of", "Difference (95% interval)", "Ahead in", "Verdict")
+    caption = "Paired bootstrap over patients. The best base model was chosen on val."
+    return [
+        table(header, rows, caption=caption, text=[1, 2, 5]),
+        element("p", verdict(comparison, "average")),
+    ]
+
+
+def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
+    evaluation = material.results.evaluation
+    return [models_table(evaluation, material.results.unit), *_comparisons(evaluation)]
+
+
+SECTION = Section("Models", content)

@@ -1,0 +1,104 @@
+"""The ensemble's AUROC by sex, age band and view."""
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+from diagxnet.reporting.drawing import DPI, handle, population
+from diagxnet.reporting.page import Html, element, join, table
+from diagxnet.reporting.section import Drawing, Material, Section
+from diagxnet.reporting.wording import interval_text, starred
+from diagxnet.statistics.subgroups import listed
+
+GROUP_HEADER = ("Group", "n", "Patients", "Findings scored", "AUROC (95% interval)", "Everyone, same findings")
+
+
+def _subgroups(evaluation: dict) -> list[Html]:
+    groups = listed(evaluation, "ensemble")
+    caption = (
+        "The ensemble on test: the mean over the findings with enough of both classes in the group, beside that of "
+        "everyone over the same findings."
+    )
+    parts = [table(GROUP_HEADER, group_rows(evaluation), caption=caption)]
+    for attribute in dict.fromkeys(attribute for attribute, *_ in groups):
+        own = [each[1:] for each in groups if each[0] == attribute]
+        header = ("Finding", *(f"{group.replace('_', ' ')} (n = {(e or few)['units']:,})" for group, e, few in own))
+        findings = evaluation["ensemble"]["auroc"]["per_finding"]
+        rows = [(starred(evaluation, key), *(_group_cell(key, e, few) for _, e, few in own)) for key in findings]
+        parts.append(table(header, rows, caption=f"AUROC of the ensemble by finding and {attribute}."))
+    return parts
+
+
+def group_rows(evaluation: dict) -> list[tuple[object, ...]]:
+    """The ensemble's macro AUROC in each group, a row each, under GROUP_HEADER."""
+    return [
+        (
+            f"{attribute}: {group.replace('_', ' ')}",
+            f"{(entry or too_small)['units']:,}",
+            f"{(entry or too_small)['patients']:,}",
+            entry.get("findings", 0),
+            interval_text(entry["auroc"], "macro") if entry else "too small to be scored",
+            f"{entry['everyone']:.3f}" if entry else "",
+        )
+        for attribute, group, entry, too_small in listed(evaluation, "ensemble")
+    ]
+
+
+def _group_cell(key: str, entry: dict, too_small: dict) -> Html:
+    """AUROC of one finding in one group, and its positives; the positives alone where there are too few."""
+    if key in entry.get("positives", {}):
+        interval = entry["auroc"]["ci"]["per_finding"][key]
+        text = f"{entry['auroc']['per_finding'][key]:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})"
+        positives, negatives = entry["positives"][key], entry["negatives"][key]
+    else:
+        text = "too few"
+        positives, negatives = (too_small["findings"][key][name] for name in ("positives", "negatives"))
+    return join([text, element("small", f"{positives:,} of {positives + negatives:,} positive")])
+
+
+def subgroup_intervals(material: Material) -> Figure:
+    """The ensemble's macro AUROC by group with its interval, beside that of everyone over the same findings.
+
+    A group in which no finding can be scored has a line as well, which says so.
+    """
+    results = material.results
+    groups = listed(results.evaluation, "ensemble")
+    figure = Figure(figsize=(9, 1.5 + 0.36 * len(groups)), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    labels = []
+    for row, (attribute, group, entry, too_small) in enumerate(groups):
+        count = entry.get("findings", 0)
+        scored = f"{count} finding{'s' * (count != 1)}" if entry else "too small to be scored"
+        size = f"n = {(entry or too_small)['units']:,}; {scored}"
+        labels.append(f"{attribute}: {group.replace('_', ' ')} ({size})")
+        if entry:
+            value, interval = entry["auroc"]["macro"], entry["auroc"]["ci"]["macro"]
+            axes.plot([interval["lower"], interval["upper"]], [row, row], color="black", linewidth=1.4)
+            axes.plot(value, row, "o", color="black", markersize=5)
+            axes.plot(entry["everyone"], row, "D", color="#D55E00", markersize=7, markerfacecolor="none")
+    axes.set_yticks(range(len(groups)), labels)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("mean AUROC over the findings with enough of both classes in the group")
+    axes.set_title(population(results).partition(";")[0], loc="left")
+    handles = [
+        handle("the group, with 95% interval", color="black", marker="o"),
+        handle("everyone, same findings", color="#D55E00", marker="D", markerfacecolor="none", linestyle="none"),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    return figure
+
+
+def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
+    return [*_subgroups(material.results.evaluation), *figures.values()]
+
+
+SECTION = Section(
+    "Subgroups",
+    content,
+    {
+        "subgroups": Drawing(
+            subgroup_intervals, "The ensemble's mean AUROC by group, beside everyone's over the same findings."
+        )
+    },
+)
