@@ -341,6 +341,16 @@ def test_an_ensemble_equal_to_the_average_is_not_distinguishable_from_it():
     assert result["ensemble_minus_average"]["auroc"]["macro"]["share_ahead"] == 0.0
 
 
+def test_a_finding_whose_auroc_differs_by_rounding_alone_is_not_better():
+    scored = make_scored(units=7)
+    scored.targets[:] = np.arange(7)[:, None] < 3
+    scored.logits[0] = np.array([6.0, 5, 2, 1, 0, 3, 4])[:, None]
+    scored.logits[3] = np.array([3.0, 6, 4, 1, 0, 5, 2])[:, None]  # the same share of pairs in another order
+    result = comparison(estimate(scored, resamples=20, seed=0), "densenet")
+    assert 0 < result["ensemble_minus_best_base"]["auroc"]["macro"]["difference"] < 1e-15
+    assert result["findings_better"] == 0
+
+
 def _history(train: list[float], val: list[float]) -> dict:
     epochs = [{"epoch": e + 1, "train_loss": t, "val_loss": v} for e, (t, v) in enumerate(zip(train, val, strict=True))]
     return {"best_epoch": int(np.argmin(val)) + 1, "epochs": epochs}

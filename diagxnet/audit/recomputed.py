@@ -21,6 +21,9 @@ from diagxnet.data.findings import CHEXPERT5, KEYS
 from diagxnet.ensemble.calibration import Calibration
 from diagxnet.stacking.learners import apply_meta, load_meta
 
+ROUNDING = 1e-12
+"""Of an AUROC: two that differ by less are equal."""
+
 BINS = 10
 BANDS = [0, 40, 60, 80, np.inf]
 BAND_NAMES = ["under_40", "40_to_59", "60_to_79", "80_and_over"]
@@ -139,7 +142,7 @@ def differences(figures: Mapping[str, float], base: Sequence[str], best: str) ->
         {key: figures[name] for key in KEYS if (name := f"{model}.auroc.per_finding.{key}") in figures}
         for model in ("ensemble", best)
     )
-    better = [ours[key] > theirs[key] for key in theirs]
+    better = [ours[key] - theirs[key] > ROUNDING for key in theirs]
     return result | {"comparison.findings_compared": len(better), "comparison.findings_better": sum(better)}
 
 

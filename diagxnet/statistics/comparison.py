@@ -7,6 +7,9 @@ from diagxnet.statistics.metrics import auroc, means, per_finding
 from diagxnet.statistics.scored import COMBINED, Scored
 from diagxnet.statistics.uncertainty import Estimates, compare
 
+ROUNDING = 1e-12
+"""Of an AUROC: two that differ by less are equal."""
+
 LABELS = {"densenet": "DenseNet", "vit": "ViT", "average": "Plain average", "ensemble": "Ensemble"}
 LABELS |= {"meta": "Meta-learner"}
 
@@ -48,7 +51,7 @@ def comparison(estimates: Estimates, best: str) -> dict[str, object]:
         result[f"ensemble_minus_{name}"] = differences | {"verdict": verdict(differences["auroc"]["macro"])}
     per_key = result["ensemble_minus_best_base"]["auroc"]["per_finding"]
     result["findings_compared"] = len(per_key)
-    result["findings_better"] = sum(entry["difference"] > 0 for entry in per_key.values())
+    result["findings_better"] = sum(entry["difference"] > ROUNDING for entry in per_key.values())
     return result
 
 
