@@ -92,6 +92,14 @@ def test_without_rows_to_learn_from_the_core_is_the_plain_mean():
         np.testing.assert_allclose(core.left_out, logits.mean(1), atol=1e-6)
 
 
+def test_a_finding_of_one_class_or_unknown_takes_the_weights_of_all_findings():
+    logits, targets, mask, patients = draw(MEMBERS["one is better"], 2000, 0)
+    targets[:, 3], mask[:, 8] = 0, False
+    weights = fit_core(logits, by_patient(targets, mask, patients)).weights
+    for finding in (3, 8):
+        np.testing.assert_allclose(weights[:, finding], np.delete(weights, [3, 8], axis=1).mean(1), atol=0.05)
+
+
 def test_of_one_member_the_core_is_that_member():
     logits, targets, mask, patients = draw(np.full((1, 14), 1.0), 200, 0)
     core = fit_core(logits * 7 + 3, by_patient(targets, mask, patients))

@@ -1,6 +1,6 @@
 """The metrics once more, from the stored logits and labels alone, by another path than the one that made them.
 
-Nothing here calls scikit-learn, `evaluation.scored`, `evaluation.metrics` or the bootstrap: AUROC comes from ranks (the
+Nothing here calls scikit-learn, `statistics.scored`, `statistics.metrics` or the bootstrap: AUROC comes from ranks (the
 statistic of Mann and Whitney 1947), average precision from counts at each positive's score, studies from a grouped
 table. What both paths share is the trained meta-learner, and the calibration, which is given.
 """

@@ -100,14 +100,15 @@ def calibrate(scores: np.ndarray, rows: Rows) -> np.ndarray:
     deviation = np.where(deviation > 0, deviation, 1)
     inputs = with_ones(((scores - mean[:, None]) / deviation[:, None])[:, :, None])
     rate = (np.where(rows.mask, rows.targets, 0).sum(1) + 1) / (rows.mask.sum(1) + 2)
-    fitted = np.stack([np.zeros(len(rate)), np.log(rate / (1 - rate))], axis=1)
+    start = np.stack([np.zeros(len(rate)), np.log(rate / (1 - rate))], axis=1)
+    fitted = start.copy()
     for _ in range(30):
         gradient, curvature = (part.sum(0) for part in sums(inputs, rows, fitted))
-        gradient[:, 0] -= fitted[:, 0]  # a prior of spread 1, which keeps the fit finite on separable rows
-        curvature[:, 0, 0] += 1
+        gradient -= fitted - start  # a prior of spread 1, which keeps the fit finite on separable rows
+        curvature += np.eye(2)
         change = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
         fitted += change / np.maximum(1, np.abs(change).max(1, keepdims=True) / 2)
-        if np.abs(change).max() < 1e-8:
+        if np.abs(change).max() < 1e-6:
             break
     slope = np.maximum(fitted[:, 0], 0.1) / deviation
     return np.stack([slope, fitted[:, 1] - slope * mean], axis=1)

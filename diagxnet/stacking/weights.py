@@ -106,7 +106,7 @@ def _fit(inputs: np.ndarray, rows: Rows, start: np.ndarray) -> tuple[np.ndarray,
         counts = np.exp((loss.min() - loss) / TEMPERATURE)
         counts /= counts.sum()
         before, fitted = fitted, np.tensordot(counts, _step(*total, fitted), 1)
-        if np.abs(fitted - before).max() < 1e-3:
+        if np.abs(fitted - before)[:, :-1].max() < 1e-3:
             break
     return fitted, np.stack([np.tensordot(counts, own, 1) for own in pairs]), counts
 
