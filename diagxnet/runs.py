@@ -16,10 +16,11 @@ from diagxnet.reporting.curves import ENSEMBLE, precision_stairs
 from diagxnet.reporting.drawing import DPI, gray_line, handle, panels, render, unit_square
 from diagxnet.reporting.page import Html, element, figure, page, table
 from diagxnet.reporting.wording import NAMES, RESEARCH_ONLY, difference_text, flat
-from diagxnet.statistics.comparison import label, standing
+from diagxnet.statistics.comparison import label, verdict
 from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.metrics import mean_keys
 from diagxnet.statistics.scored import Scored, read_scored
+from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.uncertainty import Estimate, compare, estimate
 
 FILES = (
@@ -38,11 +39,10 @@ STYLES = ({"color": "black", "linestyle": "solid"}, {"color": "#D55E00", "linest
 
 @dataclass(frozen=True)
 class Run:
-    """One run. name: for people. unit: `image` or `study`. test: what it scored. seconds: by training. params: content
+    """One run. name: for people. test: what it scored. seconds: by training. params: content
     of its params.yaml."""
 
     name: str
-    unit: str
     test: Scored
     histories: dict[str, dict]
     seconds: dict[str, float]
@@ -61,7 +61,6 @@ def read_run(name: str, root: Path, params: dict, unit: str) -> Run:
     test = read_scored(root / "data", root / "models", "test", unit)
     return Run(
         name,
-        unit,
         test,
         read_histories(root / "models", test.members),
         read_json(root / "metrics/summary.json")["training_seconds"],
@@ -69,21 +68,20 @@ def read_run(name: str, root: Path, params: dict, unit: str) -> Run:
     )
 
 
-def write_comparison(path: Path, first: Run, second: Run, *, resamples: int, min_positives: int, seed: int) -> None:
+def write_comparison(path: Path, first: Run, second: Run, scoring: Scoring) -> None:
     """Writes a page on `first` beside `second`: paired differences, curves, and the params in which they differ.
 
-    Both are scored on the test images (or studies) that both have, with the labels of `first`. min_positives: a finding
-    with fewer positives or negatives is flagged. Raises InputError where the two share nothing, or no finding of what
-    they share has both classes.
+    Both are scored on the test images (or studies) that both have, with the labels of `first`. Raises InputError where
+    the two share nothing, or no finding of what they share has both classes.
     """
     ours, theirs = shared(first.test, second.test)
-    units = "studies" if first.unit == "study" else "images"
+    units = "studies" if scoring.unit == "study" else "images"
     if not ours.scorable().any():
         raise InputError(
             f"{first.name} and {second.name} share {len(ours.names):,} test {units}, and no finding of theirs has both "
             "a positive and a negative label (compare runs on the same data)"
         )
-    estimates = [estimate(scored, resamples=resamples, seed=seed) for scored in (ours, theirs)]
+    estimates = [estimate(scored, resamples=scoring.bootstrap, seed=scoring.seed) for scored in (ours, theirs)]
     names = f"{first.name} and {second.name}"
     sizes = f"{first.name} {len(first.test.names):,}, {second.name} {len(second.test.names):,}"
     introduction = [
@@ -101,10 +99,10 @@ def write_comparison(path: Path, first: Run, second: Run, *, resamples: int, min
         ),
         element("p", RESEARCH_ONLY, class_="note"),
     ]
-    titles = _titles(ours, min_positives)
+    titles = _titles(ours, scoring.min_positives)
     sections = [
         ("Models", [_models(first, second, estimates), *_members(first, second), _seconds(first, second)]),
-        ("Findings", _findings(first, second, estimates, ours, min_positives)),
+        ("Findings", _findings(first, second, estimates, ours, scoring.min_positives)),
         (
             "Curves",
             [
@@ -203,8 +201,8 @@ def _titles(scored: Scored, min_positives: int) -> dict[int, str]:
 
 
 def _starred(scored: Scored, finding: int, min_positives: int) -> str:
-    few = min(counts[finding] for counts in scored.counts()) < min_positives
-    return f"{NAMES[KEYS[finding]]} *" if few else NAMES[KEYS[finding]]
+    flagged = min(counts[finding] for counts in scored.counts()) < min_positives
+    return f"{NAMES[KEYS[finding]]} *" if flagged else NAMES[KEYS[finding]]
 
 
 def _legend(runs: tuple[Run, Run], *, markers: bool = False) -> list[object]:
@@ -237,7 +235,7 @@ def _verdict(first: Run, second: Run, estimates: list) -> str:
         "worse": f"The ensemble of {first.name} is worse than that of {second.name}",
         "not distinguishable": f"The ensembles of {first.name} and {second.name} are not distinguishable on this test "
         "set",
-    }[standing(difference)]
+    }[verdict(difference)]
     return (
         f"{words}: macro AUROC {difference_text(difference)}, 95% interval in brackets; ahead in "
         f"{difference['share_ahead']:.0%} of resamples of patients."
@@ -264,7 +262,7 @@ def _findings(first: Run, second: Run, estimates: list, scored: Scored, min_posi
 
 
 def _difference_cells(difference: dict) -> tuple[str, str, str]:
-    return difference_text(difference), f"{difference['share_ahead']:.0%}", standing(difference)
+    return difference_text(difference), f"{difference['share_ahead']:.0%}", verdict(difference)
 
 
 def _members(first: Run, second: Run) -> list[Html]:

@@ -7,6 +7,7 @@ from diagxnet.features.stacked import read_stacked
 from diagxnet.params.checked import read_params, read_yaml
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
+from diagxnet.statistics.scoring import Scoring
 from stages.audit import check
 from stages.running import run
 
@@ -18,7 +19,7 @@ def main() -> None:
     print(f"evaluate: {models} on {len(test.rows):,} test images, by {params.evaluate.unit}", flush=True)
     # torch, pandas, scikit-learn and matplotlib take seconds to import
     from diagxnet.reporting.evaluate import evaluate
-    from diagxnet.statistics.comparison import model_table, verdict
+    from diagxnet.statistics.comparison import model_table, verdict_sentence
 
     results = evaluate(
         data=Path("data"),
@@ -26,14 +27,11 @@ def main() -> None:
         metrics=Path("metrics"),
         plots=Path("plots"),
         params=read_yaml(Path("params.yaml")),
-        unit=params.evaluate.unit,
-        bootstrap=params.evaluate.bootstrap,
-        min_positives=params.evaluate.min_positives,
-        seed=params.seed,
+        scoring=Scoring(**params.evaluate.model_dump(), seed=params.seed),
         check=check,
     )
     print(model_table(results.evaluation))
-    print(verdict(results.evaluation["comparison"], "best_base"))
+    print(verdict_sentence(results.evaluation["comparison"], "best_base"))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from diagxnet.params.data import DataParams
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
 from diagxnet.statistics.comparison import model_table
+from diagxnet.statistics.scoring import Scoring
 from diagxnet.tables.reading import Columns
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS
 from stages.running import run
@@ -39,9 +40,7 @@ def main() -> None:
         views=params.data.views,
         blank=params.data.blank,
         bad_images=params.data.bad_images,
-        bootstrap=params.evaluate.bootstrap,
-        min_positives=params.evaluate.min_positives,
-        seed=params.seed,
+        scoring=Scoring(**params.evaluate.model_dump(), seed=params.seed),
         columns=columns,
         **arguments,
     )

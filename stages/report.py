@@ -15,6 +15,7 @@ from diagxnet.params.checked import read_params, read_yaml
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
 from diagxnet.runs import FILES, history_files, read_run, write_comparison
+from diagxnet.statistics.scoring import Scoring
 from stages.running import run
 
 SPECIAL = re.compile(r"[^\w.-]")  # characters of a revision that a file name cannot have on every platform
@@ -48,14 +49,13 @@ def main() -> None:
     parser.add_argument("rev", help="commit, branch, tag or experiment to compare the workspace with")
     rev = parser.parse_args().rev
     params = read_params(seed=Seed, evaluate=EvaluateParams)
-    unit = params.evaluate.unit
+    scoring = Scoring(**params.evaluate.model_dump(), seed=params.seed)
     path = Path("reports") / f"report-{SPECIAL.sub('-', rev)}.html"
     with tempfile.TemporaryDirectory() as folder:
         fetch(rev, Path(folder))
-        there = read_run(rev, Path(folder), read_yaml(Path(folder) / "params.yaml"), unit)
-    here = read_run("workspace", Path(), read_yaml(Path("params.yaml")), unit)
-    scoring = {"resamples": params.evaluate.bootstrap, "min_positives": params.evaluate.min_positives}
-    write_comparison(path, here, there, **scoring, seed=params.seed)
+        there = read_run(rev, Path(folder), read_yaml(Path(folder) / "params.yaml"), scoring.unit)
+    here = read_run("workspace", Path(), read_yaml(Path("params.yaml")), scoring.unit)
+    write_comparison(path, here, there, scoring)
     print(path)
 
 

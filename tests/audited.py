@@ -20,6 +20,7 @@ from diagxnet.stacking.learners import create_meta
 from diagxnet.statistics.history import metrics_files, training_metrics
 from diagxnet.statistics.results import measure
 from diagxnet.statistics.scored import read_scored
+from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.summary import summary
 from diagxnet.tables.inventory import take_inventory, write_inventory
 from diagxnet.training.checkpoint import save_joint, save_model
@@ -104,12 +105,9 @@ def make_run(
         read_scored(data, models, "val", unit),
         read_scored(data, models, "test", unit),
         dict.fromkeys((*networks, "meta"), HISTORY),
-        unit=unit,
+        Scoring(unit, bootstrap=20, min_positives=MIN_POSITIVES, seed=0),
         studies=audit_table["splits"]["test"]["studies"],
         dropped=audit_table["dropped"]["images"],
-        bootstrap=20,
-        min_positives=MIN_POSITIVES,
-        seed=0,
     )
     write_json(root / "metrics/evaluation.json", results.evaluation)
     write_json(root / "metrics/summary.json", summary(results.evaluation, {"densenet": 1.0}))

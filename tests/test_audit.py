@@ -24,6 +24,7 @@ from diagxnet.reporting.evaluate import evaluate
 from diagxnet.statistics.calibrating import fit_calibration
 from diagxnet.statistics.metrics import ece
 from diagxnet.statistics.scored import read_scored
+from diagxnet.statistics.scoring import Scoring
 from stages import audit as stage
 from tests.audited import MIN_POSITIVES, NETWORKS, Run, make_base, make_run
 from tests.workspace import make_workspace
@@ -370,10 +371,7 @@ def test_evaluate_writes_nothing_where_the_audit_refuses(tmp_path):
         evaluate(
             **{name: tmp_path / folder for name, folder in folders.items()},
             params={},
-            unit="image",
-            bootstrap=5,
-            min_positives=10,
-            seed=0,
+            scoring=Scoring("image", bootstrap=5, min_positives=10, seed=0),
             check=refuse,
         )
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from diagxnet.statistics import bootstrap
 from diagxnet.statistics.bootstrap import draw_counts, resample
-from diagxnet.statistics.intervals import difference_interval, effective_size, proportion_interval
+from diagxnet.statistics.intervals import difference_interval, effective_sample_size, proportion_interval
 from diagxnet.statistics.uncertainty import Estimate, compare, estimate, mean_resamples, rarer_patients, with_intervals
 from tests.workspace import make_scored
 
@@ -140,7 +140,7 @@ def test_a_difference_over_two_patients_has_students_quantile_of_one_degree_and_
 
 
 def test_a_mean_of_equal_findings_has_their_degrees_of_freedom_added_up():
-    assert effective_size(np.full(4, 0.1), np.full(4, 11)) == pytest.approx(4 * 10 + 1)
+    assert effective_sample_size(np.full(4, 0.1), np.full(4, 11)) == pytest.approx(4 * 10 + 1)
 
 
 def test_the_rarer_class_is_counted_in_patients_not_images():
@@ -163,7 +163,7 @@ def test_models_that_rank_alike_differ_by_nothing_where_a_finding_has_a_single_p
     nothing = {"difference": 0.0, "ci": {"lower": 0.0, "upper": 0.0}, "share_ahead": 0.0}
     result = compare(alike, alike)
     assert (result["macro"], result["per_finding"]["fracture"]) == (nothing, nothing)
-    other = Estimate(values, resamples | {"edema": np.array([0.8, 0.7])}, alike.sizes)
+    other = Estimate(values, resamples | {"edema": np.array([0.8, 0.7])}, alike.sample_sizes)
     assert compare(alike, other)["per_finding"]["fracture"]["ci"] == {"lower": -1.0, "upper": 1.0}
 
 

@@ -18,9 +18,10 @@ from diagxnet.features import stack as features
 from diagxnet.features.stack import stack_features
 from diagxnet.features.stacked import read_stacked
 from diagxnet.images.decode import decode
+from diagxnet.prediction.saliency import heat_maps
 from diagxnet.training.networks import load_base
 from tests.bad_input import pack_of
-from tests.ensembles import NO_THRESHOLD, SIZE, make_models
+from tests.ensembles import NETWORKS, NO_THRESHOLD, SIZE, make_models
 from tests.radiographs import make_data
 
 
@@ -152,3 +153,14 @@ def test_a_missing_or_damaged_file_is_named(models, tmp_path, file):
         Ensemble.load(folder)
     with pytest.raises(InputError, match="no such folder"):
         Ensemble.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("names", [("vit",), ("densenet", "vit", "wide")], ids=["one", "three"])
+def test_an_ensemble_of_any_number_of_members_predicts_and_maps(tmp_path, images, names):
+    models = make_models(tmp_path, networks={name: NETWORKS.get(name, NETWORKS["densenet"]) for name in names})
+    ensemble = Ensemble.load(models, precision="fp32")
+    prediction = ensemble.predict(images)
+    assert tuple(ensemble.base) == names
+    assert prediction.base_logits.shape == (len(images), len(names), len(KEYS))
+    assert prediction.probabilities.shape == (len(images), len(KEYS))
+    assert heat_maps(ensemble, images[0], [5]).max() == pytest.approx(1.0)

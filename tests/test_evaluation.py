@@ -25,10 +25,19 @@ from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.reporting.curves import POINTS, write_curves
 from diagxnet.reporting.evaluate import evaluate
 from diagxnet.reporting.sections.thresholds import confusion_counts
-from diagxnet.statistics.comparison import best_base, comparison, label, model_table, models_of, standing, verdict
+from diagxnet.statistics.comparison import (
+    best_base,
+    comparison,
+    label,
+    model_table,
+    models_of,
+    verdict,
+    verdict_sentence,
+)
 from diagxnet.statistics.history import history_figures, indicators
 from diagxnet.statistics.results import Results, measure
 from diagxnet.statistics.scored import COMBINED, Scored, read_scored
+from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.subgroups import listed, subgroups
 from diagxnet.statistics.summary import summary
 from diagxnet.statistics.uncertainty import estimate
@@ -42,7 +51,8 @@ PARAMS = {
     "stack": {"method": "holdout", "folds": 5},
     "meta": {"arch": "mlp", "hidden_dim": 8, "init": "average"},
 }
-SIZES = {"unit": "image", "studies": 75, "dropped": 1, "bootstrap": 60, "min_positives": 10, "seed": 0}
+SCORING = Scoring("image", bootstrap=60, min_positives=10, seed=0)
+COUNTS = {"studies": 75, "dropped": 1}
 SUMMARY_ROWS = 40
 MODELS = ("densenet", "vit", "average", "ensemble")
 BYTES = 500_000
@@ -56,10 +66,7 @@ def run(root: Path, model_seed: int = 0, unit: str = "image", members: Sequence[
         metrics=root / "metrics",
         plots=root / "plots",
         params=PARAMS,
-        unit=unit,
-        bootstrap=60,
-        min_positives=10,
-        seed=0,
+        scoring=replace(SCORING, unit=unit),
     )
 
 
@@ -114,7 +121,8 @@ def test_metrics_plots_report_and_card_are_of_the_members_of_the_run(members, tm
     for name in {"densenet", "vit", "convnext", "swin", "wide"} - set(members):
         assert not re.search(rf"<t[dh]>{label(name)}</t[dh]>", report)
     rank = "the only base model" if len(members) == 1 else "the best base model on val"
-    assert f"{label(evaluation['comparison']['best_base'])}, {rank}" in verdict(evaluation["comparison"], "best_base")
+    compared = evaluation["comparison"]
+    assert f"{label(compared['best_base'])}, {rank}" in verdict_sentence(compared, "best_base")
     assert f"stacking ensemble of {label(members[0])} (`{members[0]}`" in card
     assert len(results.indicators) == 3 * (len(members) + 1) + len(members) + 1
 
@@ -213,7 +221,7 @@ def test_studies_are_scored_where_asked(done):
     assert len(studies.names) == len(images.names) / 2
     assert studies.logits[:, 0] == pytest.approx(images.logits[:, :2].mean(axis=1))
     val = read_scored(root / "data", root / "models", "val", "study")
-    by_study = measure(val, studies, done[1].histories, **SIZES | {"unit": "study"})
+    by_study = measure(val, studies, done[1].histories, replace(SCORING, unit="study"), **COUNTS)
     assert by_study.evaluation["counts"]["units"] == by_study.evaluation["counts"]["studies"] == 75
     assert "studies of 75 patients" in confusion_counts(make_material(by_study)).axes[0].get_title(loc="left")
     write_calibration(root / "study.json", by_study.calibration, "study")
@@ -237,7 +245,8 @@ def test_groups_too_small_are_named_and_not_scored(done):
 def test_a_subgroups_auroc_is_that_of_its_units():
     scored = make_scored(units=200)
     whole = estimate(scored, resamples=20, seed=0)
-    entry = subgroups(scored, whole, min_positives=5, resamples=20, seed=0)[0]["ensemble"]["sex"]["female"]
+    scores, _ = subgroups(scored, whole, Scoring("image", bootstrap=20, min_positives=5, seed=0))
+    entry = scores["ensemble"]["sex"]["female"]
     female = estimate(scored.subset(scored.groups["sex"] == "female"), resamples=20, seed=0)["ensemble"]["auroc"]
     assert entry["auroc"]["per_finding"] == female.values
     assert entry["everyone"] == pytest.approx(np.mean(list(whole["ensemble"]["auroc"].values.values())))
@@ -246,9 +255,9 @@ def test_a_subgroups_auroc_is_that_of_its_units():
     assert list(entry["negatives"].values()) == (~own).sum(axis=0).tolist()
 
 
-def _measured(val: Scored, test: Scored, **changes: object) -> Results:
+def _measured(val: Scored, test: Scored) -> Results:
     history = _history([0.8, 0.6], [0.85, 0.65])
-    return measure(val, test, {"densenet": history, "vit": history, "meta": history}, **SIZES | changes)
+    return measure(val, test, {"densenet": history, "vit": history, "meta": history}, SCORING, **COUNTS)
 
 
 def test_a_single_patient_is_scored_and_every_interval_says_that_nothing_is_known():
@@ -319,9 +328,9 @@ def test_the_best_base_model_is_chosen_on_val_and_the_first_of_equals():
 def test_the_verdict_says_what_the_interval_says(lower, upper, word):
     difference = {"difference": (lower + upper) / 2, "ci": {"lower": lower, "upper": upper}, "share_ahead": 0.5}
     compared = {"best_base": "vit", "ensemble_minus_best_base": {"auroc": {"macro": difference}}}
-    assert standing(difference) == word
-    assert word in verdict(compared, "best_base")
-    assert "ViT" in verdict(compared, "best_base")
+    assert verdict(difference) == word
+    assert word in verdict_sentence(compared, "best_base")
+    assert "ViT" in verdict_sentence(compared, "best_base")
 
 
 def test_an_ensemble_equal_to_the_average_is_not_distinguishable_from_it():
@@ -330,6 +339,16 @@ def test_an_ensemble_equal_to_the_average_is_not_distinguishable_from_it():
     result = comparison(estimate(scored, resamples=50, seed=0), "densenet")
     assert result["ensemble_minus_average"]["verdict"] == "not distinguishable"
     assert result["ensemble_minus_average"]["auroc"]["macro"]["share_ahead"] == 0.0
+
+
+def test_a_finding_whose_auroc_differs_by_rounding_alone_is_not_better():
+    scored = make_scored(units=7)
+    scored.targets[:] = np.arange(7)[:, None] < 3
+    scored.logits[0] = np.array([6.0, 5, 2, 1, 0, 3, 4])[:, None]
+    scored.logits[3] = np.array([3.0, 6, 4, 1, 0, 5, 2])[:, None]  # the same share of pairs in another order
+    result = comparison(estimate(scored, resamples=20, seed=0), "densenet")
+    assert 0 < result["ensemble_minus_best_base"]["auroc"]["macro"]["difference"] < 1e-15
+    assert result["findings_better"] == 0
 
 
 def _history(train: list[float], val: list[float]) -> dict:
@@ -368,7 +387,7 @@ def test_test_without_any_scorable_finding_is_refused():
     scored = make_scored(units=10)
     nothing = replace(scored, targets=np.zeros_like(scored.targets))
     with pytest.raises(InputError, match="no finding has both"):
-        measure(scored, nothing, {}, **SIZES)
+        measure(scored, nothing, {}, SCORING, **COUNTS)
 
 
 @pytest.mark.parametrize(("member", "stage"), [("vit", "train_vit"), ("convnext", "train@convnext")])
@@ -378,7 +397,7 @@ def test_a_missing_timing_file_names_the_stage_to_run_again(member, stage, tmp_p
     with pytest.raises(InputError, match=f"dvc repro -f {stage}"):
         evaluate(
             data=tmp_path / "data", models=tmp_path / "models", metrics=tmp_path / "metrics", plots=tmp_path / "plots",
-            params=PARAMS, unit="image", bootstrap=10, min_positives=10, seed=0,
+            params=PARAMS, scoring=SCORING,
         )  # fmt: skip
 
 

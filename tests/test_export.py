@@ -8,15 +8,19 @@ import pytest
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.export import main
-from tests.ensembles import SIZE, make_models
+from tests.ensembles import NETWORKS, SIZE, make_models
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folds", [None, 2])
-def test_the_exported_file_gives_pytorchs_probabilities_for_any_number_of_images(tmp_path, capsys, folds):
+@pytest.mark.parametrize(
+    ("names", "folds"),
+    [(("densenet", "vit"), None), (("densenet", "vit"), 2), (("vit",), None), (("vit", "a", "b"), None)],
+)
+def test_the_exported_file_gives_pytorchs_probabilities_for_any_number_of_images(tmp_path, capsys, names, folds):
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is an extra")
     pytest.importorskip("onnxscript", reason="onnxscript is an extra")
-    models = make_models(tmp_path / "models", members=2, folds=folds)
+    networks = {name: NETWORKS.get(name, NETWORKS["densenet"]) for name in names}
+    models = make_models(tmp_path / "models", members=2, folds=folds, networks=networks)
     assert main(["--models", str(models), str(tmp_path / "out" / "ensemble.onnx")]) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["ensemble.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "out" / "ensemble.onnx", providers=["CPUExecutionProvider"])

@@ -12,13 +12,14 @@ from diagxnet.data.findings import KEYS
 from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import read_calibration
 from diagxnet.ensemble.ensemble import Ensemble
-from diagxnet.external.drop import CALIBRATION_METRICS, Hospital, calibration_estimates, drop
+from diagxnet.external.gap import CALIBRATION_METRICS, Hospital, calibration_estimates, gap
 from diagxnet.external.sections import external_sections
 from diagxnet.external.validation import read_rows, score, validate, write_external
 from diagxnet.images.decode import decode
 from diagxnet.statistics.bootstrap import draw_counts
 from diagxnet.statistics.comparison import label, models_of
 from diagxnet.statistics.metrics import auroc, brier, ece
+from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.uncertainty import estimate
 from diagxnet.tables.reading import Columns, read_tables
 from diagxnet.trained_on import FILE, TrainedOn, collect, hash_patients, read_trained_on, write_trained_on
@@ -27,7 +28,7 @@ from tests.radiographs import Row, image_path, write_image, write_table
 from tests.workspace import make_scored, make_workspace
 
 PARAMS = {"views": "frontal", "blank": "negative", "bad_images": "stop"}
-PARAMS |= {"bootstrap": 20, "min_positives": 5, "seed": 0}
+PARAMS |= {"scoring": Scoring("image", bootstrap=20, min_positives=5, seed=0)}
 NOTHING = TrainedOn(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros((0, 16), np.uint8))
 PATIENTS = 30
 HISTORY = {"best_epoch": 1, "epochs": [{"epoch": 1, "train_loss": 0.6, "val_loss": 0.7, "val_auroc": 0.5, "lr": 1}]}
@@ -257,10 +258,9 @@ def test_ensembles_of_one_and_of_three_members_are_scored_on_another_hospital_an
     write_trained_on(tmp_path / "models" / FILE, NOTHING)
     make_hospital(tmp_path / "other")
     make_workspace(tmp_path / "home", members=names)
-    write(tmp_path, tmp_path / "done", data=tmp_path / "home/data")
-    written = read_json(tmp_path / "done/nih.json")
-    assert models_of(written) == models_of(written["external"]["drop"]) == (*names, "average", "ensemble")
-    page = (tmp_path / "done/page/report.html").read_text(encoding="utf-8")
+    evaluation = run(tmp_path, data=tmp_path / "home/data").evaluation
+    assert models_of(evaluation) == models_of(evaluation["external"]["gap"]) == (*names, "average", "ensemble")
+    page = str(external_sections(evaluation["external"], evaluation["counts"]))
     for name in names:
         assert f"<td>{label(name)}: AUROC</td>" in page
     make_workspace(tmp_path / "foreign", members=("densenet", "vit"))
@@ -276,7 +276,7 @@ def hospitals(skill: float):
 def test_the_drop_is_the_plain_difference_and_its_interval_holds_zero_where_there_is_none(world):
     calibration = read_calibration(world / "models/calibration.json")
     own, foreign = hospitals(skill=1.5)
-    entry = drop(own, foreign, calibration, resamples=200, seed=1)["ensemble"]["auroc"]["macro"]
+    entry = gap(own, foreign, calibration, resamples=200, seed=1)["ensemble"]["auroc"]["macro"]
     expected = [
         np.mean([auroc(each.targets[:, f], each.logits[3, :, f]) for f in range(len(KEYS))])
         for each in (own, foreign.scored)
@@ -289,7 +289,7 @@ def test_the_drop_is_the_plain_difference_and_its_interval_holds_zero_where_ther
 def test_a_loss_of_skill_shows_as_a_drop_in_auroc_and_in_calibration(world):
     calibration = read_calibration(world / "models/calibration.json")
     own, foreign = hospitals(skill=0.3)
-    lost = drop(own, foreign, calibration, resamples=200, seed=1)["ensemble"]
+    lost = gap(own, foreign, calibration, resamples=200, seed=1)["ensemble"]
     assert lost["auroc"]["macro"]["ci"]["upper"] < 0
     assert lost["brier"]["macro"]["ci"]["lower"] > 0
 
@@ -298,7 +298,7 @@ def test_an_unpaired_interval_is_as_wide_as_both_sets_are_uncertain(world):
     """Independent sets: the variances add, and equal draws in both would take some of that away."""
     calibration = read_calibration(world / "models/calibration.json")
     own, foreign = hospitals(skill=1.5)
-    interval = drop(own, foreign, calibration, resamples=200, seed=1)["ensemble"]["auroc"]["per_finding"]["edema"]["ci"]
+    interval = gap(own, foreign, calibration, resamples=200, seed=1)["ensemble"]["auroc"]["per_finding"]["edema"]["ci"]
     errors = [
         estimate(each, resamples=200, seed=3)["ensemble"]["auroc"].resamples["edema"].std()
         for each in (own, foreign.scored)
@@ -326,7 +326,7 @@ def test_resampled_calibration_is_that_of_the_drawn_rows():
 def test_sets_without_a_common_finding_have_no_drop(world):
     own, foreign = hospitals(skill=1.5)
     own.mask[:] = False
-    assert drop(own, foreign, {}, resamples=5, seed=1) == {"findings": 0}
+    assert gap(own, foreign, {}, resamples=5, seed=1) == {"findings": 0}
 
 
 def test_the_nih_radiographs_are_scored_with_their_blank_findings_absent(world, nih):

@@ -16,9 +16,11 @@ from diagxnet.reporting.sections.data import contact_sheet
 from diagxnet.reporting.sections.thresholds import OUTCOME_STYLES
 from diagxnet.reporting.sections.training import learning_curves
 from diagxnet.statistics.results import measure
+from diagxnet.statistics.scoring import Scoring
 from tests.workspace import make_material, make_scored
 
 FIGURES = {name: drawing.make for section in SECTIONS for name, drawing in section.drawings.items()}
+SCORING, COUNTS = Scoring("image", bootstrap=20, min_positives=15, seed=0), {"studies": 60, "dropped": 0}
 OF_FINDINGS = [name for name in FIGURES if name not in ("auroc_per_finding", "learning_curves", "contact_sheet")]
 
 HISTORY = {
@@ -32,8 +34,7 @@ HISTORY = {
 @pytest.fixture(scope="module")
 def material() -> Material:
     histories = {"densenet": HISTORY, "vit": HISTORY, "meta": HISTORY}
-    sizes = {"unit": "image", "studies": 60, "dropped": 0, "bootstrap": 20, "min_positives": 15, "seed": 0}
-    return make_material(measure(make_scored(units=60, seed=1), make_scored(units=60), histories, **sizes))
+    return make_material(measure(make_scored(units=60, seed=1), make_scored(units=60), histories, SCORING, **COUNTS))
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -79,9 +80,8 @@ def test_no_colour_fades_on_white_paper():
 def test_intervals_of_many_members_do_not_touch_those_of_the_next_finding():
     members = [f"member{number}" for number in range(9)]
     val, test = (make_scored(units=60, seed=seed, members=members) for seed in (1, 0))
-    sizes = {"unit": "image", "studies": 60, "dropped": 0, "bootstrap": 5, "min_positives": 15, "seed": 0}
     figure = FIGURES["auroc_per_finding"](
-        make_material(measure(val, test, dict.fromkeys([*members, "meta"], HISTORY), **sizes))
+        make_material(measure(val, test, dict.fromkeys([*members, "meta"], HISTORY), SCORING, **COUNTS))
     )
     points = [container.lines[0].get_ydata() for container in figure.axes[0].containers]
     assert len(points) == 11
@@ -100,9 +100,8 @@ def test_a_group_too_small_to_be_scored_has_a_line_that_says_so(material):
     results = material.results
     groups = {**results.test.groups, "sex": np.where(np.arange(60) < 3, "unknown", "female").astype(object)}
     test = replace(results.test, groups=groups)
-    sizes = {"unit": "image", "studies": 60, "dropped": 0, "bootstrap": 20, "min_positives": 15, "seed": 0}
     figure = FIGURES["subgroups"](
-        make_material(measure(make_scored(units=60, seed=1), test, results.histories, **sizes))
+        make_material(measure(make_scored(units=60, seed=1), test, results.histories, SCORING, **COUNTS))
     )
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert "sex: unknown (n = 3; too small to be scored)" in labels

@@ -6,7 +6,7 @@ from diagxnet.data.files import read_json
 from diagxnet.data.findings import KEYS
 from diagxnet.reporting.sections.parts import SECTION, parts_content, parts_of, parts_text
 from diagxnet.statistics.results import measure
-from tests.test_evaluation import SIZES, run
+from tests.test_evaluation import COUNTS, SCORING, run
 from tests.workspace import combination, make_material, make_scored
 
 
@@ -42,5 +42,5 @@ def test_a_network_that_does_not_count_is_said_not_to_and_one_alone_has_no_weigh
 
 
 def test_an_evaluation_that_does_not_know_the_parts_has_no_section_on_them():
-    results = measure(make_scored(seed=1), make_scored(), {}, **SIZES)
+    results = measure(make_scored(seed=1), make_scored(), {}, SCORING, **COUNTS)
     assert SECTION.content(make_material(results), {}) == []

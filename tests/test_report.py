@@ -21,6 +21,7 @@ from diagxnet.reporting.drawing import render
 from diagxnet.reporting.page import Html, element, figure, page, table
 from diagxnet.reporting.wording import flat
 from diagxnet.runs import history_files, read_run, shared, write_comparison
+from diagxnet.statistics.scoring import Scoring
 from tests.conftest import ROOT
 from tests.test_evaluation import PARAMS, run
 from tests.workspace import make_scored, make_workspace
@@ -41,7 +42,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     here = read_run("workspace", root / "here", PARAMS, "image")
     changed = PARAMS | {"meta": PARAMS["meta"] | {"hidden_dim": 64}}
     there = read_run("<b>other</b>", root / "there", changed, "image")
-    write_comparison(root / "comparison.html", here, there, resamples=30, min_positives=10, seed=0)
+    write_comparison(root / "comparison.html", here, there, Scoring("image", bootstrap=30, min_positives=10, seed=0))
     return {"report": root / "here/plots/report.html", "comparison": root / "comparison.html"}
 
 
@@ -117,7 +118,7 @@ def test_runs_of_different_members_are_compared_by_the_models_that_both_have(tmp
         assert len(history_files(tmp_path / name)) == len(members) + 1
         assert all((tmp_path / name / file).is_file() for file in history_files(tmp_path / name))
         runs.append(read_run(name, tmp_path / name, PARAMS, "image"))
-    write_comparison(tmp_path / "page.html", *runs, resamples=10, min_positives=10, seed=0)
+    write_comparison(tmp_path / "page.html", *runs, Scoring("image", bootstrap=10, min_positives=10, seed=0))
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert set(re.findall("<td>(DenseNet|ViT|convnext|Plain average|Ensemble)</td>", text)) == {
         "ViT", "Plain average", "Ensemble",
@@ -127,7 +128,7 @@ def test_runs_of_different_members_are_compared_by_the_models_that_both_have(tmp
 
 def test_a_run_compared_with_itself_is_not_distinguishable(pages, tmp_path):
     here = read_run("workspace", pages["report"].parents[1], PARAMS, "study")
-    write_comparison(tmp_path / "same.html", here, here, resamples=10, min_positives=10, seed=0)
+    write_comparison(tmp_path / "same.html", here, here, Scoring("study", bootstrap=10, min_positives=10, seed=0))
     text = (tmp_path / "same.html").read_text(encoding="utf-8")
     assert "The ensembles of workspace and workspace are not distinguishable" in text
     assert "75 test studies of 75 patients" in text
@@ -169,7 +170,9 @@ def test_runs_without_a_common_test_image_are_not_compared(pages, tmp_path):
     here = read_run("workspace", root, PARAMS, "image")
     strange = replace(here, test=replace(here.test, names=here.test.names + "x"))
     with pytest.raises(InputError, match="share 0 test images"):
-        write_comparison(tmp_path / "comparison.html", here, strange, resamples=10, min_positives=10, seed=0)
+        write_comparison(
+            tmp_path / "comparison.html", here, strange, Scoring("image", bootstrap=10, min_positives=10, seed=0)
+        )
 
 
 def opened(path: Path, folder: Path, width: int) -> tuple[str, str, list[str]]:

@@ -35,6 +35,35 @@ class Dark(nn.Module):
         return torch.stack([*quarters, *[quarters[0] * 0] * (len(FINDINGS) - 4)], dim=1)
 
 
+class Tokens(Dark):
+    """The same on tokens [images, tokens, channels], without BatchNorm, as MLP-Mixer."""
+
+    feature_info = ({"module": "stem", "reduction": 8}, {"module": "last", "reduction": 8})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.last = nn.Identity(), nn.Identity()
+
+    def forward_features(self, images):
+        return self.last(self.cells(images).flatten(2).transpose(1, 2))
+
+    def forward_head(self, features):
+        side = SIDE // 8
+        return super().forward_head(features.transpose(1, 2).reshape(-1, 1, side, side))
+
+
+class ChannelsLast(Tokens):
+    """The same on [images, rows, columns, channels], as Swin."""
+
+    output_fmt = "NHWC"
+
+    def forward_features(self, images):
+        return self.last(self.cells(images).permute(0, 2, 3, 1))
+
+    def forward_head(self, features):
+        return Dark.forward_head(self, features.permute(0, 3, 1, 2))
+
+
 class Blend(nn.Module):
     """The weighted sum of both models' logits."""
 
@@ -60,9 +89,10 @@ def _ensemble(ensemble, weights, networks):
     return Ensemble(SIDE, base, Blend(weights), ensemble.calibration, ensemble.accelerator)
 
 
-def test_the_map_of_a_finding_lies_where_the_network_reads_it(ensemble):
+@pytest.mark.parametrize("network", [Dark, Tokens, ChannelsLast])
+def test_the_map_of_a_finding_lies_where_the_network_reads_it(ensemble, network):
     image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
-    maps = heat_maps(_ensemble(ensemble, [1.0, 1.0], [Dark(), Dark()]), image, [0, 1, 2, 3])
+    maps = heat_maps(_ensemble(ensemble, [1.0, 1.0], [network(), network()]), image, [0, 1, 2, 3])
     half = SIDE // 2
     for finding, (top, left) in enumerate(((0, 0), (0, half), (half, 0), (half, half))):
         row, column = np.unravel_index(maps[finding].argmax(), maps[finding].shape)
@@ -118,6 +148,19 @@ def test_the_layer_that_is_mapped_is_the_last_with_enough_cells():
     assert _layer(vit, SIZE) is vit.network.blocks[-2]
     with pytest.raises(InputError, match="no heat maps for Identity"):
         _layer(BaseModel(nn.Identity()), 80)
+
+
+@pytest.mark.parametrize("arch", ["convnext_atto", "mixer_s32_224", "resnet18"])
+def test_other_networks_have_maps_that_follow_the_image(ensemble, arch):
+    torch.manual_seed(0)
+    model = create_base(arch, image_size=SIDE).eval()
+    nn.init.normal_(model.network.get_classifier().weight)  # some begin at 0
+    alone = Ensemble(SIDE, {"one": [model]}, Blend([1.0]), ensemble.calibration, ensemble.accelerator)
+    images = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE), dtype=np.uint8)
+    maps = np.stack([heat_maps(alone, image, [0, 1, 2, 3]) for image in images])
+    assert maps.max() == pytest.approx(1)
+    assert np.isfinite(maps).all()
+    assert not np.allclose(maps[0], maps[1])
 
 
 def test_an_overlay_leaves_the_radiograph_as_it_is_where_the_map_is_empty():

@@ -1,6 +1,6 @@
 """The metrics once more, from the stored logits and labels alone, by another path than the one that made them.
 
-Nothing here calls scikit-learn, `evaluation.scored`, `evaluation.metrics` or the bootstrap: AUROC comes from ranks (the
+Nothing here calls scikit-learn, `statistics.scored`, `statistics.metrics` or the bootstrap: AUROC comes from ranks (the
 statistic of Mann and Whitney 1947), average precision from counts at each positive's score, studies from a grouped
 table. What both paths share is the trained meta-learner, and the calibration, which is given.
 """
@@ -20,6 +20,9 @@ from diagxnet.data.files import read_arrays
 from diagxnet.data.findings import CHEXPERT5, KEYS
 from diagxnet.ensemble.calibration import Calibration
 from diagxnet.stacking.learners import apply_meta, load_meta
+
+ROUNDING = 1e-12
+"""Of an AUROC: two that differ by less are equal."""
 
 BINS = 10
 BANDS = [0, 40, 60, 80, np.inf]
@@ -139,7 +142,7 @@ def differences(figures: Mapping[str, float], base: Sequence[str], best: str) ->
         {key: figures[name] for key in KEYS if (name := f"{model}.auroc.per_finding.{key}") in figures}
         for model in ("ensemble", best)
     )
-    better = [ours[key] > theirs[key] for key in theirs]
+    better = [ours[key] - theirs[key] > ROUNDING for key in theirs]
     return result | {"comparison.findings_compared": len(better), "comparison.findings_better": sum(better)}
 
 

@@ -110,7 +110,7 @@ class Ensemble:
     def thresholds(self, rule: str = "youden") -> np.ndarray:
         """Thresholds [findings] float64 on the ensemble's calibrated probability; a finding is present at or above.
 
-        rule: `youden` or `specificity_90` (see `evaluation.calibration`). NaN for a finding of one class on val, for
+        rule: `youden` or `specificity_90` (see `ensemble.calibration`). NaN for a finding of one class on val, for
         which there is no threshold: no comparison with it holds.
         """
         if rule not in RULES:

@@ -16,8 +16,8 @@ METRICS = {
 def external_sections(external: dict, counts: dict) -> list[tuple[str, list[Html]]]:
     """Sections of the page. external: `external` of the output, counts: its `counts`."""
     sections = [("What was compared", [*_overlap(external, counts), *_mapping(external), _guard(external)])]
-    if "drop" in external:
-        sections.append(("Beside the ensemble's own test set", _drop(external["drop"])))
+    if "gap" in external:
+        sections.append(("Beside the ensemble's own test set", _gap(external["gap"])))
     return sections
 
 
@@ -62,21 +62,21 @@ def _guard(external: dict) -> Html:
     return element("p", text, **({"class_": "note"} if patients or images else {}))
 
 
-def _drop(drop: dict) -> list[Html]:
-    if not drop["findings"]:
+def _gap(gap: dict) -> list[Html]:
+    if not gap["findings"]:
         return [element("p", "No finding can be scored in both.", class_="note")]
     header = ("", "Own test set", "Here", "Difference (95% interval)")
     means = [
-        (f"{label(model)}: {name}", *_cells(drop[model][metric]["macro"]))
-        for model in reversed(models_of(drop))
+        (f"{label(model)}: {name}", *_cells(gap[model][metric]["macro"]))
+        for model in reversed(models_of(gap))
         for metric, name in METRICS.items()
     ]
     findings = [
-        (f"{NAMES[key]}: {METRICS[metric]}", *_cells(drop["ensemble"][metric]["per_finding"][key]))
-        for key in drop["ensemble"]["auroc"]["per_finding"]
+        (f"{NAMES[key]}: {METRICS[metric]}", *_cells(gap["ensemble"][metric]["per_finding"][key]))
+        for key in gap["ensemble"]["auroc"]["per_finding"]
         for metric in ("auroc", "ece", "excess")
     ]
-    caption = f"Means over the {drop['findings']} findings that can be scored in both; each set is resampled by itself."
+    caption = f"Means over the {gap['findings']} findings that can be scored in both; each set is resampled by itself."
     return [
         table(header, means, caption=caption),
         element("p", "ECE is above 0 by chance alone, and more so in a smaller set; the excess is not."),

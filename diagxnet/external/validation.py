@@ -4,8 +4,9 @@ Images are decoded a batch at a time, ahead of the models, and not kept: memory 
 Calibration and thresholds are those of models/calibration.json, as val of the ensemble's own data had them.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from diagxnet.console.progress import Progress
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
-from diagxnet.external.drop import Hospital, drop
+from diagxnet.external.gap import Hospital, gap
 from diagxnet.external.sections import external_sections
 from diagxnet.features.stacked import read_stacked
 from diagxnet.images.decode import ImageError, decode
@@ -29,6 +30,7 @@ from diagxnet.reporting.sections.data import examples
 from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.results import Results, measure_test
 from diagxnet.statistics.scored import Scored, assemble, read_scored
+from diagxnet.statistics.scoring import Scoring
 from diagxnet.tables.reading import CHEXPERT, Columns, read_named
 from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
@@ -37,13 +39,11 @@ from diagxnet.training.sources import read_ahead
 def validate(
     root: Path,
     models: Path,
+    scoring: Scoring,
     *,
     views: str,
     blank: str,
     bad_images: str,
-    bootstrap: int,
-    min_positives: int,
-    seed: int,
     tables: str = "all",
     mapping: Path | None = None,
     data: Path | None = None,
@@ -53,78 +53,54 @@ def validate(
 ) -> Material:
     """Scores the ensemble of `models` on `root`, a folder in CheXpert's form.
 
-    views, blank, bad_images: as in params.yaml's `data`; a finding that is blank in every row is not annotated,
-    whatever `blank` is. bootstrap, min_positives, seed: as in `measure_test`. tables: `train`, `valid` or `all`.
-    mapping: which classes became which finding, by default root/mapping.json where there is one. data: the data folder
-    of the run that trained the ensemble; where given, what is lost from its test split to `root` is measured as well.
-    columns: of its tables, those that name patient and study.
-    allow_patients, allow_images: go on where `root` holds some that were trained on.
+    scoring: but for its unit, which is that of models/calibration.json. views, blank, bad_images: as in params.yaml's
+    `data`; a finding that is blank in every row is not annotated, whatever `blank` is. tables: `train`, `valid` or
+    `all`. mapping: which classes became which finding, by default root/mapping.json where there is one. data: the data
+    folder of the run that trained the ensemble; where given, what is lost from its test split to `root` is measured as
+    well. columns: of its tables, those that name patient and study. allow_patients, allow_images: go on where `root`
+    holds some that were trained on.
 
     Raises InputError for a patient or image that was trained on or where that cannot be known, for images that cannot
     be read, and where nothing can be scored.
     """
     ensemble = Ensemble.load(models)
-    histories = read_histories(models, [*ensemble.base])
-    if data is not None and not (data / "stacked" / "logits_test.npz").exists():
-        raise InputError(
-            f"{data / 'stacked' / 'logits_test.npz'}: no such file (give --data the data of the training run)"
-        )
+    members = tuple(ensemble.base)
+    histories = read_histories(models, members)
+    scoring = replace(scoring, unit=read_json(models / CALIBRATION)["unit"])
+    at_home = None if data is None else _at_home(data, models, scoring.unit, members)
     rows, labels = read_rows(root, tables=tables, views=views, columns=columns)
-    guard = check_unknown(
-        _trained_on(models, allow_patients and allow_images),
-        root,
-        rows,
-        allow_patients=allow_patients,
-        allow_images=allow_images,
-    )
+    allowed = {"allow_patients": allow_patients, "allow_images": allow_images}
+    guard = check_unknown(_trained_on(models, all(allowed.values())), root, rows, **allowed)
     base, logits, bad = score(ensemble, root, rows["path"].tolist())
     _judge(root, rows, bad, bad_images)
     used = np.setdiff1d(np.arange(len(rows)), list(bad))
-    rows, labels, dropped = rows.iloc[used], labels[used], rows.iloc[sorted(bad)]
+    name = root.resolve().name
+    rules = {"uncertain": {}, "blank": blank, "views": views}
+    data_summary = _data_summary(name, rules, rows, labels, bad)
+    rows, labels = rows.iloc[used], labels[used]
     targets, mask = score_labels(labels, blank=blank)
     annotated = ~np.isnan(labels).all(axis=0)
     mask &= annotated  # blank is negative where others are positive; a finding blank everywhere was never looked for
-    unit = read_json(models / CALIBRATION)["unit"]
-    name = root.resolve().name
-    data_summary = {
-        "rules": {"uncertain": {}, "blank": blank, "views": views},
-        "splits": {name: count(rows, labels)},
-        "dropped": {"images": len(bad)},
-        "dropped_images": [
-            {"table": row.table, "path": row.path, "reason": bad[place]}
-            for place, row in zip(sorted(bad), dropped.itertuples(), strict=True)
-        ],
-        "warnings": [],
-    }
     results = measure_test(
         ensemble.calibration,
         _val_auroc(histories),
-        assemble(rows, [*ensemble.base], base[used], logits[used], targets, mask, unit),
+        assemble(rows, members, base[used], logits[used], targets, mask, scoring.unit),
         histories,
-        unit=unit,
+        scoring,
         studies=data_summary["splits"][name]["studies"],
         dropped=len(bad),
-        bootstrap=bootstrap,
-        min_positives=min_positives,
-        seed=seed,
     )
     one_class = results.evaluation["one_class"]
     one_class["test"] = {key: own for key, own in one_class["test"].items() if annotated[KEYS.index(key)]}
-    results.evaluation["external"] = {
-        "data": name,
-        "tables": tables,
-        "overlap": _overlap(results, annotated),
-        "trained_on": guard,
-        **_mapping(root, mapping),
-    }
-    if data is not None:
+    external = {"data": name, "tables": tables, "overlap": _overlap(results, annotated), "trained_on": guard}
+    external |= _mapping(root, mapping)
+    if at_home is not None:
         foreign = Hospital(results.test, results.estimates)
-        at_home = _at_home(data, models, unit, results.test.members)
-        results.evaluation["external"]["drop"] = drop(
-            at_home, foreign, ensemble.calibration, resamples=bootstrap, seed=seed + 1
-        )
-    params = {"seed": seed, "data": {"views": views, "blank": blank, "bad_images": bad_images}}
-    params["evaluate"] = {"bootstrap": bootstrap, "min_positives": min_positives}
+        seed = scoring.seed + 1
+        external["gap"] = gap(at_home, foreign, ensemble.calibration, resamples=scoring.bootstrap, seed=seed)
+    results.evaluation["external"] = external
+    params = {"seed": scoring.seed, "data": {"views": views, "blank": blank, "bad_images": bad_images}}
+    params["evaluate"] = {"bootstrap": scoring.bootstrap, "min_positives": scoring.min_positives}
     positive = (targets > 0) & mask
     shown, places = _examples(root, rows["path"].tolist(), positive, ensemble.image_size)
     return Material(results, data_summary, params, shown, places, positive)
@@ -197,13 +173,16 @@ def _trained_on(models: Path, unchecked: bool) -> TrainedOn | None:
     return None if unchecked and not (models / FILE).exists() else read_trained_on(models / FILE)
 
 
-def _at_home(data: Path, models: Path, unit: str, members: Sequence[str]) -> Scored:
+def _at_home(data: Path, models: Path, unit: str, members: tuple[str, ...]) -> Scored:
     """The test split of the run that trained the ensemble, whose stored logits must be of the same `members`."""
+    file = data / "stacked" / "logits_test.npz"
+    if not file.exists():
+        raise InputError(f"{file}: no such file (give --data the data of the training run)")
     stored = read_stacked(data / "stacked", "test").members
     if stored != members:
         raise InputError(
-            f"{data / 'stacked' / 'logits_test.npz'}: of {', '.join(stored)}, and the ensemble is of "
-            f"{', '.join(members)} (give --data the data of the training run)"
+            f"{file}: of {', '.join(stored)}, and the ensemble is of {', '.join(members)} (give --data the data of the "
+            "training run)"
         )
     return read_scored(data, models, "test", unit)
 
@@ -212,6 +191,24 @@ def _val_auroc(histories: dict[str, dict]) -> dict[str, float]:
     """Macro AUROC of the base models on val at the epoch whose weights were kept."""
     best = {name: own["epochs"][own["best_epoch"] - 1]["val_auroc"] for name, own in histories.items()}
     return {name: value for name, value in best.items() if value is not None and name != "meta"}
+
+
+def _data_summary(
+    name: str, rules: dict[str, Any], rows: pd.DataFrame, labels: np.ndarray, bad: dict[int, str]
+) -> dict[str, Any]:
+    """What data/prepared/summary.json is to a run, of all `rows`, those that are `bad` (reason by row) left out."""
+    used = np.setdiff1d(np.arange(len(rows)), list(bad))
+    dropped = rows.iloc[sorted(bad)]
+    return {
+        "rules": rules,
+        "splits": {name: count(rows.iloc[used], labels[used])},
+        "dropped": {"images": len(bad)},
+        "dropped_images": [
+            {"table": row.table, "path": row.path, "reason": bad[place]}
+            for place, row in zip(sorted(bad), dropped.itertuples(), strict=True)
+        ],
+        "warnings": [],
+    }
 
 
 def _judge(root: Path, rows: pd.DataFrame, bad: dict[int, str], bad_images: str) -> None:

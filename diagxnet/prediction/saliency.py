@@ -3,7 +3,9 @@
 The gradient of the ensemble's logit goes through the meta-learner into each base model. DenseNet: LayerCAM (Jiang et
 al. 2021, doi:10.1109/TIP.2021.3089943), which is Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) with a weight for
 each place in place of the mean over all, so that it serves layers finer than the last one too: at 80 px the last has
-3 x 3 cells. ViT: gradient times token, over the tokens that enter the last block (the class token alone leaves it).
+3 x 3 cells; likewise other networks whose layers end in ReLUs after BatchNorm. ViT: gradient times token, over the
+tokens that enter the last block (the class token alone leaves it). Others, whose layers hold values below 0 (ConvNeXt,
+Swin): gradient times value as well (HiResCAM, Draelos and Carin 2020, arXiv:2011.08891).
 
 No library for it: a map needs one layer's output and one gradient, which a forward hook and `torch.autograd.grad` give.
 The hook hands a copy on, since DenseNet's ReLUs work in place and would overwrite the output that was kept.
@@ -85,7 +87,7 @@ def _layer(network: BaseModel, image_size: int) -> nn.Module:
         return inner.blocks[-2]
     known = getattr(inner, "feature_info", None) or []
     fine = [each["module"] for each in known[1:] if -(-image_size // each["reduction"]) >= LEAST_CELLS]
-    if not network.has_batch_norm_2d or not known:
+    if len(known) < 2:
         raise InputError(f"no heat maps for {type(inner).__name__}: its layers are not known (leave out --heatmap)")
     return inner.get_submodule((fine or [known[1]["module"]])[-1])
 
@@ -95,13 +97,19 @@ def _is_transformer(inner: nn.Module) -> bool:
 
 
 def _cells(network: BaseModel, layer: Tensor, gradient: Tensor) -> Tensor:
-    """[1, 1, rows, columns] of what the layer's places add to the logit."""
+    """[1, 1, rows, columns] of what the layer's places add to the logit.
+
+    layer: [1, tokens, channels], [1, channels, rows, columns], or channels last where timm says NHWC.
+    """
     inner = network.network
-    if not _is_transformer(inner):
-        return (gradient.clamp(min=0) * layer).sum(1, keepdim=True)
-    tokens = (gradient * layer).sum(2)[:, inner.num_prefix_tokens :]
-    side = math.isqrt(tokens.shape[1])
-    return tokens.reshape(1, 1, side, side)
+    if layer.ndim == 3:
+        tokens = (gradient * layer).sum(2)[:, getattr(inner, "num_prefix_tokens", 0) :]
+        side = math.isqrt(tokens.shape[1])
+        return tokens.reshape(1, 1, side, side)
+    if network.has_batch_norm_2d:
+        gradient = gradient.clamp(min=0)
+    channels = 3 if getattr(inner, "output_fmt", "NCHW") == "NHWC" else 1
+    return (gradient * layer).sum(channels)[:, None]
 
 
 def _as_map(folds: list[Tensor], shape: tuple[int, int]) -> Tensor:

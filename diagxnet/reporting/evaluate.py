@@ -18,6 +18,7 @@ from diagxnet.reporting.sections.parts import parts_of
 from diagxnet.statistics.history import OWN_FILES, metrics_files, read_histories, training_metrics
 from diagxnet.statistics.results import Results, measure
 from diagxnet.statistics.scored import read_scored
+from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.summary import summary
 
 
@@ -28,33 +29,26 @@ def evaluate(
     metrics: Path,
     plots: Path,
     params: dict,
-    unit: str,
-    bootstrap: int,
-    min_positives: int,
-    seed: int,
+    scoring: Scoring,
     check: Callable[[Claims], object] | None = None,
 ) -> Results:
     """Writes evaluation.json, summary.json and the `metrics_files` to `metrics`, calibration.json and MODEL_CARD.md to
     `models`, and `plots`. The members are those of the stored logits.
 
-    data: folder of packed, prepared and stacked. params: content of params.yaml, for the report. unit: `image` or
-    `study`. bootstrap: resamples of patients. min_positives: see `measure`. seed: of the resamples. check: is given all
-    figures before anything is written, and raises InputError where they must not be (see `audit.checks`).
+    data: folder of packed, prepared and stacked. params: content of params.yaml, for the report. check:
+    is given all figures before anything is written, and raises InputError where they must not be (see `audit.checks`).
     """
     data_summary = read_json(data / "prepared" / "summary.json")
-    val, test = (read_scored(data, models, split, unit) for split in ("val", "test"))
+    val, test = (read_scored(data, models, split, scoring.unit) for split in ("val", "test"))
     histories = read_histories(models, test.members)
     seconds = read_seconds(metrics / "timing", test.members)
     results = measure(
         val,
         test,
         histories,
-        unit=unit,
+        scoring,
         studies=data_summary["splits"]["test"]["studies"],
         dropped=data_summary["dropped"]["images"],
-        bootstrap=bootstrap,
-        min_positives=min_positives,
-        seed=seed,
     )
     trainings = {name: training_metrics(history) for name, history in histories.items()}
     results.evaluation["combination"] = parts_of(read_json(models / "meta" / "config.json")["combination"])
@@ -67,7 +61,7 @@ def evaluate(
     write_report(plots, material)
     configs = {name: read_json(member_folder(models, name) / "config.json") for name in test.members}
     write_model_card(models / "MODEL_CARD.md", material, configs)
-    write_calibration(models / "calibration.json", results.calibration, unit)
+    write_calibration(models / "calibration.json", results.calibration, scoring.unit)
     for name, content in metrics_files(trainings).items():
         write_json(metrics / f"{name}.json", content)
     write_json(metrics / "summary.json", summary(results.evaluation, seconds))

@@ -11,7 +11,7 @@ from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.parts import parts_text
 from diagxnet.reporting.sections.subgroups import GROUP_HEADER, group_rows
 from diagxnet.reporting.wording import NAMES, RESEARCH_ONLY, counts_text, difference_text, flat, interval_text, starred
-from diagxnet.statistics.comparison import label, models_of, verdict
+from diagxnet.statistics.comparison import label, models_of, verdict_sentence
 from diagxnet.statistics.results import Results
 
 SOURCES = {
@@ -99,8 +99,8 @@ def _use() -> list[str]:
 
 
 def _factors(results: Results) -> list[str]:
-    few = results.evaluation["few"]
-    flagged = f". Few of one class on test, so take these as rough: {counts_text(few)}" if few else ""
+    counts = results.evaluation["few"]
+    flagged = f". Few of one class on test, so take these as rough: {counts_text(counts)}" if counts else ""
     return _fields(
         "Factors",
         {
@@ -216,8 +216,8 @@ def _analyses(results: Results) -> list[str]:
         f"{evaluation['counts']['units']:,} {'studies' if results.unit == 'study' else 'images'} of "
         f"{evaluation['counts']['patients']:,} patients.",
         whole,
-        verdict(evaluation["comparison"], "best_base"),
-        verdict(evaluation["comparison"], "average"),
+        verdict_sentence(evaluation["comparison"], "best_base"),
+        verdict_sentence(evaluation["comparison"], "average"),
         "### By finding (ensemble)",
         _by_finding(results) + ("\n\n\\* few of one class: take its figures as rough." if evaluation["few"] else ""),
         "### By group (ensemble)",

@@ -25,7 +25,7 @@ from diagxnet.reporting.sections import (
     training,
 )
 from diagxnet.reporting.wording import RESEARCH_ONLY
-from diagxnet.statistics.comparison import verdict
+from diagxnet.statistics.comparison import verdict_sentence
 
 SECTIONS = tuple(
     module.SECTION
@@ -67,6 +67,6 @@ def _introduction(material: Material) -> list[Html]:
             f"Test set: {counts['units']:,} {units} of {counts['patients']:,} patients. Of {len(KEYS)} findings, "
             f"{counts['findings_scored']} can be scored; {counts['findings_flagged']} of them on few of one class.",
         ),
-        element("p", verdict(evaluation["comparison"], "best_base"), class_="verdict"),
+        element("p", verdict_sentence(evaluation["comparison"], "best_base"), class_="verdict"),
         element("p", RESEARCH_ONLY, class_="note"),
     ]

@@ -7,6 +7,9 @@ from diagxnet.statistics.metrics import auroc, means, per_finding
 from diagxnet.statistics.scored import COMBINED, Scored
 from diagxnet.statistics.uncertainty import Estimates, compare
 
+ROUNDING = 1e-12
+"""Of an AUROC: two that differ by less are equal."""
+
 LABELS = {"densenet": "DenseNet", "vit": "ViT", "average": "Plain average", "ensemble": "Ensemble"}
 LABELS |= {"meta": "Meta-learner"}
 
@@ -36,7 +39,7 @@ def comparison(estimates: Estimates, best: str) -> dict[str, object]:
     """The ensemble's paired differences from the `best` base model, the average and each base model, and verdicts.
 
     {"best_base", "ensemble_minus_best_base" | "ensemble_minus_average" | "ensemble_minus_MEMBER": {"auroc" |
-    "auprc": see `compare`, "verdict": `standing` of the macro AUROC}, "findings_compared", "findings_better": findings
+    "auprc": see `compare`, "verdict": `verdict` of the macro AUROC}, "findings_compared", "findings_better": findings
     whose AUROC is above the best base model's}.
     """
     others = {"best_base": best, "average": "average"} | {name: name for name in estimates if name not in COMBINED}
@@ -45,14 +48,14 @@ def comparison(estimates: Estimates, best: str) -> dict[str, object]:
         differences = {
             metric: compare(estimates["ensemble"][metric], estimates[other][metric]) for metric in ("auroc", "auprc")
         }
-        result[f"ensemble_minus_{name}"] = differences | {"verdict": standing(differences["auroc"]["macro"])}
+        result[f"ensemble_minus_{name}"] = differences | {"verdict": verdict(differences["auroc"]["macro"])}
     per_key = result["ensemble_minus_best_base"]["auroc"]["per_finding"]
     result["findings_compared"] = len(per_key)
-    result["findings_better"] = sum(entry["difference"] > 0 for entry in per_key.values())
+    result["findings_better"] = sum(entry["difference"] > ROUNDING for entry in per_key.values())
     return result
 
 
-def standing(difference: dict) -> str:
+def verdict(difference: dict) -> str:
     """`better` or `worse` where the interval of a difference excludes 0, else `not distinguishable`."""
     if difference["ci"]["lower"] > 0:
         return "better"
@@ -72,7 +75,7 @@ def model_table(evaluation: dict) -> str:
     return "\n".join(lines)
 
 
-def verdict(comparison: dict, other: str) -> str:
+def verdict_sentence(comparison: dict, other: str) -> str:
     """One sentence on the ensemble's macro AUROC beside that of `other`: "best_base", "average" or a base model."""
     difference = comparison[f"ensemble_minus_{other}"]["auroc"]["macro"]
     members = sum(name.startswith("ensemble_minus_") for name in comparison) - len(("best_base", "average"))
@@ -86,7 +89,7 @@ def verdict(comparison: dict, other: str) -> str:
         "better": f"The ensemble is better than {name}",
         "worse": f"The ensemble is worse than {name}",
         "not distinguishable": f"The ensemble is not distinguishable from {name}, on this test set",
-    }[standing(difference)]
+    }[verdict(difference)]
     interval = difference["ci"]
     return (
         f"{words}: macro AUROC {difference['difference']:+.4f} (95% interval {interval['lower']:+.4f} to "

@@ -15,49 +15,49 @@ from scipy.special import expit, logit, stdtrit
 CONFIDENCE = 0.95
 
 
-def proportion_interval(value: float, resamples: np.ndarray, size: float) -> dict[str, float]:
+def proportion_interval(value: float, resamples: np.ndarray, sample_size: float) -> dict[str, float]:
     """Interval of a `value` in [0, 1], such as an AUROC, from its `resamples` [resamples] (NaN: not defined there).
 
-    size: the patients of the rarer class (see `effective_size` for a mean over findings). At a value of exactly 0 or 1
-    the bootstrap has no spread: the far end is then that of Clopper and Pearson for `size` patients who all agree.
-    Below two patients nothing is known: 0 to 1.
+    sample_size: the patients of the rarer class (see `effective_sample_size` for a mean over findings). At a value of
+    exactly 0 or 1 the bootstrap has no spread: the far end is then that of Clopper and Pearson for `sample_size`
+    patients who all agree. Below two patients nothing is known: 0 to 1.
     """
-    spread = _spread(resamples, size)
+    spread = _spread(resamples, sample_size)
     if spread is None:
         return {"lower": 0.0, "upper": 1.0}
     if value in (0.0, 1.0):
-        far = ((1 - CONFIDENCE) / 2) ** (1 / size)
+        far = ((1 - CONFIDENCE) / 2) ** (1 / sample_size)
         return {"lower": far, "upper": 1.0} if value == 1.0 else {"lower": 0.0, "upper": 1 - far}
     half = spread / (value * (1 - value))
     return {"lower": float(expit(logit(value) - half)), "upper": float(expit(logit(value) + half))}
 
 
-def difference_interval(value: float, resamples: np.ndarray, size: float) -> dict[str, float]:
+def difference_interval(value: float, resamples: np.ndarray, sample_size: float) -> dict[str, float]:
     """Interval of a difference of two such values in the same `resamples`, symmetric about `value`, in [-1, 1]."""
-    spread = _spread(resamples, size)
+    spread = _spread(resamples, sample_size)
     if spread is None:
         return {"lower": -1.0, "upper": 1.0}
     return {"lower": max(-1.0, value - spread), "upper": min(1.0, value + spread)}
 
 
-def effective_size(variances: np.ndarray, sizes: np.ndarray) -> float:
-    """The size whose degrees of freedom a mean over findings has, by Welch and Satterthwaite.
+def effective_sample_size(variances: np.ndarray, sample_sizes: np.ndarray) -> float:
+    """The sample size whose degrees of freedom a mean over findings has, by Welch and Satterthwaite.
 
-    variances: [findings] of each finding's resamples. sizes: [findings] patients of the rarer class of each.
+    variances: [findings] of each finding's resamples. sample_sizes: [findings] patients of the rarer class of each.
     """
-    if np.max(sizes) < 2:
-        return float(np.max(sizes))
+    if np.max(sample_sizes) < 2:
+        return float(np.max(sample_sizes))
     variances = np.nan_to_num(variances)
     total = variances.sum()
     if total == 0:
-        return float(np.min(sizes))
-    return float(total**2 / (variances**2 / np.maximum(sizes - 1, 1)).sum() + 1)
+        return float(np.min(sample_sizes))
+    return float(total**2 / (variances**2 / np.maximum(sample_sizes - 1, 1)).sum() + 1)
 
 
-def _spread(resamples: np.ndarray, size: float) -> float | None:
+def _spread(resamples: np.ndarray, sample_size: float) -> float | None:
     """Half the width of the interval on the scale of the resamples; None where there is too little to tell."""
     defined = resamples[~np.isnan(resamples)]
-    if size < 2 or len(defined) < 2:
+    if sample_size < 2 or len(defined) < 2:
         return None
-    quantile = stdtrit(size - 1, (1 + CONFIDENCE) / 2)
-    return float(quantile * defined.std(ddof=1) * np.sqrt(size / (size - 1)))
+    quantile = stdtrit(sample_size - 1, (1 + CONFIDENCE) / 2)
+    return float(quantile * defined.std(ddof=1) * np.sqrt(sample_size / (sample_size - 1)))

@@ -12,6 +12,7 @@ from diagxnet.statistics.comparison import best_base, comparison, val_auroc
 from diagxnet.statistics.history import history_figures, indicators
 from diagxnet.statistics.metrics import brier, ece, means, operating_points, per_finding, prevalence
 from diagxnet.statistics.scored import Scored
+from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.subgroups import subgroups
 from diagxnet.statistics.uncertainty import Estimates, estimate, rarer_patients, with_intervals
 
@@ -35,33 +36,11 @@ class Results:
 
 
 def measure(
-    val: Scored,
-    test: Scored,
-    histories: dict[str, dict],
-    *,
-    unit: str,
-    studies: int,
-    dropped: int,
-    bootstrap: int,
-    min_positives: int,
-    seed: int,
+    val: Scored, test: Scored, histories: dict[str, dict], scoring: Scoring, *, studies: int, dropped: int
 ) -> Results:
-    """Fits calibration on `val` and measures everything on `test`; see `measure_test`.
-
-    min_positives: a finding with fewer on val is given no slope, too.
-    """
-    return measure_test(
-        fit_calibration(val, min_positives),
-        val_auroc(val),
-        test,
-        histories,
-        unit=unit,
-        studies=studies,
-        dropped=dropped,
-        bootstrap=bootstrap,
-        min_positives=min_positives,
-        seed=seed,
-    )
+    """Fits calibration on `val` and measures everything on `test`; see `measure_test`."""
+    calibration = fit_calibration(val, scoring.min_positives)
+    return measure_test(calibration, val_auroc(val), test, histories, scoring, studies=studies, dropped=dropped)
 
 
 def measure_test(
@@ -69,20 +48,16 @@ def measure_test(
     val_macros: dict[str, float],
     test: Scored,
     histories: dict[str, dict],
+    scoring: Scoring,
     *,
-    unit: str,
     studies: int,
     dropped: int,
-    bootstrap: int,
-    min_positives: int,
-    seed: int,
 ) -> Results:
     """Measures everything on `test`, with a calibration and thresholds as they are.
 
-    val_macros: macro AUROC on val by model, at least of the base models, the better of which is compared with. unit:
-    what was scored, `image` or `study`. studies: in test. dropped: images that could not be read, in all splits.
-    bootstrap: resamples of patients. min_positives: below it a finding is flagged, and is not scored in a subgroup.
-    Raises InputError where no finding has both classes in test.
+    val_macros: macro AUROC on val by model, at least of the base models, the best of which is compared with. studies:
+    in test. dropped: images that could not be read, in all splits. Raises InputError where no finding has both classes
+    in test.
     """
     if not test.scorable().any():
         raise InputError(
@@ -91,8 +66,8 @@ def measure_test(
         )
     raw = np.stack([_sigmoid(logits) for logits in test.logits])
     calibrated = np.stack([probabilities(test.logits[m], calibration[model]) for m, model in enumerate(test.models)])
-    estimates = estimate(test, resamples=bootstrap, seed=seed, shown=True)
-    by_group, too_small = subgroups(test, estimates, min_positives=min_positives, resamples=bootstrap, seed=seed)
+    estimates = estimate(test, resamples=scoring.bootstrap, seed=scoring.seed, shown=True)
+    by_group, too_small = subgroups(test, estimates, scoring)
     base_rate = means(prevalence(test))
     evaluation: dict = {}
     for m, model in enumerate(test.models):
@@ -111,11 +86,11 @@ def measure_test(
     evaluation["histories"] = {name: history_figures(history) for name, history in histories.items()}
     rows = indicators(evaluation["histories"], evaluation["comparison"])
     evaluation["indicators"] = {"met": sum(row["met"] for row in rows), "of": len(rows)}
-    evaluation["counts"] = _counts(test, studies, dropped, min_positives)
+    evaluation["counts"] = _counts(test, studies, dropped, scoring.min_positives)
     evaluation["one_class"] = {"val": _one_class_on_val(calibration), "test": _class_counts(test, ~test.scorable())}
-    evaluation["few"] = _few(test, min_positives)
+    evaluation["few"] = _flagged(test, scoring.min_positives)
     evaluation["subgroups_too_small"] = too_small
-    return Results(unit, test, calibration, raw, calibrated, estimates, evaluation, rows, histories)
+    return Results(scoring.unit, test, calibration, raw, calibrated, estimates, evaluation, rows, histories)
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -130,7 +105,7 @@ def _counts(test: Scored, studies: int, dropped: int, min_positives: int) -> dic
         "studies": studies,
         "patients": len(set(test.patients)),
         "findings_scored": int(scorable.sum()),
-        "findings_flagged": len(_few(test, min_positives)),
+        "findings_flagged": len(_flagged(test, min_positives)),
         "chexpert5_scored": sum(bool(scorable[KEYS.index(key)]) for key in CHEXPERT5),
         "dropped_images": dropped,
         "positives": dict(zip(KEYS, positives.tolist(), strict=True)),
@@ -149,7 +124,7 @@ def _one_class_on_val(calibration: Calibration) -> dict[str, dict[str, int]]:
     }
 
 
-def _few(scored: Scored, min_positives: int) -> dict[str, dict[str, int]]:
+def _flagged(scored: Scored, min_positives: int) -> dict[str, dict[str, int]]:
     """Findings with both classes, but fewer than `min_positives` units of one."""
     return _class_counts(scored, scored.scorable() & (np.minimum(*scored.counts()) < min_positives))
 

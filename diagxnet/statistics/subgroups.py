@@ -6,15 +6,14 @@ import numpy as np
 
 from diagxnet.data.findings import KEYS
 from diagxnet.statistics.scored import AGE_BANDS, Scored
+from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.uncertainty import Estimates, estimate, with_intervals
 
 ORDER = (*AGE_BANDS, "mixed", "unknown")
 """Groups whose order is not the alphabet's; the others come before them."""
 
 
-def subgroups(
-    scored: Scored, whole: Estimates, *, min_positives: int, resamples: int, seed: int
-) -> tuple[dict[str, dict], dict[str, dict]]:
+def subgroups(scored: Scored, whole: Estimates, scoring: Scoring) -> tuple[dict[str, dict], dict[str, dict]]:
     """By model, attribute and group the AUROC; and by attribute and group what is too small to be scored.
 
     A finding is scored in a group that has at least `min_positives` known positives and as many negatives of it; a
@@ -28,18 +27,18 @@ def subgroups(
     too_small: dict[str, dict] = {}
     for attribute, group, members in _groups(scored):
         positives, negatives = members.counts()
-        enough = np.minimum(positives, negatives) >= min_positives
+        enough = np.minimum(positives, negatives) >= scoring.min_positives
         size = {"units": len(members.patients), "patients": len(set(members.patients))}
-        few = {
+        unscored = {
             KEYS[f]: {"positives": int(positives[f]), "negatives": int(negatives[f])}
             for f in np.flatnonzero(~enough & scored.scorable())
         }
-        if few:
-            too_small.setdefault(attribute, {})[group] = size | {"scored": int(enough.sum()), "findings": few}
+        if unscored:
+            too_small.setdefault(attribute, {})[group] = size | {"scored": int(enough.sum()), "findings": unscored}
         if not enough.any():
             continue
         keys = [KEYS[f] for f in np.flatnonzero(enough)]
-        estimates = estimate(members, resamples=resamples, seed=seed)
+        estimates = estimate(members, resamples=scoring.bootstrap, seed=scoring.seed)
         for model in scored.models:
             entry = size | {
                 "findings": len(keys),

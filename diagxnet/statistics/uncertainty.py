@@ -11,7 +11,7 @@ import numpy as np
 
 from diagxnet.data.findings import KEYS
 from diagxnet.statistics.bootstrap import resample
-from diagxnet.statistics.intervals import difference_interval, effective_size, proportion_interval
+from diagxnet.statistics.intervals import difference_interval, effective_sample_size, proportion_interval
 from diagxnet.statistics.metrics import auprc, auroc, mean_keys, means, per_finding
 from diagxnet.statistics.scored import Scored
 
@@ -20,16 +20,16 @@ METRICS = {"auroc": auroc, "auprc": auprc}
 
 @dataclass(frozen=True)
 class Estimate:
-    """One metric of one model. values: by finding key. resamples: by finding key, [resamples]. sizes: by finding key,
-    the patients of the rarer class."""
+    """One metric of one model, each by finding key. values: on the split. resamples: [resamples]. sample_sizes: the
+    patients of the rarer class."""
 
     values: dict[str, float]
     resamples: dict[str, np.ndarray]
-    sizes: dict[str, int]
+    sample_sizes: dict[str, int]
 
     def only(self, keys: Sequence[str]) -> "Estimate":
         """The same for some of its findings."""
-        chosen = ({key: by_key[key] for key in keys} for by_key in (self.values, self.resamples, self.sizes))
+        chosen = ({key: by_key[key] for key in keys} for by_key in (self.values, self.resamples, self.sample_sizes))
         return Estimate(*chosen)
 
 
@@ -42,7 +42,7 @@ def estimate(scored: Scored, *, resamples: int, seed: int, shown: bool = False) 
 
     shown: whether a bar or line tells how far it is.
     """
-    sizes = rarer_patients(scored)
+    sample_sizes = rarer_patients(scored)
     arrays = scored.logits, scored.targets, scored.mask, scored.patients
     drawn = resample(*arrays, resamples=resamples, seed=seed, shown=shown)
     result: Estimates = {}
@@ -51,18 +51,20 @@ def estimate(scored: Scored, *, resamples: int, seed: int, shown: bool = False) 
         for name, metric in METRICS.items():
             values = per_finding(scored, scored.logits[m], metric)
             all_resamples = getattr(drawn, name)[m]
-            result[model][name] = Estimate(values, {key: all_resamples[KEYS.index(key)] for key in values}, sizes)
+            result[model][name] = Estimate(
+                values, {key: all_resamples[KEYS.index(key)] for key in values}, sample_sizes
+            )
     return result
 
 
 def rarer_patients(scored: Scored) -> dict[str, int]:
     """By finding key: the patients with a positive unit, or those with a negative one, whichever are fewer."""
-    sizes = {}
+    sample_sizes = {}
     for f, key in enumerate(KEYS):
         known = scored.known(f)
         positive = scored.targets[known, f]
-        sizes[key] = min(len(set(scored.patients[known][wanted])) for wanted in (positive, ~positive))
-    return sizes
+        sample_sizes[key] = min(len(set(scored.patients[known][wanted])) for wanted in (positive, ~positive))
+    return sample_sizes
 
 
 def with_intervals(estimate: Estimate) -> dict[str, object]:
@@ -70,9 +72,10 @@ def with_intervals(estimate: Estimate) -> dict[str, object]:
     result = means(estimate.values)
     intervals: dict[str, object] = {}
     for name, keys in mean_keys(estimate.values).items():
-        intervals[name] = proportion_interval(result[name], mean_resamples(estimate, keys), mean_size(estimate, keys))
+        resamples, sample_size = mean_resamples(estimate, keys), mean_sample_size(estimate, keys)
+        intervals[name] = proportion_interval(result[name], resamples, sample_size)
     intervals["per_finding"] = {
-        key: proportion_interval(value, estimate.resamples[key], estimate.sizes[key])
+        key: proportion_interval(value, estimate.resamples[key], estimate.sample_sizes[key])
         for key, value in estimate.values.items()
     }
     return result | {"ci": intervals}
@@ -84,10 +87,10 @@ def mean_resamples(estimate: Estimate, keys: Sequence[str]) -> np.ndarray:
     return np.mean(filled, axis=0)
 
 
-def mean_size(estimate: Estimate, keys: Sequence[str]) -> float:
-    """Size to give an interval of the mean over the findings `keys`."""
+def mean_sample_size(estimate: Estimate, keys: Sequence[str]) -> float:
+    """Sample size to give an interval of the mean over the findings `keys`."""
     variances = [np.var(mean_resamples(estimate, [key])) for key in keys]
-    return effective_size(np.array(variances), np.array([estimate.sizes[key] for key in keys]))
+    return effective_sample_size(np.array(variances), np.array([estimate.sample_sizes[key] for key in keys]))
 
 
 def compare(first: Estimate, second: Estimate) -> dict[str, object]:
@@ -97,7 +100,7 @@ def compare(first: Estimate, second: Estimate) -> dict[str, object]:
     "share_ahead"}, the last being the share of resamples in which `first` is strictly ahead. Two that are equal in
     every resample of every finding rank alike: they differ by 0 to 0, also where a finding has a single patient.
     """
-    alike = max((first.sizes[key] for key in first.values), default=0) >= 2
+    alike = max((first.sample_sizes[key] for key in first.values), default=0) >= 2
     alike = alike and all(_equal(first, second, key) for key in first.values)
     result: dict[str, object] = {}
     for name, keys in mean_keys(first.values).items():
@@ -114,12 +117,12 @@ def _difference(first: Estimate, second: Estimate, keys: Sequence[str], alike: b
     value = float(np.mean([first.values[key] - second.values[key] for key in keys]))
     if len(keys) == 1:
         resamples = first.resamples[keys[0]] - second.resamples[keys[0]]
-        size = float(first.sizes[keys[0]])
+        sample_size = float(first.sample_sizes[keys[0]])
     else:
         resamples = mean_resamples(first, keys) - mean_resamples(second, keys)
         variances = [np.nanvar(first.resamples[key] - second.resamples[key]) for key in keys]
-        size = effective_size(np.array(variances), np.array([first.sizes[key] for key in keys]))
+        sample_size = effective_sample_size(np.array(variances), np.array([first.sample_sizes[key] for key in keys]))
     defined = resamples[~np.isnan(resamples)]
     share = float((defined > 0).mean()) if len(defined) else 0.0
-    interval = {"lower": 0.0, "upper": 0.0} if alike else difference_interval(value, resamples, size)
+    interval = {"lower": 0.0, "upper": 0.0} if alike else difference_interval(value, resamples, sample_size)
     return {"difference": value, "ci": interval, "share_ahead": share}

@@ -23,7 +23,7 @@ from diagxnet.reporting.drawing import (
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Drawing, Material, Section
 from diagxnet.reporting.wording import counts_text, difference_text, starred
-from diagxnet.statistics.comparison import label, models_of, standing
+from diagxnet.statistics.comparison import label, models_of, verdict
 from diagxnet.statistics.results import Results
 
 
@@ -43,7 +43,7 @@ def _findings(evaluation: dict) -> list[Html]:
                 *others,
                 f"{value:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})",
                 difference_text(best[key]),
-                standing(best[key]),
+                verdict(best[key]),
             )
         )
         own = evaluation["ensemble"]["auprc"]

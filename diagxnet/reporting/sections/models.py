@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Material, Section
 from diagxnet.reporting.wording import difference_text, interval_text
-from diagxnet.statistics.comparison import label, models_of, standing, verdict
+from diagxnet.statistics.comparison import label, models_of, verdict, verdict_sentence
 
 
 def models_table(evaluation: dict, unit: str) -> Html:
@@ -51,12 +51,12 @@ def _comparisons(evaluation: dict) -> list[Html]:
                 if mean in differences:
                     own = differences[mean]
                     share = f"{own['share_ahead']:.0%}"
-                    rows.append((f"Ensemble - {name}", called, over, difference_text(own), share, standing(own)))
+                    rows.append((f"Ensemble - {name}", called, over, difference_text(own), share, verdict(own)))
     header = ("Comparison", "Metric", "Mean of", "Difference (95% interval)", "Ahead in", "Verdict")
     caption = "Paired bootstrap over patients. The best base model was chosen on val."
     return [
         table(header, rows, caption=caption, text=[1, 2, 5]),
-        element("p", verdict(comparison, "average")),
+        element("p", verdict_sentence(comparison, "average")),
     ]
 
 

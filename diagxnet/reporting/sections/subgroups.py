@@ -22,9 +22,15 @@ def _subgroups(evaluation: dict) -> list[Html]:
     parts = [table(GROUP_HEADER, group_rows(evaluation), caption=caption)]
     for attribute in dict.fromkeys(attribute for attribute, *_ in groups):
         own = [each[1:] for each in groups if each[0] == attribute]
-        header = ("Finding", *(f"{group.replace('_', ' ')} (n = {(e or few)['units']:,})" for group, e, few in own))
+        header = (
+            "Finding",
+            *(f"{group.replace('_', ' ')} (n = {(entry or too_small)['units']:,})" for group, entry, too_small in own),
+        )
         findings = evaluation["ensemble"]["auroc"]["per_finding"]
-        rows = [(starred(evaluation, key), *(_group_cell(key, e, few) for _, e, few in own)) for key in findings]
+        rows = [
+            (starred(evaluation, key), *(_group_cell(key, entry, too_small) for _, entry, too_small in own))
+            for key in findings
+        ]
         parts.append(table(header, rows, caption=f"AUROC of the ensemble by finding and {attribute}."))
     return parts
 

@@ -12,10 +12,10 @@ import numpy as np
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import Calibration, probabilities
 from diagxnet.statistics.bootstrap import BLOCK_BYTES, draw_counts
-from diagxnet.statistics.intervals import difference_interval, effective_size
+from diagxnet.statistics.intervals import difference_interval, effective_sample_size
 from diagxnet.statistics.metrics import BINS, brier, ece, mean_keys, per_finding
 from diagxnet.statistics.scored import Scored
-from diagxnet.statistics.uncertainty import Estimate, Estimates, estimate, mean_resamples, mean_size
+from diagxnet.statistics.uncertainty import Estimate, Estimates, estimate, mean_resamples, mean_sample_size
 
 
 def excess(targets: np.ndarray, probability: np.ndarray) -> float:
@@ -34,7 +34,7 @@ class Hospital:
     estimates: Estimates
 
 
-def drop(own: Scored, foreign: Hospital, calibration: Calibration, *, resamples: int, seed: int) -> dict:
+def gap(own: Scored, foreign: Hospital, calibration: Calibration, *, resamples: int, seed: int) -> dict:
     """The foreign set's figures minus the own set's, by model and metric, with 95% intervals.
 
     own: the test split of the data that the ensemble was trained on, scored by the same models. calibration: of the
@@ -75,7 +75,7 @@ def calibration_estimates(scored: Scored, probability: np.ndarray, *, resamples:
     codes = np.unique(scored.patients, return_inverse=True)[1]
     findings = np.flatnonzero(scored.scorable())
     values = {name: per_finding(scored, probability, metric) for name, metric in CALIBRATION_METRICS.items()}
-    sizes = {KEYS[f]: len(np.unique(codes[scored.known(f)])) for f in findings}
+    sample_sizes = {KEYS[f]: len(np.unique(codes[scored.known(f)])) for f in findings}
     blocks: dict[str, list[np.ndarray]] = {KEYS[f]: [] for f in findings}
     for counts in draw_counts(int(codes.max()) + 1, resamples, seed, max(1, BLOCK_BYTES // (8 * len(codes)))):
         weights = counts.take(codes, axis=0).astype(np.float64)  # [units, resamples of the block]
@@ -85,7 +85,7 @@ def calibration_estimates(scored: Scored, probability: np.ndarray, *, resamples:
             blocks[KEYS[f]].append(block)
     whole = {key: np.concatenate(parts, axis=1) for key, parts in blocks.items()}  # [metrics, resamples] each
     return {
-        name: Estimate(values[name], {key: drawn[position] for key, drawn in whole.items()}, sizes)
+        name: Estimate(values[name], {key: drawn[position] for key, drawn in whole.items()}, sample_sizes)
         for position, name in enumerate(CALIBRATION_METRICS)
     }
 
@@ -103,8 +103,8 @@ def _weighted(targets: np.ndarray, probability: np.ndarray, weights: np.ndarray)
 def _entry(own: Estimate, foreign: Estimate, keys: Sequence[str]) -> dict[str, object]:
     means = [float(np.mean([each.values[key] for key in keys])) for each in (own, foreign)]
     drawn = [mean_resamples(each, keys) for each in (own, foreign)]
-    sizes = [max(1.0, mean_size(each, keys)) for each in (own, foreign)]
-    size = effective_size(np.array([each.var() for each in drawn]), np.array(sizes))
+    sample_sizes = [max(1.0, mean_sample_size(each, keys)) for each in (own, foreign)]
+    sample_size = effective_sample_size(np.array([each.var() for each in drawn]), np.array(sample_sizes))
     difference = means[1] - means[0]
-    interval = difference_interval(difference, drawn[1] - drawn[0], size)
+    interval = difference_interval(difference, drawn[1] - drawn[0], sample_size)
     return {"own": means[0], "foreign": means[1], "difference": difference, "ci": interval}

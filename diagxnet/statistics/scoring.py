@@ -1,0 +1,15 @@
+"""How a test set is scored."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """unit: what is scored, `image`, or `study`: the mean of the logits of its views. bootstrap: resamples of patients
+    for each 95% interval. min_positives: so many known positives and negatives a finding must have on val to be given a
+    slope, in a subgroup to be scored, and on test not to be flagged. seed: of the resamples."""
+
+    unit: str
+    bootstrap: int
+    min_positives: int
+    seed: int
