@@ -70,9 +70,17 @@ class Combination:
                 name = "the plain average" if each.other == "average" else each.other
                 lines.append(
                     f"the ensemble is behind {name} on val: macro AUROC {each.auroc:+.4f}, error {each.error:.4f} "
-                    "(look at the members' own figures, and try meta.init: average)"
+                    f"({self._advice()})"
                 )
         return lines
+
+    def _advice(self) -> str:
+        """What to do about an ensemble that is behind."""
+        if self.core is None:
+            return "with meta.init: average it starts at the members' weighted mean"
+        if self.factor is not None and self.factor.value:
+            return "with meta.arch: convex it is the members' weighted mean alone"
+        return "its weights want more images in stack and val, or fewer members"
 
 
 def combine(
