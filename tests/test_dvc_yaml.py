@@ -225,6 +225,23 @@ def test_every_init_file_is_empty():
         assert not file.read_text(encoding="utf-8").strip(), file
 
 
+def test_plots_name_no_model_so_that_a_further_member_shows_without_an_edit():
+    shown = yaml.safe_dump(PIPELINE["plots"])
+    assert not re.search(r"densenet|vit\b|meta", shown, re.I)
+    for plot in PIPELINE["plots"]:
+        ((name, own),) = plot.items()
+        template = ROOT / f".dvc/plots/{own['template']}.json"
+        assert own["template"] in ("simple", "bar_horizontal") or '"field": "model"' in template.read_text("utf-8"), (
+            name
+        )
+
+
+def test_dvc_yaml_reads_as_a_table_of_contents():
+    lines = (ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 200
+    assert lines.index("artifacts:") - next(n for n, line in enumerate(lines) if line.startswith("plots:")) <= 40
+
+
 def test_stages_are_short():
     for file in (ROOT / "stages").glob("*.py"):
         if file.stem in STAGES:
