@@ -22,6 +22,7 @@ from diagxnet.data.files import replacing
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import RULES
 from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.features.views import views_of
 from diagxnet.training.augment import to_float
 from diagxnet.training.networks import BaseModel, standardise
 
@@ -36,14 +37,15 @@ class Whole(nn.Module):
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__()
         self.base = nn.ModuleList(nn.ModuleList(networks) for networks in ensemble.base.values())
+        self.views = ensemble.views
         self.learner = ensemble.meta  # `meta` is a name that torch.fx uses itself
         own = [ensemble.calibration["ensemble"][key] for key in KEYS]
         self.register_buffer("slopes", torch.tensor([each.slope for each in own]))
         self.register_buffer("intercepts", torch.tensor([each.intercept for each in own]))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        standardised = standardise(to_float(images))
-        means = [torch.stack([_logits(each, standardised) for each in folds]).mean(0) for folds in self.base]
+        views = [standardise(view) for view in views_of(to_float(images), self.views)]
+        means = [torch.stack([_logits(each, view) for each in folds for view in views]).mean(0) for folds in self.base]
         logits = self.learner(torch.stack(means, dim=1))
         return torch.sigmoid(self.slopes * logits + self.intercepts), logits
 

@@ -63,7 +63,8 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
         each = [f"{count} {what}" for what, count in counts.items() if count > 1]
         print(line + (f", each of {' x '.join(each)}" if each else ""))
         total += models * member.seeds * seconds
-        features += pace.running * member.seeds * (stacked + models * (sizes["val"] + sizes["test"]))
+        passes = member.seeds * params.stack.views
+        features += pace.running * passes * (stacked + models * (sizes["val"] + sizes["test"]))
     recipe, arch, options = train_meta.options(params)
     line, seconds = f"train_meta: {arch}, no network to train", 0.0
     if arch != "convex":

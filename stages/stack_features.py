@@ -20,6 +20,7 @@ def main() -> dict[str, float]:
         Path("data/stacked"),
         precision=params.train.precision,
         batch_size=params.stack.batch_size,
+        views=params.stack.views,
     )
 
 

@@ -35,8 +35,8 @@ def main() -> dict[str, float]:
     folders = {"stacked": Path("data/stacked"), "prepared": Path("data/prepared"), "folder": Path("models/meta")}
     folders["resume"] = Path(".resume/meta")
     folds = params.stack.folds if params.stack.method == "crossfit" else None
-    seeds = params.meta.ensemble_seeds
-    training = train_meta(recipe, arch=arch, options=network, seeds=seeds, folds=folds, **folders)
+    counts = {"seeds": params.meta.ensemble_seeds, "folds": folds, "views": params.stack.views}
+    training = train_meta(recipe, arch=arch, options=network, **counts, **folders)
     epochs = list(live("meta", training))
     history = read_json("models/meta/training_history.json")
     return timing(epochs, history)

@@ -66,6 +66,7 @@ def make_run(
     folds: int | None = None,
     seeds: int = 1,
     unit: str = "image",
+    views: int = 1,
     networks: dict[str, dict] = NETWORKS,
 ) -> Run:
     """Makes one: 130 patients with an image or two, a damaged image, models with random weights, its metrics."""
@@ -97,10 +98,10 @@ def make_run(
     torch.manual_seed(9)
     meta = create_meta("mlp", len(networks), **OPTIONS)
     torch.nn.init.normal_(meta.layers[-1].weight, std=0.1)
-    config = {"arch": "mlp", "options": OPTIONS, "models": list(networks), "members": 1}
+    config = {"arch": "mlp", "options": OPTIONS, "models": list(networks), "members": 1, "views": views}
     save_model(models / "meta", meta, config, HISTORY)
     folders = models, data / "packed", data / "prepared", data / "stacked"
-    stack_features(list(networks), *folders, precision="fp32", batch_size=64)
+    stack_features(list(networks), *folders, precision="fp32", batch_size=64, views=views)
     results = measure(
         read_scored(data, models, "val", unit),
         read_scored(data, models, "test", unit),

@@ -29,12 +29,13 @@ def make_models(
     folds: int | None = None,
     seeds: int = 1,
     members: int = 1,
+    views: int = 1,
     networks: dict[str, dict] = NETWORKS,
     size: int = SIZE,
     seed: int = 0,
 ) -> Path:
     """A models folder for images of `size` pixels, its members those of `networks`; folds: of crossfit; seeds: of each;
-    members: meta-learners. Fracture has no threshold."""
+    members: meta-learners; views: of each image. Fracture has no threshold."""
     models = (*networks, *COMBINED)
     torch.manual_seed(seed)
     for name in networks:
@@ -56,7 +57,7 @@ def make_models(
             module.set_core(drawn.uniform(0, 1, (len(networks), len(KEYS))), drawn.normal(size=len(KEYS)))
             module.factor.fill_(0.6)
     config = {"arch": "mlp", "options": OPTIONS, "models": list(networks), "findings": list(FINDINGS)}
-    save_model(folder / "meta", meta, config | {"members": members}, {})
+    save_model(folder / "meta", meta, config | {"members": members, "views": views}, {})
     drawn = np.random.default_rng(seed).uniform(0.5, 1.5, (len(models), len(KEYS), 2))
     calibration = {
         model: {

@@ -70,7 +70,7 @@ def test_the_first_check_that_fails_is_named_in_one_line(run):
 
 
 def test_a_run_of_crossfit_by_study_passes_and_logits_of_a_fold_that_learned_from_their_patients_do_not(tmp_path):
-    run = make_run(tmp_path, folds=2, seeds=2, unit="study")
+    run = make_run(tmp_path, folds=2, seeds=2, unit="study", views=2)
     assert len(audited(run, "study")) == len(CHECKS)
     first, second = (run.root / f"models/densenet/fold{fold}" for fold in (1, 2))
     first.rename(run.root / "first")

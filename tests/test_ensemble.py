@@ -47,14 +47,14 @@ def _changed(models, folder, file, values):
     return folder
 
 
-@pytest.mark.parametrize(("folds", "seeds"), [(None, 1), (2, 1), (2, 2)])
-def test_an_image_has_the_same_logits_as_in_the_pipeline_to_the_bit(tmp_path, monkeypatch, folds, seeds):
+@pytest.mark.parametrize(("folds", "seeds", "views"), [(None, 1, 1), (2, 1, 1), (2, 2, 1), (None, 1, 3)])
+def test_an_image_has_the_same_logits_as_in_the_pipeline_to_the_bit(tmp_path, monkeypatch, folds, seeds, views):
     make_data(tmp_path, train=5, valid=0)
     pack_of(tmp_path)
     index = pd.read_csv(tmp_path / ".packed/index.csv")
     manifest = pd.DataFrame({"row": index["row"], "split": "test"})
     monkeypatch.setattr(features, "read_manifest", lambda folder: manifest)
-    models = make_models(tmp_path / "models", folds=folds, seeds=seeds)
+    models = make_models(tmp_path / "models", folds=folds, seeds=seeds, views=views)
     stack_features(
         FIRST,
         models,
@@ -63,6 +63,7 @@ def test_an_image_has_the_same_logits_as_in_the_pipeline_to_the_bit(tmp_path, mo
         tmp_path / "stacked",
         precision="fp32",
         batch_size=2,
+        views=views,
         splits=["test"],
     )
     stacked = read_stacked(tmp_path / "stacked", "test")

@@ -13,14 +13,14 @@ from tests.ensembles import NETWORKS, SIZE, make_models
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("names", "folds"),
-    [(("densenet", "vit"), None), (("densenet", "vit"), 2), (("vit",), None), (("vit", "a", "b"), None)],
+    ("names", "folds", "views"),
+    [(("densenet", "vit"), None, 1), (("densenet", "vit"), 2, 2), (("vit",), None, 1), (("vit", "a", "b"), None, 1)],
 )
-def test_the_exported_file_gives_pytorchs_probabilities_for_any_number_of_images(tmp_path, capsys, names, folds):
+def test_the_exported_file_gives_pytorchs_probabilities_for_any_number_of_images(tmp_path, capsys, names, folds, views):
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is an extra")
     pytest.importorskip("onnxscript", reason="onnxscript is an extra")
     networks = {name: NETWORKS.get(name, NETWORKS["densenet"]) for name in names}
-    models = make_models(tmp_path / "models", members=2, folds=folds, networks=networks)
+    models = make_models(tmp_path / "models", members=2, folds=folds, views=views, networks=networks)
     assert main(["--models", str(models), str(tmp_path / "out" / "ensemble.onnx")]) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["ensemble.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "out" / "ensemble.onnx", providers=["CPUExecutionProvider"])

@@ -11,6 +11,7 @@ from diagxnet.data.members import FIRST
 from diagxnet.features import stack as features
 from diagxnet.features.stack import batch_statistics, stack_features
 from diagxnet.features.stacked import read_stacked, same_rows
+from diagxnet.features.views import STEPS, views_of
 from diagxnet.training.checkpoint import load_model, save_model
 from diagxnet.training.networks import base_config, create_base, from_config
 
@@ -38,10 +39,9 @@ def finished(tmp_path, monkeypatch):
     return tmp_path
 
 
-def _stack(folder, out="stacked"):
-    stack_features(
-        FIRST, folder / "models", folder / "packed", folder / "prepared", folder / out, precision="fp32", batch_size=2
-    )
+def _stack(folder, out="stacked", views=1):
+    folders = folder / "models", folder / "packed", folder / "prepared", folder / out
+    stack_features(FIRST, *folders, precision="fp32", batch_size=2, views=views)
     return {split: read_stacked(folder / out, split) for split in ("stack", "val", "test")}
 
 
@@ -57,6 +57,26 @@ def test_each_logit_is_the_models_in_evaluation_mode_for_the_row_beside_it(finis
             with torch.inference_mode():
                 expected = model(torch.from_numpy(images[rows][:, None]).float() / 255)
             np.testing.assert_allclose(logits[:, position], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_views_are_the_image_and_its_copies_moved_by_a_twentieth_of_the_side_with_the_edge_repeated():
+    image = torch.arange(40.0 * 40).reshape(1, 1, 40, 40)
+    views = views_of(image, 9)
+    assert len(views) == 9
+    assert torch.equal(views[0], image)
+    for (down, right), view in zip(STEPS, views, strict=True):
+        places = [(torch.arange(40) - 2 * step).clamp(0, 39) for step in (down, right)]
+        assert torch.equal(view[0, 0], image[0, 0][places[0]][:, places[1]])
+
+
+def test_logits_of_several_views_are_their_mean(finished):
+    one, three = _stack(finished)["val"], _stack(finished, "three", views=3)["val"]
+    images = torch.from_numpy(np.load(finished / "packed" / "images.npy")[one.rows][:, None]).float() / 255
+    model = load_model(finished / "models" / FIRST[0], from_config)
+    with torch.inference_mode():
+        expected = torch.stack([model(view) for view in views_of(images, 3)]).mean(0)
+    np.testing.assert_allclose(three.logits[:, 0], expected, rtol=1e-3, atol=1e-4)
+    assert np.abs(three.logits - one.logits).max() > 1e-3
 
 
 def test_two_runs_give_equal_bytes(finished):
@@ -97,7 +117,7 @@ def test_a_base_model_without_statistics_is_caught_in_training_mode_too(finished
 
     def careless(model, *arguments, **options):
         logits = predict(model, *arguments, **options)
-        model.network.get_classifier().train()
+        model.model.network.get_classifier().train()
         return logits
 
     monkeypatch.setattr(features, "predict_logits", careless)

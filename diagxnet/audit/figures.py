@@ -13,10 +13,11 @@ from diagxnet.data.folds import read_draws
 from diagxnet.data.members import member_folder
 from diagxnet.data.packed import open_packed
 from diagxnet.features.stacked import STACKED_SPLITS, read_stacked
+from diagxnet.features.views import Views
 from diagxnet.statistics.calibrating import fit_calibration
 from diagxnet.statistics.comparison import models_of
 from diagxnet.statistics.scored import COMBINED, read_scored
-from diagxnet.training.checkpoint import load_model
+from diagxnet.training.checkpoint import CONFIG, load_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.networks import from_config, model_folders
@@ -40,10 +41,14 @@ def logits(run: Run) -> str:
     members = {own.members for own in stored.values()}
     if len(members) > 1:
         raise AuditError(f"the splits have logits of different base models: {' and '.join(map(str, members))}")
+    with reading(run.models / "meta" / CONFIG):
+        views = read_json(run.models / "meta" / CONFIG).get("views", 1)
     for number, name in enumerate(*members):
         folder = member_folder(run.models, name)
         places = model_folders(folder)
-        models = [[load_model(place, from_config).to(accelerator.device) for place in seeds] for seeds in places]
+        models = [
+            [Views(load_model(place, from_config).to(accelerator.device), views) for place in seeds] for seeds in places
+        ]
         for split, own in stored.items():
             rows, logits = own.rows, own.logits
             chosen = np.unique(np.linspace(0, len(rows) - 1, run.images).round().astype(int))

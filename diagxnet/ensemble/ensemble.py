@@ -20,6 +20,7 @@ from diagxnet.data.files import read_json
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import RULES, Calibration, probabilities, read_calibration
+from diagxnet.features.views import Views
 from diagxnet.stacking.learners import apply_meta, load_meta
 from diagxnet.training.checkpoint import CONFIG, load_model
 from diagxnet.training.image_source import ImageSource
@@ -49,12 +50,14 @@ class Ensemble:
     """Base models, meta-learner, calibration and thresholds of a `models` folder, loaded.
 
     image_size: side in pixels of the images that `predict` takes. base: for each member, in order, its networks, one or
-    one a fold and seed, whose mean counts. meta: the meta-learner. calibration: by model and finding, as in
-    models/calibration.json. accelerator: device and precision.
+    one a fold and seed, whose mean counts. views: of each image, whose logits are averaged (see features.views). meta:
+    the meta-learner. calibration: by model and finding, as in models/calibration.json. accelerator: device and
+    precision.
     """
 
     image_size: int
     base: dict[str, list[BaseModel]]
+    views: int
     meta: nn.Module
     calibration: Calibration
     accelerator: Accelerator
@@ -71,10 +74,10 @@ class Ensemble:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder (give the models folder that dvc repro wrote)")
         calibration = _calibration(folder / CALIBRATION)
-        members, image_size = _members(folder)
+        members, image_size, views = _members(folder)
         accelerator = create_accelerator(precision)
         base = {name: _load(member_folder(folder, name), accelerator) for name in members}
-        return cls(image_size, base, load_meta(folder / "meta"), calibration, accelerator)
+        return cls(image_size, base, views, load_meta(folder / "meta"), calibration, accelerator)
 
     def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Prediction:
         """Calibrated probabilities and logits of `images`, in their order.
@@ -102,7 +105,7 @@ class Ensemble:
             for network in networks:
                 source = ImageSource(images, rows)
                 given = predict_logits(
-                    network, source, len(images), batch_size=batch_size, accelerator=self.accelerator
+                    Views(network, self.views), source, len(images), batch_size=batch_size, accelerator=self.accelerator
                 )
                 base_logits[:, position] += given / np.float32(len(networks))
         return base_logits
@@ -119,9 +122,9 @@ class Ensemble:
         return np.array([np.nan if each is None else each[rule] for each in known])
 
 
-def _members(folder: Path) -> tuple[list[str], int]:
-    """The members that the meta-learner of `folder` was trained on, and the side in pixels of the images that all of
-    them read; checked to belong together, and theirs our findings."""
+def _members(folder: Path) -> tuple[list[str], int, int]:
+    """The members that the meta-learner of `folder` was trained on, the side in pixels of the images that all of
+    them read, and the views of each; checked to belong together, and theirs our findings."""
     meta = _config(folder / "meta")
     members = meta.get("models")
     if not isinstance(members, list) or not members:
@@ -134,7 +137,7 @@ def _members(folder: Path) -> tuple[list[str], int]:
     sizes = {config.get("image_size") for config in configs}
     if len(sizes) > 1 or len({config.get("folds") for config in configs}) > 1:
         raise InputError(f"{folder}: {', '.join(members)} and meta are not of one run (run dvc repro)")
-    return members, sizes.pop()
+    return members, sizes.pop(), meta.get("views", 1)
 
 
 def _calibration(path: Path) -> Calibration:

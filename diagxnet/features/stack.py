@@ -16,6 +16,7 @@ from diagxnet.data.members import member_folder
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_manifest
 from diagxnet.features.stacked import STACKED_SPLITS, write_stacked
+from diagxnet.features.views import Views
 from diagxnet.training.checkpoint import load_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
@@ -37,6 +38,7 @@ def stack_features(
     *,
     precision: str,
     batch_size: int,
+    views: int = 1,
     splits: Sequence[str] = STACKED_SPLITS,
 ) -> dict[str, float]:
     """Runs each of `members`, the base models below `models`, once over each image of `splits` and writes
@@ -45,6 +47,7 @@ def stack_features(
     Under crossfit (a base model's folder holds folds) `stack` stands for the images of train and stack, each run
     through the one model of each kind that has not learned from its patient; logits of other splits are the mean. A
     model of several seeds is their mean everywhere.
+    views: so many of each image, whose logits are averaged (see features.views).
     Reads no labels. The models are in evaluation mode, and their BatchNorm statistics are checked to be the same
     afterwards (the scripts before put them back into training mode here). Returns counts for the timing.
     """
@@ -72,7 +75,7 @@ def stack_features(
             for fold, seeds in enumerate(places[name]):
                 chosen = {split: rows[split][parts[split][fold]] for split in splits}
                 for place in seeds:
-                    given = _run(place, images, chosen, batch_size, accelerator, progress)
+                    given = _run(place, images, chosen, views, batch_size, accelerator, progress)
                     for split in splits:
                         share = len(seeds) * (1 if split == "stack" else number)
                         logits[split][name][parts[split][fold]] += given[split] / np.float32(share)
@@ -85,6 +88,7 @@ def _run(
     place: Path,
     images: np.ndarray,
     rows: dict[str, np.ndarray],
+    views: int,
     batch_size: int,
     accelerator: Accelerator,
     progress: Progress,
@@ -96,7 +100,7 @@ def _run(
     for split, own in rows.items():
         source = ImageSource(images, own)
         logits[split] = predict_logits(
-            model, source, len(own), batch_size=batch_size, accelerator=accelerator, progress=progress
+            Views(model, views), source, len(own), batch_size=batch_size, accelerator=accelerator, progress=progress
         )
     changed = [key for key, value in batch_statistics(model).items() if not torch.equal(value, before[key])]
     if changed:

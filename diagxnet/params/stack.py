@@ -15,4 +15,7 @@ class StackParams(Section):
         "stack, the meta-learner from out-of-fold logits"
     )
     folds: int = Field(ge=2, le=20, description="base models of each kind under crossfit")
+    views: int = Field(
+        ge=1, le=9, description="of an image, whose logits are averaged: itself, shifted to four sides, and diagonally"
+    )
     batch_size: int = Field(ge=1, le=65536, description="images per forward pass; no influence on the metrics")

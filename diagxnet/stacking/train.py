@@ -60,6 +60,7 @@ def train_meta(
     options: dict[str, Any],
     seeds: int = 1,
     folds: int | None = None,
+    views: int = 1,
     stacked: Path,
     prepared: Path,
     folder: Path,
@@ -74,11 +75,12 @@ def train_meta(
     folds: of crossfit; the stacked logits are then out of fold, of the images of train and stack, whose labels are
     learned from. None: holdout. seeds: so many networks are trained, one after the other, each from a seed of its own,
     and `folder` holds them as one model, the mean of their logits. The history is that of the first, with the best
-    epoch and loss of each under `members`. It is small: it computes in float32, on the CPU's one thread (more would
-    wait for each other) or one GPU, without accumulation.
+    epoch and loss of each under `members`. views: of each image, whose mean the stacked logits are; kept in the config
+    for who loads the ensemble. It is small: it computes in float32, on the CPU's one thread (more would wait for each
+    other) or one GPU, without accumulation.
     """
     members, stack, val = read_splits(stacked, prepared, folds)
-    config = {"arch": arch, "options": options, "models": list(members), "findings": list(FINDINGS)}
+    config = {"arch": arch, "options": options, "models": list(members), "findings": list(FINDINGS), "views": views}
     with one_thread(), locked(resume):
         core = None
         if options["init"] == "average":
