@@ -12,6 +12,7 @@ from diagxnet.reporting.drawing import render
 from diagxnet.reporting.page import Html, element, figure, page
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections import (
+    benefit,
     calibration,
     data,
     findings,
@@ -30,7 +31,8 @@ from diagxnet.statistics.comparison import verdict_sentence
 SECTIONS = tuple(
     module.SECTION
     for module in (
-        models, parts, indicators, findings, thresholds, calibration, subgroups, training, data, params, reading
+        models, parts, indicators, findings, thresholds, calibration, benefit, subgroups, training, data,
+        params, reading
     )
 )  # fmt: skip
 """In the order of the page."""

@@ -11,6 +11,7 @@ from diagxnet.statistics.calibrating import fit_calibration
 from diagxnet.statistics.comparison import best_base, comparison, val_auroc
 from diagxnet.statistics.history import history_figures, indicators
 from diagxnet.statistics.metrics import brier, ece, means, operating_points, per_finding, prevalence
+from diagxnet.statistics.net_benefit import DecisionCurve, decision_curves
 from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.subgroups import subgroups
@@ -20,7 +21,8 @@ from diagxnet.statistics.uncertainty import Estimates, estimate, rarer_patients,
 @dataclass(frozen=True)
 class Results:
     """Fields: test: what was scored. calibration: fitted on val. raw, calibrated: probabilities on test [models,
-    units, findings]. estimates: AUROC and average precision on test with resamples. evaluation: content of
+    units, findings]. estimates: AUROC and average precision on test with resamples.
+    decision_curves: the ensemble's, by finding key. evaluation: content of
     metrics/evaluation.json. indicators: rows of the guide's success indicators. histories: training_history.json by
     training. unit: `image` or `study`."""
 
@@ -30,6 +32,7 @@ class Results:
     raw: np.ndarray
     calibrated: np.ndarray
     estimates: Estimates
+    decision_curves: dict[str, DecisionCurve]
     evaluation: dict
     indicators: list[dict]
     histories: dict[str, dict]
@@ -67,6 +70,7 @@ def measure_test(
     raw = np.stack([_sigmoid(logits) for logits in test.logits])
     calibrated = np.stack([probabilities(test.logits[m], calibration[model]) for m, model in enumerate(test.models)])
     estimates = estimate(test, resamples=scoring.bootstrap, seed=scoring.seed, shown=True)
+    curves = decision_curves(test, calibrated[-1], rarer_patients(test), scoring)
     by_group, too_small = subgroups(test, estimates, scoring)
     base_rate = means(prevalence(test))
     evaluation: dict = {}
@@ -90,7 +94,7 @@ def measure_test(
     evaluation["one_class"] = {"val": _one_class_on_val(calibration), "test": _class_counts(test, ~test.scorable())}
     evaluation["few"] = _flagged(test, scoring.min_positives)
     evaluation["subgroups_too_small"] = too_small
-    return Results(scoring.unit, test, calibration, raw, calibrated, estimates, evaluation, rows, histories)
+    return Results(scoring.unit, test, calibration, raw, calibrated, estimates, curves, evaluation, rows, histories)
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -1,0 +1,81 @@
+"""Decision curves: what calling a finding present at or above a threshold is worth (Vickers and Elkin 2006,
+doi:10.1177/0272989X06295361).
+
+Whoever acts from a probability t on holds that missing a case is (1 - t) / t times as bad as a needless action. In
+cases found per unit, the calls are then worth
+
+    net benefit(t) = TP / n - FP / n * t / (1 - t)
+
+Acting on everybody is worth prevalence - (1 - prevalence) * t / (1 - t); on nobody, 0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from diagxnet.data.findings import KEYS
+from diagxnet.statistics.bootstrap import BLOCK_BYTES, draw_counts
+from diagxnet.statistics.intervals import difference_interval
+from diagxnet.statistics.scored import Scored
+from diagxnet.statistics.scoring import Scoring
+
+THRESHOLDS = np.arange(1, 100) / 100
+
+
+@dataclass(frozen=True)
+class DecisionCurve:
+    """A finding's net benefit at each of THRESHOLDS, all [thresholds] float64: of a model's calls, with the 95%
+    interval `lower` to `upper` over patients, and of calling it in everybody."""
+
+    model: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    everybody: np.ndarray
+
+    def useful(self) -> np.ndarray:
+        """[thresholds] bool: whether the calls are worth more than calling everybody and than calling nobody."""
+        return self.model > np.maximum(self.everybody, 0)
+
+
+def decision_curves(
+    scored: Scored, probability: np.ndarray, sample_sizes: dict[str, int], scoring: Scoring
+) -> dict[str, DecisionCurve]:
+    """The curve of each finding with both classes, by key.
+
+    probability: [units, findings] float64. sample_sizes: by key, the patients of the rarer class (see
+    `statistics.intervals`). The intervals come from `scoring.bootstrap` resamples of patients.
+    """
+    codes = np.unique(scored.patients, return_inverse=True)[1]
+    patients = int(codes.max()) + 1
+    block = max(1, BLOCK_BYTES // (8 * patients))
+    drawn = np.concatenate([*draw_counts(patients, scoring.bootstrap, scoring.seed, block)], axis=1).astype(np.float64)
+    curves = {}
+    for f in np.flatnonzero(scored.scorable()):
+        known = scored.known(f)
+        targets = scored.targets[known, f]
+        sums = _patient_sums(probability[known, f], targets, codes[known], patients)
+        model, everybody = _net_benefit(sums.sum(axis=0))
+        resampled, _ = _net_benefit(np.einsum("pr,pkt->rkt", drawn, sums, optimize=True))
+        size = sample_sizes[KEYS[f]]
+        ends = [difference_interval(value, own, size) for value, own in zip(model.tolist(), resampled.T, strict=True)]
+        lower, upper = (np.array([end[side] for end in ends]) for side in ("lower", "upper"))
+        curves[KEYS[f]] = DecisionCurve(model, lower, upper, everybody)
+    return curves
+
+
+def _patient_sums(probability: np.ndarray, targets: np.ndarray, codes: np.ndarray, patients: int) -> np.ndarray:
+    """[patients, 4, thresholds]: each patient's true and false positives, positives and negatives."""
+    classes = np.stack([targets, ~targets], axis=1)[:, :, None]  # [units, 2, 1]
+    called = (probability[:, None] >= THRESHOLDS)[:, None]  # [units, 1, thresholds]
+    rows = np.concatenate([classes & called, np.broadcast_to(classes, (len(codes), 2, len(THRESHOLDS)))], axis=1)
+    owner = csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(patients, len(codes)))
+    return (owner @ rows.reshape(len(codes), -1).astype(np.float64)).reshape(patients, *rows.shape[1:])
+
+
+def _net_benefit(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the model's calls and of everybody's, from sums [..., 4, thresholds] of `_patient_sums`."""
+    true, false, positives, negatives = np.moveaxis(sums, -2, 0)
+    known, odds = positives + negatives, THRESHOLDS / (1 - THRESHOLDS)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a resample without a known label is left out
+        return (true - false * odds) / known, (positives - negatives * odds) / known
