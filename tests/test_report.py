@@ -84,7 +84,7 @@ def test_the_report_carries_no_date_timing_or_commit(pages):
 
 def test_the_report_holds_every_figure_and_the_params(pages):
     text = pages["report"].read_text(encoding="utf-8")
-    assert text.count("data:image/png") == len(list(pages["report"].parent.glob("*.png"))) == 9
+    assert text.count("data:image/png") == len(list(pages["report"].parent.glob("*.png"))) == 10
     assert "meta.hidden_dim" in text
     assert "Fracture (0 positive" in text
 
