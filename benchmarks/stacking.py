@@ -49,6 +49,7 @@ from diagxnet.features.stack import stack_features
 from diagxnet.features.stacked import write_stacked
 from diagxnet.labels.prepare import prepare
 from diagxnet.params.checked import read_yaml
+from diagxnet.params.meta import ARCHS, NETWORKS
 from diagxnet.recipe import check_recipe, read_recipe
 from diagxnet.stacking.learners import apply_meta, load_meta
 from diagxnet.stacking.train import train_meta
@@ -61,7 +62,6 @@ from stages import base_model
 from stages import train_meta as meta_stage
 from stages.running import peak_memory
 
-ARCHS = ("convex", "mlp", "linear", "attention")
 METHODS = ("holdout", "crossfit")
 METRICS = ("auroc", "auprc")
 OTHERS = ("best base", "average")
@@ -268,7 +268,7 @@ def settings(arguments: argparse.Namespace) -> list[dict]:
     header += [f"{metric.upper()} - {other}" for other in OTHERS for metric in METRICS]
     print_row(header[0], header[1:])
     print_row("---", ["---:"] * (len(header) - 1))
-    networks = itertools.product(ARCHS[1:], ("logits", "probabilities"), RATES)
+    networks = itertools.product(NETWORKS, ("logits", "probabilities"), RATES)
     for arch, inputs, rate in (("convex", "logits", RATES[0]), *networks):
         own = {"meta.arch": arch, "meta.inputs": inputs, "meta.lr": rate, "meta.epochs": 40}
         scores = []

@@ -10,6 +10,7 @@ from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.folds import read_draws, write_draws
 from diagxnet.data.prepared import COLUMNS
 from diagxnet.features.stacked import read_stacked, write_stacked
+from diagxnet.params.meta import NETWORKS
 from diagxnet.stacking.learners import apply_meta, load_meta
 from diagxnet.stacking.train import read_splits, train_meta
 from diagxnet.training.auroc import macro_auroc
@@ -58,7 +59,7 @@ def _weights(data, name):
     return (data / name / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("arch", ["mlp", "linear", "attention"])
+@pytest.mark.parametrize("arch", NETWORKS)
 def test_each_architecture_learns_and_is_loaded_as_it_was_trained(data, arch):
     losses = [epoch.record["val_loss"] for epoch in _train(data, "meta", arch=arch)]
     assert min(losses) < losses[0]

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.findings import FINDINGS
+from diagxnet.params.meta import ARCHS, NETWORKS
 from diagxnet.stacking.learners import MetaMLP, apply_meta, create_meta, load_meta
 from diagxnet.training.checkpoint import load_model, save_model
 from diagxnet.training.mean import MeanLogits
@@ -235,7 +236,7 @@ def test_a_damaged_model_folder_is_refused_with_what_to_do(tmp_path, damage):
 
 
 @pytest.mark.parametrize("inputs", ["logits", "probabilities"])
-@pytest.mark.parametrize("arch", ["mlp", "linear", "attention"])
+@pytest.mark.parametrize("arch", NETWORKS)
 def test_a_meta_learner_starts_at_the_mean_of_the_base_logits(arch, inputs):
     logits = torch.randn(5, 2, len(FINDINGS))
     options = {"hidden_dim": 16, "inputs": inputs}
@@ -245,7 +246,7 @@ def test_a_meta_learner_starts_at_the_mean_of_the_base_logits(arch, inputs):
     )
 
 
-@pytest.mark.parametrize("arch", ["mlp", "linear", "attention"])
+@pytest.mark.parametrize("arch", NETWORKS)
 def test_a_meta_learner_that_starts_at_the_average_can_leave_it(arch):
     model = create_meta(arch, 2, hidden_dim=16, dropout=0.0, init="average")
     optimizer = torch.optim.Adam(model.parameters(), 0.1)
@@ -310,7 +311,7 @@ def test_the_meta_learner_has_the_guides_layers_and_can_leave_the_average():
     assert model.layers[-1].weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("arch", ["convex", "mlp", "linear", "attention"])
+@pytest.mark.parametrize("arch", ARCHS)
 def test_the_ensemble_is_its_core_and_the_factors_part_of_the_correction(arch):
     torch.manual_seed(0)
     model = create_meta(arch, 2, hidden_dim=8, init="average")

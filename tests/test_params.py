@@ -22,7 +22,7 @@ MISTAKES = [
     ("  hidden_dim: 256", "  hidden_dim: 0", r"meta\.hidden_dim = 0: must be greater than or equal to 2"),
     ("  hidden_dim: 256", "  hidden_dim: wide", r"meta\.hidden_dim = 'wide': must be a valid integer"),
     ("  hidden_dim: 256", "  hidden_dim: 25.5", r"meta\.hidden_dim = 25\.5: must be a valid integer"),
-    ("  arch: mlp", "  arch: tree", r"meta\.arch = 'tree': must be 'mlp', 'convex', 'linear' or 'attention'"),
+    ("  arch: mlp", "  arch: tree", r"meta\.arch = 'tree': must be 'mlp', 'convex'"),
     ("  hidden_dim: 256", "  hiden_dim: 256", r"meta\.hiden_dim: unknown key; did you mean hidden_dim\?"),
     ("  init: average", "  init: zero", r"meta\.init = 'zero': must be 'average' or 'random'"),
     ("    edema: ones", "    edema: one", r"data\.uncertain\.edema = 'one': must be 'ignore', 'zeros', 'ones'"),

@@ -1,19 +1,24 @@
 """Section `meta`: the meta-learner."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
 from diagxnet.params.checked import Section
 
 HEADS = 4
-"""Of attention (models.meta.MetaAttention.HEADS, a test compares them); `params` imports no torch."""
+"""Of attention (stacking.learners.MetaAttention.HEADS, a test compares them); `params` imports no torch."""
+
+Arch = Literal["mlp", "convex", "linear", "attention"]
+ARCHS = get_args(Arch)
+NETWORKS = tuple(arch for arch in ARCHS if arch != "convex")
+"""Those of ARCHS that learn a correction."""
 
 
 class MetaParams(Section):
     """What `train_meta` reads."""
 
-    arch: Literal["mlp", "convex", "linear", "attention"] = Field(description="see diagxnet.stacking.learners")
+    arch: Arch = Field(description="see diagxnet.stacking.learners")
     init: Literal["average", "random"] = Field(
         description="average: a weighted mean of the base logits, and a network's correction where it helps"
     )
