@@ -236,6 +236,13 @@ def test_a_figure_of_a_finding_that_cannot_be_scored_is_named(run):
         check_alone("metrics", run)
 
 
+def test_a_metric_that_the_audit_does_not_compute_is_said_to_be_unchecked(run):
+    run.claims.evaluation["vit"]["log_loss"] = {"macro": 0.4, "per_finding": {"edema": 0.4}}
+    with patch.dict(CHECKS, {"metrics": CHECKS["metrics"]}, clear=True):
+        (line,) = audited(run)
+    assert line.endswith("; not computed again, as audit/recomputed.py lacks them: log_loss")
+
+
 def test_calibration_and_thresholds_that_saw_the_test_labels_are_named(run):
     on_test = fit_calibration(read_scored(*run.folders, "test", "image"), MIN_POSITIVES)
     with pytest.raises(InputError, match=r"calibration: calibration.json: val gives others for \d+, densenet"):

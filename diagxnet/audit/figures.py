@@ -94,9 +94,8 @@ def metrics(run: Run) -> str:
     stored = flat(run.claims.evaluation)
     per_finding = re.compile(r"(.*)\.per_finding\.\w+")
     metrics = {match[1] for name in again if (match := per_finding.fullmatch(name))}
-    extra = [
-        name for name in stored if name not in again and (match := per_finding.fullmatch(name)) and match[1] in metrics
-    ]
+    further = {name: match[1] for name in stored if name not in again and (match := per_finding.fullmatch(name))}
+    extra = [name for name, metric in further.items() if metric in metrics]
     wrong = extra + unequal({name: stored.get(name) for name in again}, again)
     if wrong:
         name = wrong[0]
@@ -107,7 +106,9 @@ def metrics(run: Run) -> str:
     outside = [name for name in stored if name.endswith(".lower") and not _holds(stored, name)]
     if outside:
         raise AuditError(f"evaluation.json: {len(outside)} intervals do not hold their value, {outside[0]} first")
-    return f"{len(again):,} figures computed again by another path, all equal to within {FIGURE_TOLERANCE:g}"
+    taken = sorted({metric.partition(".")[2] for metric in further.values()})
+    rest = f"; not computed again, as audit/recomputed.py lacks them: {', '.join(taken)}" if taken else ""
+    return f"{len(again):,} figures computed again by another path, all equal to within {FIGURE_TOLERANCE:g}{rest}"
 
 
 def _holds(stored: Mapping[str, Any], lower: str) -> bool:
