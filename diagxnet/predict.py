@@ -84,7 +84,10 @@ def finding(text: str) -> str:
 def predict(options: argparse.Namespace) -> int:
     """Predicts what `options` name and writes what they ask for; returns the exit status."""
     with contextlib.ExitStack() as stack:
-        return predict_into(options, stack)
+        status = predict_into(options, stack)
+    if written := [str(path) for path in (options.csv, options.heatmap, options.html) if path is not None]:
+        print(f"predict: wrote {', '.join(map(printable, written))}", file=sys.stderr)
+    return status
 
 
 def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> int:

@@ -177,6 +177,16 @@ def test_linked_folders_are_counted_as_passed_over_and_named_on_one_line(models,
     assert f"linked folders: 1 ({tmp_path / 'films'}{os.sep}li\\x1bnk)" in err
 
 
+def test_what_was_written_is_named_at_the_end(models, tmp_path, capsys):
+    write_frontal(tmp_path / "a.png")
+    names = {"--csv": "p.csv", "--heatmap": "maps", "--html": "l.html"}
+    written = {option: tmp_path / name for option, name in names.items()}
+    options = [str(word) for pair in written.items() for word in pair]
+    assert main([str(tmp_path / "a.png"), "--models", str(models), "--finding", "edema", *options]) == 0
+    assert capsys.readouterr().err.endswith(f"predict: wrote {', '.join(map(str, written.values()))}\n")
+    assert all(path.exists() for path in written.values())
+
+
 def test_inputs_that_name_nothing_are_refused(tmp_path, models, capsys):
     with pytest.raises(InputError, match="no image here"):
         list_inputs([tmp_path])
