@@ -67,7 +67,8 @@ def _introduction(material: Material) -> list[Html]:
         element(
             "p",
             f"Test set: {counts['units']:,} {units} of {counts['patients']:,} patients. Of {len(KEYS)} findings, "
-            f"{counts['findings_scored']} can be scored, {counts['findings_flagged']} of them from few positives or few negatives.",
+            f"{counts['findings_scored']} can be scored, {counts['findings_flagged']} of them from few "
+            "positives or few negatives.",
         ),
         element("p", verdict_sentence(evaluation["comparison"], "best_base"), class_="verdict"),
         element("p", RESEARCH_ONLY, class_="note"),

@@ -60,7 +60,7 @@ def parts_content(parts: Mapping[str, Any]) -> list[Html]:
             for place, name in (("best_member", "the best member"), ("average", "the plain average"))
         ]
         behind = "It is behind by more than the error. " if parts["behind_on_val"] else ""
-        text = f"{behind}Macro AUROC of the weighted mean on val, each patient scored by weights fitted without them: {', '.join(texts)}."
+        text = f"{behind}Macro AUROC on val, by fits without the patient: {', '.join(texts)}."
         lines.append(element("p", text, class_="note"))
     return lines
 
