@@ -81,7 +81,8 @@ def write_comparison(path: Path, first: Run, second: Run, scoring: Scoring) -> N
             f"{first.name} and {second.name} share {len(ours.names):,} test {units}, and no finding of theirs has both "
             "a positive and a negative label (compare runs on the same data)"
         )
-    estimates = [estimate(scored, resamples=scoring.bootstrap, seed=scoring.seed) for scored in (ours, theirs)]
+    drawing = {"resamples": scoring.bootstrap, "seed": scoring.seed, "min_positives": scoring.min_positives}
+    estimates = [estimate(scored, **drawing) for scored in (ours, theirs)]
     names = f"{first.name} and {second.name}"
     sizes = f"{first.name} {len(first.test.names):,}, {second.name} {len(second.test.names):,}"
     introduction = [
@@ -201,8 +202,7 @@ def _titles(scored: Scored, min_positives: int) -> dict[int, str]:
 
 
 def _starred(scored: Scored, finding: int, min_positives: int) -> str:
-    flagged = min(counts[finding] for counts in scored.counts()) < min_positives
-    return f"{NAMES[KEYS[finding]]} *" if flagged else NAMES[KEYS[finding]]
+    return NAMES[KEYS[finding]] if scored.enough(min_positives)[finding] else f"{NAMES[KEYS[finding]]} *"
 
 
 def _legend(runs: tuple[Run, Run], *, markers: bool = False) -> list[object]:
@@ -225,7 +225,7 @@ def _models(first: Run, second: Run, estimates: list) -> Html:
 
 
 def _mean(estimate: Estimate, name: str) -> float:
-    return float(np.mean([estimate.values[key] for key in mean_keys(estimate.values)[name]]))
+    return float(np.mean([estimate.values[key] for key in mean_keys(estimate.headline)[name]]))
 
 
 def _verdict(first: Run, second: Run, estimates: list) -> str:
@@ -256,7 +256,10 @@ def _findings(first: Run, second: Run, estimates: list, scored: Scored, min_posi
             rows.append((_starred(scored, f, min_positives), *counts, *values, *_difference_cells(difference)))
         parts.append(table(header, rows, text=[len(header) - 1], caption=f"{called} of the ensembles, on test."))
     if any("*" in title for title in _titles(scored, min_positives).values()):
-        text = f"* fewer than {min_positives} positives or negatives: take their figures as rough."
+        text = (
+            f"* fewer than {min_positives} positives or negatives, or of a single patient: left out of means and "
+            "verdicts where others are not. Take their figures as rough."
+        )
         parts.append(element("p", text, class_="note"))
     return parts
 

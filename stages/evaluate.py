@@ -19,6 +19,7 @@ def main() -> None:
     print(f"evaluate: {models} on {len(test.rows):,} test images, by {params.evaluate.unit}", flush=True)
     # torch, pandas, scikit-learn and matplotlib take seconds to import
     from diagxnet.reporting.evaluate import evaluate
+    from diagxnet.reporting.wording import means_text
     from diagxnet.statistics.comparison import model_table, verdict_sentence
 
     results = evaluate(
@@ -31,6 +32,7 @@ def main() -> None:
         check=check,
     )
     print(model_table(results.evaluation))
+    print(means_text(results.evaluation))
     print(verdict_sentence(results.evaluation["comparison"], "best_base"))
 
 

@@ -203,6 +203,20 @@ def test_findings_with_few_positives_are_flagged(done):
     assert evaluation["counts"]["findings_flagged"] == len(evaluation["few"])
 
 
+def test_findings_with_few_of_one_class_are_in_no_mean_and_report_and_card_say_so(done):
+    root, results = done
+    evaluation = results.evaluation
+    left = set(KEYS) - set(evaluation["few"]) - {"fracture"}
+    assert evaluation["counts"]["findings_in_means"] == len(left) < evaluation["counts"]["findings_scored"]
+    for name in ("auroc", "auprc", "brier", "ece"):
+        own = evaluation["ensemble"][name]
+        assert own["macro"] == pytest.approx(np.mean([own["per_finding"][key] for key in left])), name
+    for path in ("plots/report.html", "models/MODEL_CARD.md"):
+        text = (root / path).read_text(encoding="utf-8")
+        said = r"left out of means and verdicts, with few positives or few negatives: Lung Lesion \(\d positive"
+        assert re.search(said, text), path
+
+
 def test_a_finding_without_threshold_has_auroc_and_no_sensitivity(done):
     ensemble = read_json(done[0] / "metrics/evaluation.json")["ensemble"]
     assert "pleural_other" in ensemble["auroc"]["per_finding"]

@@ -96,7 +96,7 @@ def test_a_finding_without_a_threshold_has_no_operating_point():
         key: FindingCalibration(1.0, 0.0, "platt", 2, 2, {"youden": 0.5, "specificity_90": 0.9}) for key in KEYS
     }
     calibration["edema"] = FindingCalibration(1.0, 0.0, "intercept", 0, 4, None)
-    points = operating_points(scored, np.full((4, 14), 0.5), calibration)
+    points = operating_points(scored, np.full((4, 14), 0.5), calibration, KEYS)
     assert "edema" not in points["youden"]["f1"]["per_finding"]
     assert "pneumonia" in points["youden"]["f1"]["per_finding"]
 

@@ -9,14 +9,13 @@ from diagxnet.data.findings import KEYS
 from diagxnet.reporting.sections.benefit import useful_text
 from diagxnet.statistics.net_benefit import THRESHOLDS, decision_curves
 from diagxnet.statistics.scoring import Scoring
-from diagxnet.statistics.uncertainty import rarer_patients
 from tests.workspace import make_scored
 
 SCORING = Scoring("image", bootstrap=1000, min_positives=10, seed=0)
 
 
 def curves_of(scored, probability):
-    return decision_curves(scored, probability, rarer_patients(scored), SCORING)
+    return decision_curves(scored, probability, SCORING)
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def test_the_band_is_that_of_a_mean_over_patients_whatever_their_number_of_image
     for key, curve in once.items():
         targets = scored.targets[:, KEYS.index(key)]
         worth = np.where(targets, 1.0, -1.0) * (probability[:, KEYS.index(key)] >= THRESHOLDS[49])  # odds of 1
-        size = rarer_patients(scored)[key]
+        size = scored.rarer_patients()[KEYS.index(key)]
         expected = worth.std() / np.sqrt(300) * 2 * np.sqrt(size / (size - 1))
         assert (curve.upper - curve.lower)[49] / 2 == pytest.approx(expected, rel=0.1)
         np.testing.assert_allclose(again[key].lower, curve.lower)

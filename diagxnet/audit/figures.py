@@ -90,7 +90,7 @@ def calibration(run: Run) -> str:
 
 def metrics(run: Run) -> str:
     val, test = (_units(run, split) for split in ("val", "test"))
-    again = recompute(val, test, run.claims.calibration) | subgroup_auroc(test, run.min_positives)
+    again = recompute(val, test, run.claims.calibration, run.min_positives) | subgroup_auroc(test, run.min_positives)
     stored = flat(run.claims.evaluation)
     per_finding = re.compile(r"(.*)\.per_finding\.\w+")
     metrics = {match[1] for name in again if (match := per_finding.fullmatch(name))}

@@ -83,10 +83,11 @@ def _studies(units: Units) -> Units:
     return Units(logits, positive, known & ~positive, frame.reset_index(drop=True))
 
 
-def recompute(val: Units, test: Units, calibration: Calibration) -> dict[str, float | str]:
+def recompute(val: Units, test: Units, calibration: Calibration, min_positives: int) -> dict[str, float | str]:
     """Figures of metrics/evaluation.json by dotted key: of all models but for intervals, the differences between
-    models, and the counts. Subgroups are of `subgroup_auroc`."""
+    models, and the counts. Subgroups are of `subgroup_auroc`. min_positives: see `in_means`."""
     figures: dict[str, float] = {}
+    headline = in_means(test, min_positives)
     both = [f for f in range(len(KEYS)) if test.positive[:, f].any() and test.negative[:, f].any()]
     for model, logits in test.logits.items():
         own = calibration[model]
@@ -108,11 +109,26 @@ def recompute(val: Units, test: Units, calibration: Calibration) -> dict[str, fl
                 for name, value in rates(*pair, threshold).items():
                     values.setdefault(f"{rule}.{name}", {})[key] = value
         for name, per_finding in values.items():
-            figures |= {f"{model}.{name}.{key}": value for key, value in with_means(per_finding).items()}
+            figures |= {f"{model}.{name}.{key}": value for key, value in with_means(per_finding, headline).items()}
         if on_val := _aurocs(val, model):
             figures[f"{model}.val.auroc.macro"] = fmean(on_val.values())
     figures |= differences(figures, base_models(test), best_of_val(val))
-    return figures | counts(test)
+    return figures | counts(test) | {"counts.findings_in_means": len(headline)}
+
+
+def in_means(units: Units, min_positives: int) -> list[str]:
+    """Keys of the findings that means are over: with so many positives and negatives, of two patients or more; where
+    there is none, any number; where there is none either, one patient."""
+    both = [f for f in range(len(KEYS)) if units.positive[:, f].any() and units.negative[:, f].any()]
+    several = [f for f in both if _least(units, f)[1] >= 2]
+    chosen = [f for f in several if _least(units, f)[0] >= min_positives] or several or both
+    return [KEYS[f] for f in chosen]
+
+
+def _least(units: Units, finding: int) -> tuple[int, int]:
+    """The units, and the patients, of the rarer class."""
+    classes = [units.frame["patient"][own[:, finding]] for own in (units.positive, units.negative)]
+    return min(map(len, classes)), min(own.nunique() for own in classes)
 
 
 def best_of_val(val: Units) -> str:
@@ -166,27 +182,29 @@ def subgroup_auroc(test: Units, min_positives: int) -> dict[str, float]:
             part = Units(logits, test.positive[chosen], test.negative[chosen], test.frame.iloc[chosen])
             for model in test.logits:
                 prefix = f"{model}.subgroups.{attribute}.{group}"
-                if aurocs := _aurocs(part, model, min_positives):
-                    figures |= {f"{prefix}.auroc.{key}": value for key, value in with_means(aurocs).items()}
+                if aurocs := _aurocs(part, model, min_positives, patients=2):
+                    figures |= {f"{prefix}.auroc.{key}": value for key, value in with_means(aurocs, KEYS).items()}
                     figures[f"{prefix}.units"] = len(chosen)
     return figures
 
 
-def _aurocs(units: Units, model: str, least: int = 1) -> dict[str, float]:
-    """By finding key, of the findings with at least `least` positives and negatives."""
+def _aurocs(units: Units, model: str, least: int = 1, patients: int = 1) -> dict[str, float]:
+    """By finding key, of the findings with at least `least` positives and negatives of so many patients."""
     result = {}
     for f, key in enumerate(KEYS):
         positive, negative = units.positive[:, f], units.negative[:, f]
-        if min(positive.sum(), negative.sum()) >= max(least, 1):
+        if all(found >= wanted for found, wanted in zip(_least(units, f), (max(least, 1), patients), strict=True)):
             result[key] = mann_whitney(units.logits[model][positive, f], units.logits[model][negative, f])
     return result
 
 
-def with_means(per_finding: Mapping[str, float]) -> dict[str, float]:
-    """By `per_finding.KEY`, and the means `macro` and, where one of the five is there, `chexpert5`."""
+def with_means(per_finding: Mapping[str, float], headline: Sequence[str]) -> dict[str, float]:
+    """By `per_finding.KEY`, and the means over `headline`: `macro`, and `chexpert5` over those of the five."""
     result = {f"per_finding.{key}": value for key, value in per_finding.items()}
-    five = [per_finding[key] for key in CHEXPERT5 if key in per_finding]
-    return result | {"macro": fmean(per_finding.values())} | ({"chexpert5": fmean(five)} if five else {})
+    for name, keys in {"macro": headline, "chexpert5": [key for key in CHEXPERT5 if key in headline]}.items():
+        if values := [per_finding[key] for key in keys if key in per_finding]:
+            result[name] = fmean(values)
+    return result
 
 
 def mann_whitney(positive: np.ndarray, negative: np.ndarray) -> float:

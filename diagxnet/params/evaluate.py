@@ -12,4 +12,4 @@ class EvaluateParams(Section):
 
     unit: Literal["image", "study"] = Field(description="what is scored; a study's logit is the mean of its views'")
     bootstrap: int = Field(ge=100, le=100_000, description="resamples of patients for each interval")
-    min_positives: int = Field(ge=1, le=1000, description="positives (and negatives) below which a figure is flagged")
+    min_positives: int = Field(ge=1, le=1000, description="positives (and negatives) below which means lack a finding")

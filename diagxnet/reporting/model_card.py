@@ -10,7 +10,16 @@ from diagxnet.ensemble.calibration import SPECIFICITY
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.parts import parts_text
 from diagxnet.reporting.sections.subgroups import GROUP_HEADER, group_rows
-from diagxnet.reporting.wording import NAMES, RESEARCH_ONLY, counts_text, difference_text, flat, interval_text, starred
+from diagxnet.reporting.wording import (
+    NAMES,
+    RESEARCH_ONLY,
+    counts_text,
+    difference_text,
+    flat,
+    interval_text,
+    means_text,
+    starred,
+)
 from diagxnet.statistics.comparison import label, models_of, verdict_sentence
 from diagxnet.statistics.results import Results
 
@@ -212,9 +221,9 @@ def _analyses(results: Results) -> list[str]:
     )
     return [
         "## Quantitative analyses",
-        f"**Unitary results.** Means over {evaluation['counts']['findings_scored']} findings on "
-        f"{evaluation['counts']['units']:,} {'studies' if results.unit == 'study' else 'images'} of "
-        f"{evaluation['counts']['patients']:,} patients.",
+        f"**Unitary results.** On {evaluation['counts']['units']:,} "
+        f"{'studies' if results.unit == 'study' else 'images'} of {evaluation['counts']['patients']:,} patients. "
+        f"{means_text(evaluation)}",
         whole,
         verdict_sentence(evaluation["comparison"], "best_base"),
         verdict_sentence(evaluation["comparison"], "average"),

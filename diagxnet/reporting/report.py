@@ -25,7 +25,7 @@ from diagxnet.reporting.sections import (
     thresholds,
     training,
 )
-from diagxnet.reporting.wording import RESEARCH_ONLY
+from diagxnet.reporting.wording import RESEARCH_ONLY, means_text
 from diagxnet.statistics.comparison import verdict_sentence
 
 SECTIONS = tuple(
@@ -67,8 +67,7 @@ def _introduction(material: Material) -> list[Html]:
         element(
             "p",
             f"Test set: {counts['units']:,} {units} of {counts['patients']:,} patients. Of {len(KEYS)} findings, "
-            f"{counts['findings_scored']} can be scored, {counts['findings_flagged']} of them from few "
-            "positives or few negatives.",
+            f"{counts['findings_scored']} can be scored. {means_text(evaluation)}",
         ),
         element("p", verdict_sentence(evaluation["comparison"], "best_base"), class_="verdict"),
         element("p", RESEARCH_ONLY, class_="note"),

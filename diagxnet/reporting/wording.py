@@ -26,6 +26,17 @@ def counts_text(counts: dict[str, dict[str, int]]) -> str:
     )
 
 
+def means_text(evaluation: dict) -> str:
+    """What the means of evaluation.json are over, and what is left out of them."""
+    counts, few = evaluation["counts"], evaluation["few"]
+    text = f"Means over {counts['findings_in_means']} of {counts['findings_scored']} findings"
+    if not few:
+        return f"{text}."
+    if len(few) == counts["findings_scored"]:
+        return f"{text}, all with few positives or few negatives: take them as rough."
+    return f"{text}; left out of means and verdicts, with few positives or few negatives: {counts_text(few)}."
+
+
 def starred(evaluation: dict, key: str) -> str:
     return f"{NAMES[key]} *" if key in evaluation["few"] else NAMES[key]
 

@@ -6,7 +6,8 @@ positives, and because it cannot reach beyond the sample. The interval here keep
 respects patients with several images and missing labels, and mends both: the factor sqrt(m / (m - 1)) and Student's
 quantile with m - 1 degrees of freedom, m being the patients of the rarer class (Hesterberg 2015 on
 "narrowness bias"), on the scale of log(v / (1 - v)), which keeps it within 0 and 1 (Pepe 2003 for
-AUROC; Boyd, Eng and Page 2013 for average precision).
+AUROC; Boyd, Eng and Page 2013 for average precision). In a mean over findings each has the factor of its own m before
+they are averaged: one for all would leave a rare finding's spread too small.
 """
 
 import numpy as np
@@ -15,8 +16,19 @@ from scipy.special import expit, logit, stdtrit
 CONFIDENCE = 0.95
 
 
+def widened(resamples: np.ndarray, sample_size: float) -> np.ndarray:
+    """`resamples` [resamples] of one finding with the factor sqrt(m / (m - 1)) on what they deviate from their mean.
+
+    sample_size: m, the patients of the rarer class; of a single one nothing is known, so that its are left as they are.
+    """
+    if sample_size < 2 or np.isnan(resamples).all():
+        return resamples
+    middle = np.nanmean(resamples)
+    return middle + np.sqrt(sample_size / (sample_size - 1)) * (resamples - middle)
+
+
 def proportion_interval(value: float, resamples: np.ndarray, sample_size: float) -> dict[str, float]:
-    """Interval of a `value` in [0, 1], such as an AUROC, from its `resamples` [resamples] (NaN: not defined there).
+    """Interval of a `value` in [0, 1], such as an AUROC, from its `widened` resamples [resamples] (NaN: not defined).
 
     sample_size: the patients of the rarer class (see `effective_sample_size` for a mean over findings). At a value of
     exactly 0 or 1 the bootstrap has no spread: the far end is then that of Clopper and Pearson for `sample_size`
@@ -33,7 +45,7 @@ def proportion_interval(value: float, resamples: np.ndarray, sample_size: float)
 
 
 def difference_interval(value: float, resamples: np.ndarray, sample_size: float) -> dict[str, float]:
-    """Interval of a difference of two such values in the same `resamples`, symmetric about `value`, in [-1, 1]."""
+    """Interval of a difference of two such values from its `widened` resamples, symmetric about `value`, in [-1, 1]."""
     spread = _spread(resamples, sample_size)
     if spread is None:
         return {"lower": -1.0, "upper": 1.0}
@@ -43,7 +55,7 @@ def difference_interval(value: float, resamples: np.ndarray, sample_size: float)
 def effective_sample_size(variances: np.ndarray, sample_sizes: np.ndarray) -> float:
     """The sample size whose degrees of freedom a mean over findings has, by Welch and Satterthwaite.
 
-    variances: [findings] of each finding's resamples. sample_sizes: [findings] patients of the rarer class of each.
+    variances: [findings] of each finding's `widened` resamples. sample_sizes: [findings] patients of the rarer class.
     """
     if np.max(sample_sizes) < 2:
         return float(np.max(sample_sizes))
@@ -59,5 +71,4 @@ def _spread(resamples: np.ndarray, sample_size: float) -> float | None:
     defined = resamples[~np.isnan(resamples)]
     if sample_size < 2 or len(defined) < 2:
         return None
-    quantile = stdtrit(sample_size - 1, (1 + CONFIDENCE) / 2)
-    return float(quantile * defined.std(ddof=1) * np.sqrt(sample_size / (sample_size - 1)))
+    return float(stdtrit(sample_size - 1, (1 + CONFIDENCE) / 2) * defined.std(ddof=1))

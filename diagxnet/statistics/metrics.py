@@ -3,7 +3,7 @@
 A finding with one class has no key. scikit-learn computes every metric that it has.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 from sklearn.metrics import average_precision_score, brier_score_loss, confusion_matrix, roc_auc_score
@@ -64,10 +64,11 @@ def operating_point(counts: dict[str, int]) -> dict[str, float]:
     }
 
 
-def means(per_finding: dict[str, float]) -> dict[str, object]:
-    """{"macro", "chexpert5", "per_finding"}: the plain means over all keys and over those of the five findings."""
+def means(per_finding: dict[str, float], headline: Collection[str] | None = None) -> dict[str, object]:
+    """{"macro", "chexpert5", "per_finding"}: the plain means over the keys in `headline` (None: over all), and over
+    those of them that are of the five findings."""
     result: dict[str, object] = {}
-    for name, keys in mean_keys(per_finding).items():
+    for name, keys in mean_keys(key for key in per_finding if headline is None or key in headline).items():
         result[name] = float(np.mean([per_finding[key] for key in keys]))
     return result | {"per_finding": per_finding}
 
@@ -107,14 +108,14 @@ def confusions(
 
 
 def operating_points(
-    scored: Scored, probability: np.ndarray, calibration: dict[str, FindingCalibration]
+    scored: Scored, probability: np.ndarray, calibration: dict[str, FindingCalibration], headline: Collection[str]
 ) -> dict[str, dict[str, dict[str, object]]]:
-    """{rule: {"sensitivity" | "specificity" | "precision" | "f1": means}} at the thresholds fixed on val."""
+    """{rule: {"sensitivity" | "specificity" | "precision" | "f1": means over `headline`}} at the thresholds of val."""
     result: dict[str, dict[str, dict[str, object]]] = {}
     for rule in RULES:
         points = {
             key: operating_point(counts) for key, counts in confusions(scored, probability, calibration, rule).items()
         }
         names = ("sensitivity", "specificity", "precision", "f1")
-        result[rule] = {name: means({key: point[name] for key, point in points.items()}) for name in names}
+        result[rule] = {name: means({key: point[name] for key, point in points.items()}, headline) for name in names}
     return result

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 
 from diagxnet.data.findings import KEYS
 from diagxnet.statistics.bootstrap import BLOCK_BYTES, draw_counts
-from diagxnet.statistics.intervals import difference_interval
+from diagxnet.statistics.intervals import difference_interval, widened
 from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.scoring import Scoring
 
@@ -38,18 +38,16 @@ class DecisionCurve:
         return self.model > np.maximum(self.everybody, 0)
 
 
-def decision_curves(
-    scored: Scored, probability: np.ndarray, sample_sizes: dict[str, int], scoring: Scoring
-) -> dict[str, DecisionCurve]:
+def decision_curves(scored: Scored, probability: np.ndarray, scoring: Scoring) -> dict[str, DecisionCurve]:
     """The curve of each finding with both classes, by key.
 
-    probability: [units, findings] float64. sample_sizes: by key, the patients of the rarer class (see
-    `statistics.intervals`). The intervals come from `scoring.bootstrap` resamples of patients.
+    probability: [units, findings] float64. The intervals come from `scoring.bootstrap` resamples of patients.
     """
     codes = np.unique(scored.patients, return_inverse=True)[1]
     patients = int(codes.max()) + 1
     block = max(1, BLOCK_BYTES // (8 * patients))
     drawn = np.concatenate([*draw_counts(patients, scoring.bootstrap, scoring.seed, block)], axis=1).astype(np.float64)
+    sizes = scored.rarer_patients()
     curves = {}
     for f in np.flatnonzero(scored.scorable()):
         known = scored.known(f)
@@ -57,8 +55,8 @@ def decision_curves(
         sums = _patient_sums(probability[known, f], targets, codes[known], patients)
         model, everybody = _net_benefit(sums.sum(axis=0))
         resampled, _ = _net_benefit(np.einsum("pr,pkt->rkt", drawn, sums, optimize=True))
-        size = sample_sizes[KEYS[f]]
-        ends = [difference_interval(value, own, size) for value, own in zip(model.tolist(), resampled.T, strict=True)]
+        pairs = zip(model.tolist(), resampled.T, strict=True)
+        ends = [difference_interval(value, widened(own, sizes[f]), sizes[f]) for value, own in pairs]
         lower, upper = (np.array([end[side] for end in ends]) for side in ("lower", "upper"))
         curves[KEYS[f]] = DecisionCurve(model, lower, upper, everybody)
     return curves

@@ -15,7 +15,7 @@ from diagxnet.statistics.net_benefit import DecisionCurve, decision_curves
 from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.subgroups import subgroups
-from diagxnet.statistics.uncertainty import Estimates, estimate, rarer_patients, with_intervals
+from diagxnet.statistics.uncertainty import Estimates, estimate, with_intervals
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,23 @@ def measure_test(
         )
     raw = np.stack([_sigmoid(logits) for logits in test.logits])
     calibrated = np.stack([probabilities(test.logits[m], calibration[model]) for m, model in enumerate(test.models)])
-    estimates = estimate(test, resamples=scoring.bootstrap, seed=scoring.seed, shown=True)
-    curves = decision_curves(test, calibrated[-1], rarer_patients(test), scoring)
+    headline = test.headline(scoring.min_positives)
+    estimates = estimate(
+        test, resamples=scoring.bootstrap, seed=scoring.seed, min_positives=scoring.min_positives, shown=True
+    )
+    curves = decision_curves(test, calibrated[-1], scoring)
     by_group, too_small = subgroups(test, estimates, scoring)
-    base_rate = means(prevalence(test))
+    base_rate = means(prevalence(test), headline)
     evaluation: dict = {}
     for m, model in enumerate(test.models):
         evaluation[model] = {
             "auroc": with_intervals(estimates[model]["auroc"]),
             "auprc": with_intervals(estimates[model]["auprc"]) | {"prevalence": base_rate},
-            "brier": means(per_finding(test, calibrated[m], brier))
-            | {"uncalibrated": means(per_finding(test, raw[m], brier))},
-            "ece": means(per_finding(test, calibrated[m], ece))
-            | {"uncalibrated": means(per_finding(test, raw[m], ece))},
-            **operating_points(test, calibrated[m], calibration[model]),
+            "brier": means(per_finding(test, calibrated[m], brier), headline)
+            | {"uncalibrated": means(per_finding(test, raw[m], brier), headline)},
+            "ece": means(per_finding(test, calibrated[m], ece), headline)
+            | {"uncalibrated": means(per_finding(test, raw[m], ece), headline)},
+            **operating_points(test, calibrated[m], calibration[model], headline),
             "subgroups": by_group[model],
             "val": {"auroc": {"macro": val_macros[model]}} if model in val_macros else {},
         }
@@ -110,12 +113,13 @@ def _counts(test: Scored, studies: int, dropped: int, min_positives: int) -> dic
         "patients": len(set(test.patients)),
         "findings_scored": int(scorable.sum()),
         "findings_flagged": len(_flagged(test, min_positives)),
+        "findings_in_means": len(test.headline(min_positives)),
         "chexpert5_scored": sum(bool(scorable[KEYS.index(key)]) for key in CHEXPERT5),
         "dropped_images": dropped,
         "positives": dict(zip(KEYS, positives.tolist(), strict=True)),
         "negatives": dict(zip(KEYS, negatives.tolist(), strict=True)),
         "masked": dict(zip(KEYS, (~test.mask).sum(axis=0).tolist(), strict=True)),
-        "patients_of_rarer_class": rarer_patients(test),
+        "patients_of_rarer_class": dict(zip(KEYS, test.rarer_patients().tolist(), strict=True)),
     }
 
 
@@ -129,8 +133,8 @@ def _one_class_on_val(calibration: Calibration) -> dict[str, dict[str, int]]:
 
 
 def _flagged(scored: Scored, min_positives: int) -> dict[str, dict[str, int]]:
-    """Findings with both classes, but fewer than `min_positives` units of one."""
-    return _class_counts(scored, scored.scorable() & (np.minimum(*scored.counts()) < min_positives))
+    """Findings with both classes, but without `enough` of one."""
+    return _class_counts(scored, scored.scorable() & ~scored.enough(min_positives))
 
 
 def _class_counts(scored: Scored, chosen: np.ndarray) -> dict[str, dict[str, int]]:

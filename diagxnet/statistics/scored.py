@@ -52,6 +52,26 @@ class Scored:
         positives, negatives = self.counts()
         return (positives > 0) & (negatives > 0)
 
+    def rarer_patients(self) -> np.ndarray:
+        """[findings] int: the patients with a known positive unit, or those with a negative one, whichever are fewer.
+
+        A finding's figures are as sure as a sample of so many (see `intervals`)."""
+        known = (self.mask & self.targets, self.mask & ~self.targets)
+        codes = np.unique(self.patients, return_inverse=True)[1]
+        counts = [[len(np.unique(codes[own[:, f]])) for f in range(own.shape[1])] for own in known]
+        return np.min(counts, axis=0)
+
+    def enough(self, min_positives: int) -> np.ndarray:
+        """[findings] bool, True where at least `min_positives` positives and as many negatives are known, and either of
+        two patients or more: of a single one nobody can say how sure a figure is."""
+        return (np.minimum(*self.counts()) >= min_positives) & (self.rarer_patients() >= 2)
+
+    def headline(self, min_positives: int) -> tuple[str, ...]:
+        """Keys of the findings that means and verdicts are over: those with `enough`; where there is none, those with
+        two patients of either class; where there is none of these, too, all with both classes."""
+        chosen = next(filter(np.any, (self.enough(min_positives), self.enough(1))), self.scorable())
+        return tuple(KEYS[f] for f in np.flatnonzero(chosen))
+
     def known(self, finding: int) -> np.ndarray:
         """Rows of the units whose label of `finding` (a column) is known."""
         return np.flatnonzero(self.mask[:, finding])

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Scoring:
     """unit: what is scored, `image`, or `study`: the mean of the logits of its views. bootstrap: resamples of patients
     for each 95% interval. min_positives: so many known positives and negatives a finding must have on val to be given a
-    slope, in a subgroup to be scored, and on test not to be flagged. seed: of the resamples."""
+    slope, in a subgroup to be scored, and on test to be in means and verdicts (see `Scored.enough`). seed: of the
+    resamples."""
 
     unit: str
     bootstrap: int

@@ -16,18 +16,18 @@ ORDER = (*AGE_BANDS, "mixed", "unknown")
 def subgroups(scored: Scored, whole: Estimates, scoring: Scoring) -> tuple[dict[str, dict], dict[str, dict]]:
     """By model, attribute and group the AUROC; and by attribute and group what is too small to be scored.
 
-    A finding is scored in a group that has at least `min_positives` known positives and as many negatives of it; a
-    group of which no finding is scored has no entry in the first. An entry there: {"units", "patients", "findings":
-    how many are scored, "auroc": see `with_intervals`, "positives" | "negatives": {key: units} of those scored,
-    "everyone": the macro AUROC of `whole` over the same findings, so that groups in which different findings are scored
-    can be compared}. An entry in the second: {"units", "patients", "scored": how many findings are, "findings":
-    {key: {"positives", "negatives"}} of those that are not}.
+    A finding is scored in a group that has `enough` of both classes of it; a group of which no finding is scored has no
+    entry in the first. An entry there: {"units", "patients", "findings": how many are scored, "auroc": see
+    `with_intervals`, "positives" | "negatives": {key: units} of those scored, "everyone": the macro AUROC of `whole`
+    over the same findings, so that groups in which different findings are scored can be compared}. An entry in the
+    second: {"units", "patients", "scored": how many findings are, "findings": {key: {"positives", "negatives"}} of
+    those that are not}.
     """
     scores: dict[str, dict] = {model: {} for model in scored.models}
     too_small: dict[str, dict] = {}
     for attribute, group, members in _groups(scored):
         positives, negatives = members.counts()
-        enough = np.minimum(positives, negatives) >= scoring.min_positives
+        enough = members.enough(scoring.min_positives)
         size = {"units": len(members.patients), "patients": len(set(members.patients))}
         unscored = {
             KEYS[f]: {"positives": int(positives[f]), "negatives": int(negatives[f])}

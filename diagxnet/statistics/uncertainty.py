@@ -1,7 +1,9 @@
 """AUROC and average precision of every model on a split, with the resamples that their intervals come from.
 
 A finding with one class in a resample is left out of that finding's resamples; in the resamples of a mean over findings
-its value on the whole split stands in, so that every resample's mean is over the same findings.
+its value on the whole split stands in, so that every resample's mean is over the same findings. Means are over the
+findings of `Scored.headline` alone: one with a single positive patient hardly varies between resamples, and would make
+the interval of a mean far too short.
 """
 
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ import numpy as np
 
 from diagxnet.data.findings import KEYS
 from diagxnet.statistics.bootstrap import resample
-from diagxnet.statistics.intervals import difference_interval, effective_sample_size, proportion_interval
+from diagxnet.statistics.intervals import difference_interval, effective_sample_size, proportion_interval, widened
 from diagxnet.statistics.metrics import auprc, auroc, mean_keys, means, per_finding
 from diagxnet.statistics.scored import Scored
 
@@ -21,28 +23,34 @@ METRICS = {"auroc": auroc, "auprc": auprc}
 @dataclass(frozen=True)
 class Estimate:
     """One metric of one model, each by finding key. values: on the split. resamples: [resamples]. sample_sizes: the
-    patients of the rarer class."""
+    patients of the rarer class. headline: the keys that means are over."""
 
     values: dict[str, float]
     resamples: dict[str, np.ndarray]
     sample_sizes: dict[str, int]
+    headline: tuple[str, ...] = ()
 
     def only(self, keys: Sequence[str]) -> "Estimate":
-        """The same for some of its findings."""
+        """The same for some of its findings, all of which means are over."""
         chosen = ({key: by_key[key] for key in keys} for by_key in (self.values, self.resamples, self.sample_sizes))
-        return Estimate(*chosen)
+        return Estimate(*chosen, tuple(keys))
+
+    def widened(self, key: str) -> np.ndarray:
+        """[resamples] of a finding as an interval wants them."""
+        return widened(self.resamples[key], self.sample_sizes[key])
 
 
 Estimates = dict[str, dict[str, Estimate]]
 """Estimates by model and metric (auroc, auprc)."""
 
 
-def estimate(scored: Scored, *, resamples: int, seed: int, shown: bool = False) -> Estimates:
+def estimate(scored: Scored, *, resamples: int, seed: int, min_positives: int = 1, shown: bool = False) -> Estimates:
     """Both metrics of every model, over the findings with both classes, and `resamples` of them over patients.
 
-    shown: whether a bar or line tells how far it is.
+    min_positives: see `Scored.headline`. shown: whether a bar or line tells how far it is.
     """
-    sample_sizes = rarer_patients(scored)
+    headline = scored.headline(min_positives)
+    sample_sizes = dict(zip(KEYS, scored.rarer_patients().tolist(), strict=True))
     arrays = scored.logits, scored.targets, scored.mask, scored.patients
     drawn = resample(*arrays, resamples=resamples, seed=seed, shown=shown)
     result: Estimates = {}
@@ -50,41 +58,28 @@ def estimate(scored: Scored, *, resamples: int, seed: int, shown: bool = False) 
         result[model] = {}
         for name, metric in METRICS.items():
             values = per_finding(scored, scored.logits[m], metric)
-            all_resamples = getattr(drawn, name)[m]
-            result[model][name] = Estimate(
-                values, {key: all_resamples[KEYS.index(key)] for key in values}, sample_sizes
-            )
+            by_key = {key: getattr(drawn, name)[m, KEYS.index(key)] for key in values}
+            result[model][name] = Estimate(values, by_key, sample_sizes, headline)
     return result
-
-
-def rarer_patients(scored: Scored) -> dict[str, int]:
-    """By finding key: the patients with a positive unit, or those with a negative one, whichever are fewer."""
-    sample_sizes = {}
-    for f, key in enumerate(KEYS):
-        known = scored.known(f)
-        positive = scored.targets[known, f]
-        sample_sizes[key] = min(len(set(scored.patients[known][wanted])) for wanted in (positive, ~positive))
-    return sample_sizes
 
 
 def with_intervals(estimate: Estimate) -> dict[str, object]:
     """{"macro", "chexpert5", "per_finding", "ci": the same of {"lower", "upper"}}."""
-    result = means(estimate.values)
+    result = means(estimate.values, estimate.headline)
     intervals: dict[str, object] = {}
-    for name, keys in mean_keys(estimate.values).items():
+    for name, keys in mean_keys(estimate.headline).items():
         resamples, sample_size = mean_resamples(estimate, keys), mean_sample_size(estimate, keys)
         intervals[name] = proportion_interval(result[name], resamples, sample_size)
     intervals["per_finding"] = {
-        key: proportion_interval(value, estimate.resamples[key], estimate.sample_sizes[key])
+        key: proportion_interval(value, estimate.widened(key), estimate.sample_sizes[key])
         for key, value in estimate.values.items()
     }
     return result | {"ci": intervals}
 
 
 def mean_resamples(estimate: Estimate, keys: Sequence[str]) -> np.ndarray:
-    """[resamples] mean over the findings `keys`."""
-    filled = [np.nan_to_num(estimate.resamples[key], nan=estimate.values[key]) for key in keys]
-    return np.mean(filled, axis=0)
+    """[resamples] mean over the findings `keys`, each of them `widened` for its own patients."""
+    return np.mean([np.nan_to_num(estimate.widened(key), nan=estimate.values[key]) for key in keys], axis=0)
 
 
 def mean_sample_size(estimate: Estimate, keys: Sequence[str]) -> float:
@@ -102,10 +97,13 @@ def compare(first: Estimate, second: Estimate) -> dict[str, object]:
     """
     alike = max((first.sample_sizes[key] for key in first.values), default=0) >= 2
     alike = alike and all(_equal(first, second, key) for key in first.values)
-    result: dict[str, object] = {}
-    for name, keys in mean_keys(first.values).items():
-        result[name] = _difference(first, second, keys, alike)
-    return result | {"per_finding": {key: _difference(first, second, [key], alike) for key in first.values}}
+    difference = Estimate(
+        {key: value - second.values[key] for key, value in first.values.items()},
+        {key: drawn - second.resamples[key] for key, drawn in first.resamples.items()},
+        first.sample_sizes,
+    )
+    result = {name: _difference(difference, keys, alike) for name, keys in mean_keys(first.headline).items()}
+    return result | {"per_finding": {key: _difference(difference, [key], alike) for key in first.values}}
 
 
 def _equal(first: Estimate, second: Estimate, key: str) -> bool:
@@ -113,16 +111,11 @@ def _equal(first: Estimate, second: Estimate, key: str) -> bool:
     return equal and first.values[key] == second.values[key]
 
 
-def _difference(first: Estimate, second: Estimate, keys: Sequence[str], alike: bool) -> dict[str, object]:
-    value = float(np.mean([first.values[key] - second.values[key] for key in keys]))
-    if len(keys) == 1:
-        resamples = first.resamples[keys[0]] - second.resamples[keys[0]]
-        sample_size = float(first.sample_sizes[keys[0]])
-    else:
-        resamples = mean_resamples(first, keys) - mean_resamples(second, keys)
-        variances = [np.nanvar(first.resamples[key] - second.resamples[key]) for key in keys]
-        sample_size = effective_sample_size(np.array(variances), np.array([first.sample_sizes[key] for key in keys]))
-    defined = resamples[~np.isnan(resamples)]
+def _difference(difference: Estimate, keys: Sequence[str], alike: bool) -> dict[str, object]:
+    value = float(np.mean([difference.values[key] for key in keys]))
+    resamples = mean_resamples(difference, keys) if len(keys) > 1 else difference.widened(keys[0])
+    interval = difference_interval(value, resamples, mean_sample_size(difference, keys))
+    drawn = np.mean([difference.resamples[key] for key in keys], axis=0)
+    defined = drawn[~np.isnan(drawn)]
     share = float((defined > 0).mean()) if len(defined) else 0.0
-    interval = {"lower": 0.0, "upper": 0.0} if alike else difference_interval(value, resamples, sample_size)
-    return {"difference": value, "ci": interval, "share_ahead": share}
+    return {"difference": value, "ci": {"lower": 0.0, "upper": 0.0} if alike else interval, "share_ahead": share}

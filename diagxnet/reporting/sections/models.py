@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Material, Section
-from diagxnet.reporting.wording import difference_text, interval_text
+from diagxnet.reporting.wording import difference_text, interval_text, means_text
 from diagxnet.statistics.comparison import label, models_of, verdict, verdict_sentence
 
 
@@ -16,7 +16,11 @@ def models_table(evaluation: dict, unit: str) -> Html:
     models = models_of(evaluation)
     for model in models:
         own = evaluation[model]
-        five = interval_text(own["auroc"], "chexpert5") if "chexpert5" in own["auroc"] else "none has both classes"
+        five = (
+            interval_text(own["auroc"], "chexpert5")
+            if "chexpert5" in own["auroc"]
+            else "none has enough of both classes"
+        )
         sensitivity, specificity = (own["youden"][name].get("macro") for name in ("sensitivity", "specificity"))
         rows.append(
             (
@@ -30,10 +34,9 @@ def models_table(evaluation: dict, unit: str) -> Html:
                 "none" if specificity is None else f"{specificity:.3f}",
             )
         )
-    count = evaluation["counts"]["findings_scored"]
     prevalence = evaluation["ensemble"]["auprc"]["prevalence"]["macro"]
     caption = (
-        f"Means over {count} findings, by {unit}. A model without skill has an AUPRC of {prevalence:.3f}. Sensitivity "
+        f"{means_text(evaluation)} By {unit}. A model without skill has an AUPRC of {prevalence:.3f}. Sensitivity "
         "and specificity are those at Youden's threshold from val."
     )
     return table(header, rows, caption=caption, strong=[models.index("ensemble")])
