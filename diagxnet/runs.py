@@ -15,7 +15,7 @@ from diagxnet.data.members import member_folder
 from diagxnet.reporting.curves import ENSEMBLE, precision_stairs
 from diagxnet.reporting.drawing import DPI, gray_line, handle, panels, render, unit_square
 from diagxnet.reporting.page import Html, element, figure, page, table
-from diagxnet.reporting.wording import NAMES, RESEARCH_ONLY, difference_text, flat
+from diagxnet.reporting.wording import NAMES, RESEARCH_ONLY, difference_text, flat, verdicts_text
 from diagxnet.statistics.comparison import label, verdict
 from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.metrics import mean_keys
@@ -219,7 +219,8 @@ def _models(first: Run, second: Run, estimates: list) -> Html:
             for mean, over in (("macro", "all findings"), ("chexpert5", "five findings")):
                 if mean in differences:
                     values = [f"{_mean(each, mean):.3f}" for each in (ours, theirs)]
-                    rows.append((label(model), called, over, *values, *_difference_cells(differences[mean])))
+                    own = differences[mean]
+                    rows.append((label(model), called, over, *values, *_difference_cells(own), verdict(own)))
     header = ("Model", "Metric", "Mean of", first.name, second.name, "Difference (95% interval)", "Ahead in", "Verdict")
     return table(header, rows, text=[1, 2, len(header) - 1], caption=f"{first.name} minus {second.name}, on test.")
 
@@ -249,12 +250,15 @@ def _findings(first: Run, second: Run, estimates: list, scored: Scored, min_posi
     for metric, called in (("auroc", "AUROC"), ("auprc", "AUPRC")):
         ours, theirs = (each["ensemble"][metric] for each in estimates)
         rows = []
-        for key, difference in compare(ours, theirs)["per_finding"].items():
+        differences = compare(ours, theirs)["per_finding"]
+        for key, difference in differences.items():
             f = KEYS.index(key)
             values = (f"{ours.values[key]:.3f}", f"{theirs.values[key]:.3f}")
             counts = (f"{positives[f] + negatives[f]:,}", f"{positives[f]:,}")
-            rows.append((_starred(scored, f, min_positives), *counts, *values, *_difference_cells(difference)))
+            word = difference.get("verdict", "too few")
+            rows.append((_starred(scored, f, min_positives), *counts, *values, *_difference_cells(difference), word))
         parts.append(table(header, rows, text=[len(header) - 1], caption=f"{called} of the ensembles, on test."))
+        parts.append(element("p", f"{called}: {verdicts_text(first.name, second.name, differences)}"))
     if any("*" in title for title in _titles(scored, min_positives).values()):
         text = (
             f"* fewer than {min_positives} positives or negatives, or of a single patient: left out of means and "
@@ -264,8 +268,8 @@ def _findings(first: Run, second: Run, estimates: list, scored: Scored, min_posi
     return parts
 
 
-def _difference_cells(difference: dict) -> tuple[str, str, str]:
-    return difference_text(difference), f"{difference['share_ahead']:.0%}", verdict(difference)
+def _difference_cells(difference: dict) -> tuple[str, str]:
+    return difference_text(difference), f"{difference['share_ahead']:.0%}"
 
 
 def _members(first: Run, second: Run) -> list[Html]:

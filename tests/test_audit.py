@@ -197,6 +197,7 @@ CLAIMS = [
     ("evaluation", "ensemble.val.auroc.macro", r"metrics: .* ensemble\.val\.auroc\.macro first"),
     ("evaluation", "ensemble.subgroups.sex.female.auroc.macro", r"metrics: .* ensemble\.subgroups\.sex\.female\.auroc"),
     ("evaluation", "comparison.findings_better", r"metrics: .* comparison\.findings_better first"),
+    ("evaluation", "comparison.findings_ahead", r"metrics: .* comparison\.findings_ahead first"),
     (
         "evaluation",
         "comparison.ensemble_minus_vit.auroc.macro.difference",

@@ -12,7 +12,14 @@ from benchmarks.evaluation import judged
 from diagxnet.data.findings import KEYS
 from diagxnet.statistics import bootstrap
 from diagxnet.statistics.bootstrap import draw_counts, resample
-from diagxnet.statistics.intervals import difference_interval, effective_sample_size, proportion_interval, widened
+from diagxnet.statistics.intervals import (
+    difference_interval,
+    effective_sample_size,
+    holm,
+    p_value,
+    proportion_interval,
+    widened,
+)
 from diagxnet.statistics.uncertainty import Estimate, compare, estimate, mean_resamples, with_intervals
 from tests.workspace import make_scored
 
@@ -208,6 +215,38 @@ def test_the_interval_of_a_mean_holds_the_truth_where_findings_have_a_single_pos
     for figure in ("AUROC, mean", "AUROC, mean: difference of two", "AUROC, five findings"):
         assert 0.91 < np.mean(held[figure]) < 0.985, figure
     assert np.mean(held["AUROC, mean: false verdict"]) < 0.09
+
+
+def test_among_equally_good_models_hardly_ever_is_any_single_finding_called_better(held):
+    for metric in ("AUROC", "AUPRC"):
+        assert np.mean(held[f"{metric}, any finding: false verdict"]) < 0.09, metric
+
+
+def test_holms_p_values_worked_by_hand():
+    assert holm(np.array([0.04, 0.01, 0.03])) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm(np.array([0.9, 0.5])) == pytest.approx([1.0, 1.0])
+    assert holm(np.array([])).size == 0
+
+
+def test_the_p_value_is_5_percent_where_the_interval_ends_at_0():
+    resamples = np.random.default_rng(0).normal(0.1, 0.05, 500)
+    edge = difference_interval(0.5, resamples, 12)["upper"] - 0.5
+    assert p_value(edge, resamples, 12) == p_value(-edge, resamples, 12) == pytest.approx(0.05)
+    assert p_value(0.1, resamples, 1) == p_value(0.0, resamples, 12) == 1.0
+
+
+def test_a_finding_that_is_better_alone_is_not_distinguishable_among_many_and_one_far_ahead_is():
+    generator = np.random.default_rng(0)
+    keys = KEYS[:10]
+    values = dict.fromkeys(keys, 0.0) | {KEYS[0]: 0.022, KEYS[1]: -0.05}
+    drawn = {key: generator.normal(value, 0.01, 1000) for key, value in values.items()}
+    sizes = dict.fromkeys(keys, 50) | {KEYS[9]: 1}
+    first = Estimate(values, drawn, sizes, keys[:9])
+    zero = replace(first, values=dict.fromkeys(keys, 0.0), resamples=dict.fromkeys(keys, np.zeros(1000)))
+    result = compare(first, zero)["per_finding"]
+    assert result[KEYS[0]]["ci"]["lower"] > 0
+    assert result[KEYS[0]]["verdict"] == "not distinguishable"
+    assert (result[KEYS[1]]["verdict"], "verdict" in result[KEYS[9]]) == ("worse", False)
 
 
 def test_findings_of_a_single_patient_are_in_no_mean_unless_there_is_no_other():

@@ -355,14 +355,14 @@ def test_an_ensemble_equal_to_the_average_is_not_distinguishable_from_it():
     assert result["ensemble_minus_average"]["auroc"]["macro"]["share_ahead"] == 0.0
 
 
-def test_a_finding_whose_auroc_differs_by_rounding_alone_is_not_better():
+def test_a_finding_whose_auroc_differs_by_rounding_alone_is_not_ahead():
     scored = make_scored(units=7)
     scored.targets[:] = np.arange(7)[:, None] < 3
     scored.logits[0] = np.array([6.0, 5, 2, 1, 0, 3, 4])[:, None]
     scored.logits[3] = np.array([3.0, 6, 4, 1, 0, 5, 2])[:, None]  # the same share of pairs in another order
     result = comparison(estimate(scored, resamples=20, seed=0), "densenet")
     assert 0 < result["ensemble_minus_best_base"]["auroc"]["macro"]["difference"] < 1e-15
-    assert result["findings_better"] == 0
+    assert result["findings_ahead"] == 0
 
 
 def _history(train: list[float], val: list[float]) -> dict:
@@ -383,12 +383,14 @@ def test_the_indicators_are_met_by_a_good_run_and_not_by_a_bad_one():
         "ensemble_minus_densenet": ahead,
         "ensemble_minus_vit": ahead,
         "findings_better": 10,
+        "findings_ahead": 11,
         "findings_compared": 14,
     }
     bad = {
         "ensemble_minus_densenet": behind,
         "ensemble_minus_vit": behind,
         "findings_better": 9,
+        "findings_ahead": 14,
         "findings_compared": 14,
     }
     falling = dict.fromkeys((*FIRST, "meta"), history_figures(_history([0.8, 0.6], [0.85, 0.65])))

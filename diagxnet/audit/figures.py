@@ -92,6 +92,9 @@ def metrics(run: Run) -> str:
     val, test = (_units(run, split) for split in ("val", "test"))
     again = recompute(val, test, run.claims.calibration, run.min_positives) | subgroup_auroc(test, run.min_positives)
     stored = flat(run.claims.evaluation)
+    verdicts = re.compile(r"comparison\.ensemble_minus_best_base\.auroc\.per_finding\.\w+\.verdict")
+    better = [name for name, value in stored.items() if value == "better" and verdicts.fullmatch(name)]
+    again["comparison.findings_better"] = len(better)
     per_finding = re.compile(r"(.*)\.per_finding\.\w+")
     metrics = {match[1] for name in again if (match := per_finding.fullmatch(name))}
     further = {name: match[1] for name in stored if name not in again and (match := per_finding.fullmatch(name))}

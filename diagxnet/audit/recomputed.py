@@ -112,7 +112,7 @@ def recompute(val: Units, test: Units, calibration: Calibration, min_positives: 
             figures |= {f"{model}.{name}.{key}": value for key, value in with_means(per_finding, headline).items()}
         if on_val := _aurocs(val, model):
             figures[f"{model}.val.auroc.macro"] = fmean(on_val.values())
-    figures |= differences(figures, base_models(test), best_of_val(val))
+    figures |= differences(figures, base_models(test), best_of_val(val), headline)
     return figures | counts(test) | {"counts.findings_in_means": len(headline)}
 
 
@@ -141,10 +141,13 @@ def base_models(units: Units) -> list[str]:
     return [name for name in units.logits if name not in ("average", "ensemble")]
 
 
-def differences(figures: Mapping[str, float], base: Sequence[str], best: str) -> dict[str, float | str]:
-    """The ensemble's AUROC and AUPRC minus those of each other, on how many findings it is better, and than which.
+def differences(
+    figures: Mapping[str, float], base: Sequence[str], best: str, headline: Sequence[str]
+) -> dict[str, float | str]:
+    """The ensemble's AUROC and AUPRC minus those of each other, on how many findings it is ahead, and of which.
 
-    figures: by dotted key, of every model. base: the base models; best: the one that val prefers.
+    figures: by dotted key, of every model. base: the base models; best: the one that val prefers. headline: findings
+    with a verdict.
     """
     result: dict[str, float | str] = {"comparison.best_base": best}
     others = {"best_base": best, "average": "average"} | {model: model for model in base}
@@ -158,8 +161,8 @@ def differences(figures: Mapping[str, float], base: Sequence[str], best: str) ->
         {key: figures[name] for key in KEYS if (name := f"{model}.auroc.per_finding.{key}") in figures}
         for model in ("ensemble", best)
     )
-    better = [ours[key] - theirs[key] > ROUNDING for key in theirs]
-    return result | {"comparison.findings_compared": len(better), "comparison.findings_better": sum(better)}
+    ahead = [ours[key] - theirs[key] > ROUNDING for key in headline]
+    return result | {"comparison.findings_compared": len(ahead), "comparison.findings_ahead": sum(ahead)}
 
 
 def counts(test: Units) -> dict[str, float]:

@@ -19,6 +19,7 @@ from diagxnet.reporting.wording import (
     interval_text,
     means_text,
     starred,
+    verdicts_text,
 )
 from diagxnet.statistics.comparison import label, models_of, verdict_sentence
 from diagxnet.statistics.results import Results
@@ -229,6 +230,11 @@ def _analyses(results: Results) -> list[str]:
         verdict_sentence(evaluation["comparison"], "average"),
         "### By finding (ensemble)",
         _by_finding(results) + ("\n\n\\* few of one class: take its figures as rough." if evaluation["few"] else ""),
+        verdicts_text(
+            "The ensemble",
+            label(evaluation["comparison"]["best_base"]),
+            evaluation["comparison"]["ensemble_minus_best_base"]["auroc"]["per_finding"],
+        ),
         "### By group (ensemble)",
         markdown_table(GROUP_HEADER, group_rows(evaluation)),
         "**Intersectional results.** Not computed: sex, age and view are looked at one at a time.",

@@ -37,6 +37,16 @@ def means_text(evaluation: dict) -> str:
     return f"{text}; left out of means and verdicts, with few positives or few negatives: {counts_text(few)}."
 
 
+def verdicts_text(first: str, second: str, per_finding: dict[str, dict]) -> str:
+    """On how many findings `first` is better than `second`, and what that means. per_finding: entries of `compare`."""
+    words = [entry["verdict"] for entry in per_finding.values() if "verdict" in entry]
+    return (
+        f"{first} is better than {second} on {words.count('better')} of {len(words)} findings and worse on "
+        f"{words.count('worse')}. Verdicts are for all findings at once (Holm 1979); an interval is for its finding "
+        "alone, and among fourteen one or another leaves out 0 by chance."
+    )
+
+
 def starred(evaluation: dict, key: str) -> str:
     return f"{NAMES[key]} *" if key in evaluation["few"] else NAMES[key]
 

@@ -39,8 +39,9 @@ def comparison(estimates: Estimates, best: str) -> dict[str, object]:
     """The ensemble's paired differences from the `best` base model, the average and each base model, and verdicts.
 
     {"best_base", "ensemble_minus_best_base" | "ensemble_minus_average" | "ensemble_minus_MEMBER": {"auroc" |
-    "auprc": see `compare`, "verdict": `verdict` of the macro AUROC}, "findings_compared", "findings_better": findings
-    whose AUROC is above the best base model's}.
+    "auprc": see `compare`, "verdict": `verdict` of the macro AUROC}, "findings_compared": those with a verdict on their
+    AUROC beside the best base model's, and of them "findings_better": by that verdict, "findings_ahead": by the AUROC
+    alone, as half of them are where two models are equally good}.
     """
     others = {"best_base": best, "average": "average"} | {name: name for name in estimates if name not in COMBINED}
     result: dict[str, object] = {"best_base": best}
@@ -49,9 +50,11 @@ def comparison(estimates: Estimates, best: str) -> dict[str, object]:
             metric: compare(estimates["ensemble"][metric], estimates[other][metric]) for metric in ("auroc", "auprc")
         }
         result[f"ensemble_minus_{name}"] = differences | {"verdict": verdict(differences["auroc"]["macro"])}
-    per_key = result["ensemble_minus_best_base"]["auroc"]["per_finding"]
-    result["findings_compared"] = len(per_key)
-    result["findings_better"] = sum(entry["difference"] > ROUNDING for entry in per_key.values())
+    per_key = result["ensemble_minus_best_base"]["auroc"]["per_finding"].values()
+    compared = [entry for entry in per_key if "verdict" in entry]
+    result["findings_compared"] = len(compared)
+    result["findings_better"] = sum(entry["verdict"] == "better" for entry in compared)
+    result["findings_ahead"] = sum(entry["difference"] > ROUNDING for entry in compared)
     return result
 
 

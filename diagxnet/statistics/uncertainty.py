@@ -13,7 +13,15 @@ import numpy as np
 
 from diagxnet.data.findings import KEYS
 from diagxnet.statistics.bootstrap import resample
-from diagxnet.statistics.intervals import difference_interval, effective_sample_size, proportion_interval, widened
+from diagxnet.statistics.intervals import (
+    CONFIDENCE,
+    difference_interval,
+    effective_sample_size,
+    holm,
+    p_value,
+    proportion_interval,
+    widened,
+)
 from diagxnet.statistics.metrics import auprc, auroc, mean_keys, means, per_finding
 from diagxnet.statistics.scored import Scored
 
@@ -92,8 +100,10 @@ def compare(first: Estimate, second: Estimate) -> dict[str, object]:
     """The paired differences first - second, from the same resamples.
 
     {"macro" | "chexpert5": d, "per_finding": {key: d}}, where d is {"difference", "ci": {"lower", "upper"},
-    "share_ahead"}, the last being the share of resamples in which `first` is strictly ahead. Two that are equal in
-    every resample of every finding rank alike: they differ by 0 to 0, also where a finding has a single patient.
+    "share_ahead"}, the last being the share of resamples in which `first` is strictly ahead. A finding of the headline
+    has a "verdict" besides: `better`, `worse` or `not distinguishable`, by Holm for all of them at once. Two that are
+    equal in every resample of every finding rank alike: they differ by 0 to 0, also where a finding has a single
+    patient.
     """
     alike = max((first.sample_sizes[key] for key in first.values), default=0) >= 2
     alike = alike and all(_equal(first, second, key) for key in first.values)
@@ -103,7 +113,18 @@ def compare(first: Estimate, second: Estimate) -> dict[str, object]:
         first.sample_sizes,
     )
     result = {name: _difference(difference, keys, alike) for name, keys in mean_keys(first.headline).items()}
-    return result | {"per_finding": {key: _difference(difference, [key], alike) for key in first.values}}
+    per_finding = {key: _difference(difference, [key], alike) for key in first.values}
+    for key, word in _verdicts(difference, first.headline).items():
+        per_finding[key]["verdict"] = word
+    return result | {"per_finding": per_finding}
+
+
+def _verdicts(difference: Estimate, keys: Sequence[str]) -> dict[str, str]:
+    values, sizes = difference.values, difference.sample_sizes
+    p_values = [p_value(values[key], difference.widened(key), sizes[key]) for key in keys]
+    found = holm(np.array(p_values)) <= 1 - CONFIDENCE
+    words = {key: "better" if values[key] > 0 else "worse" for key in keys}
+    return {key: words[key] if sure else "not distinguishable" for key, sure in zip(keys, found, strict=True)}
 
 
 def _equal(first: Estimate, second: Estimate, key: str) -> bool:

@@ -22,8 +22,8 @@ from diagxnet.reporting.drawing import (
 )
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Drawing, Material, Section
-from diagxnet.reporting.wording import counts_text, difference_text, starred
-from diagxnet.statistics.comparison import label, models_of, verdict
+from diagxnet.reporting.wording import counts_text, difference_text, starred, verdicts_text
+from diagxnet.statistics.comparison import label, models_of
 from diagxnet.statistics.results import Results
 
 
@@ -43,7 +43,7 @@ def _findings(evaluation: dict) -> list[Html]:
                 *others,
                 f"{value:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})",
                 difference_text(best[key]),
-                verdict(best[key]),
+                best[key].get("verdict", "too few"),
             )
         )
         own = evaluation["ensemble"]["auprc"]
@@ -60,6 +60,7 @@ def _findings(evaluation: dict) -> list[Html]:
     header = ("Finding", "n", "Positive", *names, "Ensemble (95% interval)", "Ensemble - best base", "Verdict")
     parts = [
         table(header, rows, caption="AUROC on test.", text=[len(header) - 1]),
+        element("p", verdicts_text("The ensemble", label(comparison["best_base"]), best)),
         table(("Finding", "Prevalence", *names, "Ensemble (95% interval)"), precision_rows, caption="AUPRC on test."),
     ]
     if evaluation["few"]:
