@@ -241,7 +241,8 @@ def test_a_metric_that_the_audit_does_not_compute_is_said_to_be_unchecked(run):
     run.claims.evaluation["vit"]["log_loss"] = {"macro": 0.4, "per_finding": {"edema": 0.4}}
     with patch.dict(CHECKS, {"metrics": CHECKS["metrics"]}, clear=True):
         (line,) = audited(run)
-    assert line.endswith("; not computed again, as audit/recomputed.py lacks them: log_loss")
+    _, lacking = line.split("; not computed again, as audit/recomputed.py lacks them: ")
+    assert lacking == "calibration.in_the_large, calibration.slope, ece.if_calibrated, log_loss"
 
 
 def test_calibration_and_thresholds_that_saw_the_test_labels_are_named(run):

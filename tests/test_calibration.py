@@ -12,9 +12,13 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import probabilities, read_calibration, write_calibration
+from diagxnet.statistics.bootstrap import draw_counts
 from diagxnet.statistics.calibrating import LEAST_SLOPE, fit_calibration, offset, platt, thresholds
+from diagxnet.statistics.intervals import unbounded_interval
 from diagxnet.statistics.metrics import ece
+from diagxnet.statistics.recalibration import _fit, chance_ece, recalibration
 from diagxnet.statistics.scored import Scored
+from diagxnet.statistics.uncertainty import with_intervals
 from tests.workspace import make_scored
 
 
@@ -160,6 +164,76 @@ def test_calibration_mends_shifted_logits():
     before = ece(targets[300:], expit(logits[300:] + 3))
     after = ece(targets[300:], expit(slope * (logits[300:] + 3) + intercept))
     assert after < 0.3 * before
+
+
+def _recalibrated(shift: float, stretch: float, units: int = 2000, patients: int = 1000) -> dict[str, dict]:
+    """Probabilities whose logits are `stretch` times the true ones and `shift` above them."""
+    scored = make_scored(units=units, patients=patients)
+    generator = np.random.default_rng(1)
+    true = generator.normal(size=scored.targets.shape) - 1
+    scored = replace(scored, targets=generator.random(true.shape) < expit(true))
+    estimates = recalibration(scored, expit(stretch * true + shift), resamples=300, seed=0, min_positives=10)
+    return {name: with_intervals(own, unbounded_interval) for name, own in estimates.items()}
+
+
+def _share_held(own: dict, truth: float) -> float:
+    intervals = own["ci"]["per_finding"].values()
+    return float(np.mean([interval["lower"] <= truth <= interval["upper"] for interval in intervals]))
+
+
+def test_a_model_calibrated_by_construction_has_nothing_in_the_large_and_a_slope_of_1():
+    for name, truth in (("in_the_large", 0.0), ("slope", 1.0)):
+        own = _recalibrated(0.0, 1.0)[name]
+        assert own["macro"] == pytest.approx(truth, abs=0.05)
+        assert own["ci"]["macro"]["lower"] < truth < own["ci"]["macro"]["upper"]
+        assert own["ci"]["macro"]["upper"] - own["ci"]["macro"]["lower"] < 0.15
+        assert _share_held(own, truth) >= 12 / 14
+
+
+def test_a_shifted_model_is_found_out_in_the_large_and_an_overconfident_one_by_its_slope():
+    shifted = _recalibrated(-0.5, 1.0)
+    assert shifted["in_the_large"]["macro"] == pytest.approx(0.5, abs=0.05)
+    assert shifted["in_the_large"]["ci"]["macro"]["lower"] > 0.4
+    assert _share_held(shifted["in_the_large"], 0.0) == 0
+    assert shifted["slope"]["macro"] == pytest.approx(1.0, abs=0.05)
+    extreme = _recalibrated(0.0, 2.0)["slope"]
+    assert extreme["macro"] == pytest.approx(0.5, abs=0.03)
+    assert extreme["ci"]["macro"]["upper"] < 0.6
+
+
+def test_the_regression_on_test_is_scikit_learns():
+    logits, targets = _case(size=500)
+    values, _ = _fit(logits, targets)
+    assert values[1] == pytest.approx(LogisticRegression(C=np.inf).fit(logits[:, None], targets).coef_[0, 0], rel=1e-3)
+    assert expit(logits + values[0]).mean() == pytest.approx(targets.mean())
+
+
+def test_an_interval_on_test_is_as_wide_as_refitting_in_each_resample_of_patients():
+    logits, targets = _case(size=240)
+    patients = np.arange(240) % 120
+    values, moved = _fit(logits, targets)
+    counts = np.concatenate(list(draw_counts(120, 300, 0, 300)), axis=1)
+    again = [_fit(np.repeat(logits, own[patients]), np.repeat(targets, own[patients]))[0] for own in counts.T]
+    for place in range(2):
+        linear = values[place] + np.bincount(patients, moved[place]) @ counts
+        assert linear.std() == pytest.approx(np.std(again, axis=0)[place], rel=0.1)
+        assert np.corrcoef(linear, np.array(again)[:, place])[0, 1] > 0.95
+
+
+def test_where_labels_are_separable_or_probabilities_constant_the_slope_is_finite():
+    for logits in (np.array([-2.0, -1.0, 1.0, 2.0]), np.zeros(4)):
+        values, moved = _fit(logits, np.array([False, False, True, True]))
+        assert np.isfinite(values).all()
+        assert np.isfinite(moved).all()
+
+
+def test_ece_by_chance_is_what_drawn_labels_have_and_falls_with_the_size_of_the_test_set():
+    generator = np.random.default_rng(0)
+    probability = generator.random(200)
+    drawn = [ece(generator.random(200) < probability, probability) for _ in range(300)]
+    assert chance_ece(probability, 1) == pytest.approx(np.mean(drawn), rel=0.05)
+    assert chance_ece(np.tile(probability, 25), 1) == pytest.approx(np.mean(drawn) / 5, rel=0.1)
+    assert chance_ece(np.array([0.0, 1.0]), 1) == 0
 
 
 def test_calibration_json_reads_back_as_what_was_fitted(tmp_path):

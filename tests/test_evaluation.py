@@ -25,6 +25,7 @@ from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.reporting.curves import POINTS, write_curves
 from diagxnet.reporting.evaluate import evaluate
 from diagxnet.reporting.sections.thresholds import confusion_counts
+from diagxnet.reporting.wording import REFERENCE
 from diagxnet.statistics.comparison import (
     best_base,
     comparison,
@@ -215,6 +216,18 @@ def test_findings_with_few_of_one_class_are_in_no_mean_and_report_and_card_say_s
         text = (root / path).read_text(encoding="utf-8")
         said = r"left out of means and verdicts, with few positives or few negatives: Lung Lesion \(\d positive"
         assert re.search(said, text), path
+
+
+def test_report_and_card_say_what_it_is_calibrated_to_and_how_far_that_holds(done):
+    root, results = done
+    own = results.evaluation["ensemble"]
+    in_the_large, chance = own["calibration"]["in_the_large"], own["ece"]["if_calibrated"]
+    for path in ("plots/report.html", "models/MODEL_CARD.md"):
+        text = (root / path).read_text(encoding="utf-8").replace("&#x27;", "'")
+        assert REFERENCE in text, path
+        assert f"{in_the_large['macro']:.3f} ({in_the_large['ci']['macro']['lower']:.3f} to" in text, path
+    assert f"{chance['macro']:.3f}</td>" in (root / "plots/report.html").read_text(encoding="utf-8")
+    assert in_the_large["per_finding"].keys() == chance["per_finding"].keys() == own["auroc"]["per_finding"].keys()
 
 
 def test_a_finding_without_threshold_has_auroc_and_no_sensitivity(done):
@@ -471,7 +484,7 @@ def test_the_model_card_has_the_fields_of_mitchell_et_al(done):
         "Citation", "Licence", "Questions",
         "Primary uses", "Primary users", "Out of scope",
         "Relevant factors", "Evaluation factors",
-        "Performance measures", "Decision thresholds", "Variation",
+        "Performance measures", "Decision thresholds", "Reference standards", "Variation",
         "Datasets", "Motivation", "Preprocessing",
         "Unitary results", "Intersectional results",
         "Data", "Human life", "Mitigations", "Risks and harms", "Use cases to avoid",

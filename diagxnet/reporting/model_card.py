@@ -11,13 +11,17 @@ from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.parts import parts_text
 from diagxnet.reporting.sections.subgroups import GROUP_HEADER, group_rows
 from diagxnet.reporting.wording import (
+    IN_THE_LARGE,
     NAMES,
+    REFERENCE,
     RESEARCH_ONLY,
+    SLOPE,
     counts_text,
     difference_text,
     flat,
     interval_text,
     means_text,
+    single_text,
     starred,
     verdicts_text,
 )
@@ -127,10 +131,11 @@ def _metrics(results: Results) -> list[str]:
         "Metrics",
         {
             "Performance measures": "AUROC and AUPRC (average precision; its chance level is the prevalence) for "
-            "ranking; Brier score and expected calibration error (10 bins of equal width) for probabilities; "
+            "ranking; Brier score, calibration in the large and calibration slope for probabilities; "
             f"sensitivity, specificity, precision and F1 for calls. The unit is the {results.unit}",
             "Decision thresholds": "fixed on val for each finding: Youden's J, and the highest sensitivity at "
             f"{SPECIFICITY:.0%} specificity",
+            "Reference standards": REFERENCE,
             "Variation": "95% intervals by bootstrap over patients, paired for differences. They are of one training: "
             "another seed gives other weights",
         },
@@ -208,14 +213,15 @@ def _positive_of_known(counts: dict[str, int], blank: str) -> str:
 def _analyses(results: Results) -> list[str]:
     evaluation = results.evaluation
     whole = markdown_table(
-        ("Model", "AUROC (95% interval)", "AUPRC (95% interval)", "Brier", "ECE before, after calibration"),
+        ("Model", "AUROC (95% interval)", "AUPRC (95% interval)", "Brier", IN_THE_LARGE, SLOPE),
         (
             (
                 label(model),
                 interval_text(evaluation[model]["auroc"], "macro"),
                 interval_text(evaluation[model]["auprc"], "macro"),
                 f"{evaluation[model]['brier']['macro']:.3f}",
-                f"{evaluation[model]['ece']['uncalibrated']['macro']:.3f}, {evaluation[model]['ece']['macro']:.3f}",
+                interval_text(evaluation[model]["calibration"]["in_the_large"], "macro"),
+                interval_text(evaluation[model]["calibration"]["slope"], "macro"),
             )
             for model in models_of(evaluation)
         ),
@@ -261,11 +267,20 @@ def _by_finding(results: Results) -> str:
                 f"{value:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})",
                 difference_text(best[key]),
                 f"{own['auprc']['per_finding'][key]:.3f}",
+                *(single_text(own["calibration"][name], key) for name in ("in_the_large", "slope")),
                 "none" if cuts is None else f"{cuts['youden']:.3f}",
                 *(point(name, key) for name in ("sensitivity", "specificity", "precision", "f1")),
             )
         )
-    header = ("Finding", "Prevalence", "AUROC (95% interval)", "Ensemble - best base model", "AUPRC")
+    header = (
+        "Finding",
+        "Prevalence",
+        "AUROC (95% interval)",
+        "Ensemble - best base model",
+        "AUPRC",
+        IN_THE_LARGE,
+        SLOPE,
+    )
     calls = ("Threshold (Youden)", "Sensitivity", "Specificity", "Precision", "F1")
     return markdown_table((*header, *calls), rows)
 

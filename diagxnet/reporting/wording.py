@@ -5,13 +5,34 @@ from collections.abc import Mapping
 from diagxnet.data.findings import FINDINGS, KEYS
 
 NAMES = dict(zip(KEYS, FINDINGS, strict=True))
+REFERENCE = (
+    "Calibration and thresholds are fitted on val and judged on test. Where the data set has a valid.csv, these are "
+    "two reference standards: in CheXpert, val's labels were read off reports by a program (a blank as data.blank "
+    "says), and test's are of radiologists who saw the image. What is amiss is then amiss with the labels as well as "
+    "with the model"
+)
+"""Calibrated to what."""
+
+IN_THE_LARGE, SLOPE = "Calibration in the large (0 at best)", "Calibration slope (1 at best)"
+
 RESEARCH_ONLY = "For research only: not a medical device, not for decisions about patients."
 
 
 def interval_text(metric: dict, name: str) -> str:
-    """`0.857 (0.797 to 0.902)` of a mean ("macro", "chexpert5") of a metric in evaluation.json."""
+    """`0.857 (0.797 to 0.902)` of a mean ("macro", "chexpert5") of a metric in evaluation.json; `none` where it has
+    none."""
+    if name not in metric["ci"]:
+        return "none"
     interval = metric["ci"][name]
     return f"{metric[name]:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})"
+
+
+def single_text(metric: dict, key: str) -> str:
+    """The same of a finding; `none` where it has no interval."""
+    if key not in metric["per_finding"]:
+        return "none"
+    interval = metric["ci"]["per_finding"][key]
+    return f"{metric['per_finding'][key]:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})"
 
 
 def difference_text(difference: dict) -> str:

@@ -34,16 +34,15 @@ def platt(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     """
     scale = max(float(np.abs(logits).max()), 1e-12)
     features = np.stack([logits / scale, np.ones(len(logits))], axis=1)
-    smoothed = _smoothed(targets)
-    weights = np.array([0.0, np.log(smoothed.mean() / (1 - smoothed.mean()))])
-    slope, intercept = _newton(features, smoothed, weights)
+    goals = smoothed(targets)
+    weights = np.array([0.0, np.log(goals.mean() / (1 - goals.mean()))])
+    slope, intercept = logistic(features, goals, weights)
     return float(slope / scale), float(intercept)
 
 
 def offset(logits: np.ndarray, targets: np.ndarray, slope: float = 1.0) -> float:
     """The intercept that goes best with a given slope, for the same smoothed targets."""
-    smoothed = _smoothed(targets)
-    return float(_newton(np.ones((len(logits), 1)), smoothed, np.zeros(1), slope * logits)[0])
+    return float(logistic(np.ones((len(logits), 1)), smoothed(targets), np.zeros(1), slope * logits)[0])
 
 
 def thresholds(probability: np.ndarray, targets: np.ndarray) -> dict[str, float]:
@@ -79,16 +78,20 @@ def _fit_finding(logits: np.ndarray, targets: np.ndarray, min_positives: int) ->
     return FindingCalibration(slope, intercept, fit, positives, negatives, cuts)
 
 
-def _smoothed(targets: np.ndarray) -> np.ndarray:
+def smoothed(targets: np.ndarray) -> np.ndarray:
+    """Platt's targets [units] for `targets` [units] bool: short of 0 and 1, the more so the fewer there are of each."""
     positives = int(targets.sum())
     negatives = len(targets) - positives
     return np.where(targets, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
 
-def _newton(
+def logistic(
     features: np.ndarray, targets: np.ndarray, weights: np.ndarray, fixed: np.ndarray | float = 0.0
 ) -> np.ndarray:
-    """Weights [features] of the logistic regression of `targets` in (0, 1) on `features` [units, features]."""
+    """Weights [features] of the logistic regression of `targets` in [0, 1] on `features` [units, features].
+
+    weights: to begin with. fixed: [units], or a number, added to what they give.
+    """
 
     def loss(weights: np.ndarray) -> float:
         linear = features @ weights + fixed

@@ -66,15 +66,15 @@ def verdict(difference: dict) -> str:
 
 
 def model_table(evaluation: dict) -> str:
-    """The models' macro figures on test as lines of text: AUROC and AUPRC with 95% intervals, calibration error."""
-    lines = [f"{'macro, on test':14}  {'AUROC (95% interval)':23}  {'AUPRC (95% interval)':23}  ECE"]
+    """The models' macro figures on test as lines of text: AUROC and AUPRC with 95% intervals."""
+    lines = [f"{'macro, on test':14}  {'AUROC (95% interval)':23}  AUPRC (95% interval)"]
     for model in models_of(evaluation):
         own = evaluation[model]
         cells = []
         for metric in ("auroc", "auprc"):
             interval = own[metric]["ci"]["macro"]
             cells.append(f"{own[metric]['macro']:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})")
-        lines.append(f"{label(model):14}  {cells[0]:23}  {cells[1]:23}  {own['ece']['macro']:.3f}")
+        lines.append(f"{label(model):14}  {cells[0]:23}  {cells[1]}")
     return "\n".join(lines)
 
 

@@ -52,6 +52,12 @@ def difference_interval(value: float, resamples: np.ndarray, sample_size: float)
     return {"lower": max(-1.0, value - spread), "upper": min(1.0, value + spread)}
 
 
+def unbounded_interval(value: float, resamples: np.ndarray, sample_size: float) -> dict[str, float]:
+    """The same for a `value` on a scale without ends, such as a slope; `sample_size` must be 2 or more."""
+    spread = _spread(resamples, sample_size)
+    return {"lower": value - spread, "upper": value + spread}
+
+
 def p_value(value: float, resamples: np.ndarray, sample_size: float) -> float:
     """How often chance alone gives a difference as large as `value`, two-sided; 5% where `difference_interval` of the
     same arguments ends at 0. Where too little is known to tell, 1."""

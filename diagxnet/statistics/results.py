@@ -10,8 +10,10 @@ from diagxnet.ensemble.calibration import Calibration, probabilities
 from diagxnet.statistics.calibrating import fit_calibration
 from diagxnet.statistics.comparison import best_base, comparison, val_auroc
 from diagxnet.statistics.history import history_figures, indicators
+from diagxnet.statistics.intervals import unbounded_interval
 from diagxnet.statistics.metrics import brier, ece, means, operating_points, per_finding, prevalence
 from diagxnet.statistics.net_benefit import DecisionCurve, decision_curves
+from diagxnet.statistics.recalibration import chance_ece, recalibration
 from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.subgroups import subgroups
@@ -77,6 +79,7 @@ def measure_test(
     by_group, too_small = subgroups(test, estimates, scoring)
     base_rate = means(prevalence(test), headline)
     evaluation: dict = {}
+    seed = scoring.seed
     for m, model in enumerate(test.models):
         evaluation[model] = {
             "auroc": with_intervals(estimates[model]["auroc"]),
@@ -84,7 +87,16 @@ def measure_test(
             "brier": means(per_finding(test, calibrated[m], brier), headline)
             | {"uncalibrated": means(per_finding(test, raw[m], brier), headline)},
             "ece": means(per_finding(test, calibrated[m], ece), headline)
-            | {"uncalibrated": means(per_finding(test, raw[m], ece), headline)},
+            | {"uncalibrated": means(per_finding(test, raw[m], ece), headline)}
+            | {
+                "if_calibrated": means(per_finding(test, calibrated[m], lambda _, own: chance_ece(own, seed)), headline)
+            },
+            "calibration": {
+                name: with_intervals(own, unbounded_interval)
+                for name, own in recalibration(
+                    test, calibrated[m], resamples=scoring.bootstrap, seed=seed, min_positives=scoring.min_positives
+                ).items()
+            },
             **operating_points(test, calibrated[m], calibration[model], headline),
             "subgroups": by_group[model],
             "val": {"auroc": {"macro": val_macros[model]}} if model in val_macros else {},

@@ -6,7 +6,7 @@ findings of `Scored.headline` alone: one with a single positive patient hardly v
 the interval of a mean far too short.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,15 +71,19 @@ def estimate(scored: Scored, *, resamples: int, seed: int, min_positives: int = 
     return result
 
 
-def with_intervals(estimate: Estimate) -> dict[str, object]:
+Interval = Callable[[float, np.ndarray, float], dict[str, float]]
+"""Of a value, its widened resamples and its sample size."""
+
+
+def with_intervals(estimate: Estimate, interval: Interval = proportion_interval) -> dict[str, object]:
     """{"macro", "chexpert5", "per_finding", "ci": the same of {"lower", "upper"}}."""
     result = means(estimate.values, estimate.headline)
     intervals: dict[str, object] = {}
     for name, keys in mean_keys(estimate.headline).items():
         resamples, sample_size = mean_resamples(estimate, keys), mean_sample_size(estimate, keys)
-        intervals[name] = proportion_interval(result[name], resamples, sample_size)
+        intervals[name] = interval(result[name], resamples, sample_size)
     intervals["per_finding"] = {
-        key: proportion_interval(value, estimate.widened(key), estimate.sample_sizes[key])
+        key: interval(value, estimate.widened(key), estimate.sample_sizes[key])
         for key, value in estimate.values.items()
     }
     return result | {"ci": intervals}

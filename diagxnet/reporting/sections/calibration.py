@@ -10,11 +10,43 @@ from scipy.stats import binomtest
 from diagxnet.data.findings import KEYS
 from diagxnet.reporting.curves import ENSEMBLE
 from diagxnet.reporting.drawing import finding_panels, gray_line, handle, unit_square
-from diagxnet.reporting.page import Html, table
+from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Drawing, Material, Section
-from diagxnet.reporting.wording import starred
+from diagxnet.reporting.wording import (
+    IN_THE_LARGE,
+    REFERENCE,
+    SLOPE,
+    interval_text,
+    means_text,
+    single_text,
+    starred,
+)
+from diagxnet.statistics.comparison import label, models_of
 from diagxnet.statistics.metrics import reliability
+from diagxnet.statistics.recalibration import DRAWS
 from diagxnet.statistics.results import Results
+
+ERRORS = ("ECE before", "ECE after", "ECE by chance")
+"""Before and after calibration on val, and of a perfectly calibrated model."""
+
+
+def _models(evaluation: dict) -> Html:
+    """Means of the models, a row each."""
+    rows = [
+        (
+            label(model),
+            interval_text(evaluation[model]["calibration"]["in_the_large"], "macro"),
+            interval_text(evaluation[model]["calibration"]["slope"], "macro"),
+            *(f"{value['macro']:.3f}" for value in _errors(evaluation[model])),
+        )
+        for model in models_of(evaluation)
+    ]
+    return table(("Model", IN_THE_LARGE, SLOPE, *ERRORS), rows, caption=f"On test. {means_text(evaluation)}")
+
+
+def _errors(own: dict) -> tuple[dict, dict, dict]:
+    """What stands under ERRORS, of a model's figures."""
+    return own["ece"]["uncalibrated"], own["ece"], own["ece"]["if_calibrated"]
 
 
 def _calibration(results: Results) -> list[Html]:
@@ -25,17 +57,19 @@ def _calibration(results: Results) -> list[Html]:
         "intercept": "intercept only: few on val",
         "none": "not known on val",
     }
-    rows = []
+    rows, counts = [], results.evaluation["counts"]
     for key in own["ece"]["per_finding"]:
         fitted = results.calibration["ensemble"][key]
         rows.append(
             (
                 starred(results.evaluation, key),
                 f"{fitted.positives:,} of {fitted.positives + fitted.negatives:,}",
+                f"{counts['positives'][key]:,} of {counts['positives'][key] + counts['negatives'][key]:,}",
                 f"{fitted.slope:.3f}",
                 f"{fitted.intercept:+.3f}",
-                f"{own['ece']['uncalibrated']['per_finding'][key]:.3f}",
-                f"{own['ece']['per_finding'][key]:.3f}",
+                single_text(own["calibration"]["in_the_large"], key),
+                single_text(own["calibration"]["slope"], key),
+                *(f"{value['per_finding'][key]:.3f}" for value in _errors(own)),
                 f"{own['brier']['uncalibrated']['per_finding'][key]:.3f}",
                 f"{own['brier']['per_finding'][key]:.3f}",
                 words[fitted.fit],
@@ -44,16 +78,29 @@ def _calibration(results: Results) -> list[Html]:
     header = (
         "Finding",
         "Positive on val",
-        "Slope",
+        "on test",
+        "Fitted slope",
         "Intercept",
-        "ECE before",
-        "ECE after",
+        IN_THE_LARGE,
+        SLOPE,
+        *ERRORS,
         "Brier before",
         "Brier after",
         "Fit",
     )
     caption = "Platt's calibration of the ensemble, fitted on val and measured on test."
-    return [table(header, rows, caption=caption, text=[len(header) - 1])]
+    notes = (
+        f"{REFERENCE}.",
+        "Calibration in the large is above 0 where positives are more frequent than predicted (on the scale of "
+        "log-odds), the slope below 1 where probabilities are too extreme.",
+        f"ECE by chance is what a perfectly calibrated model would have on as many units: the mean of {DRAWS} sets of "
+        "labels drawn with the calibrated probabilities. ECE ranks no models.",
+    )
+    return [
+        _models(results.evaluation),
+        element("ul", *(element("li", note) for note in notes)),
+        table(header, rows, caption=caption, text=[len(header) - 1]),
+    ]
 
 
 def reliability_diagrams(material: Material) -> Figure:
@@ -73,10 +120,9 @@ def reliability_diagrams(material: Material) -> Figure:
                 bins["predicted"], bins["observed"], sizes, marker=marker, facecolors=face, edgecolors=color, zorder=3
             )
         axes.vlines(bins["predicted"], *wilson(bins), color="black", linewidth=0.8)
-        error = results.evaluation["ensemble"]["ece"]
-        before, after = error["uncalibrated"]["per_finding"][KEYS[finding]], error["per_finding"][KEYS[finding]]
         unit_square(axes)
-        return f"ECE {before:.3f} before, {after:.3f} after"
+        _, after, chance = (own["per_finding"][KEYS[finding]] for own in _errors(results.evaluation["ensemble"]))
+        return f"ECE {after:.3f}, by chance {chance:.3f}"
 
     legend = [
         handle(

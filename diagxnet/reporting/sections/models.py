@@ -10,7 +10,7 @@ from diagxnet.statistics.comparison import label, models_of, verdict, verdict_se
 
 def models_table(evaluation: dict, unit: str) -> Html:
     """Macro figures of the models, a row each; evaluation: content of metrics/evaluation.json."""
-    header = ("Model", "AUROC (95% interval)", "Five findings", "AUPRC (95% interval)", "Brier", "ECE before, after")
+    header = ("Model", "AUROC (95% interval)", "Five findings", "AUPRC (95% interval)", "Brier")
     header += ("Sensitivity", "Specificity")
     rows = []
     models = models_of(evaluation)
@@ -29,7 +29,6 @@ def models_table(evaluation: dict, unit: str) -> Html:
                 five,
                 interval_text(own["auprc"], "macro"),
                 f"{own['brier']['macro']:.3f}",
-                f"{own['ece']['uncalibrated']['macro']:.3f}, {own['ece']['macro']:.3f}",
                 "none" if sensitivity is None else f"{sensitivity:.3f}",
                 "none" if specificity is None else f"{specificity:.3f}",
             )

@@ -15,7 +15,8 @@ def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
         "Differences are paired: both models are scored on the same resamples. Where the interval holds 0, the two are "
         "not distinguishable on this test set, however the numbers look.",
         "AUROC 0.5 and AUPRC equal to the prevalence are what guessing reaches.",
-        "Brier score and ECE (10 bins of equal width) are 0 at best. Probabilities are calibrated on val.",
+        "The Brier score is 0 at best. ECE (10 bins of equal width) is above 0 by chance alone, the more so in a small "
+        "test set, and ranks no models. Probabilities are calibrated on val.",
         "Test labels come with the data set; where they were read off reports by a program, the figures measure "
         "agreement with that program, not with the patient.",
     )
