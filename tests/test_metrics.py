@@ -4,20 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, precision_score, recall_score
 
 from diagxnet.data.findings import KEYS
-from diagxnet.ensemble.calibration import FindingCalibration
 from diagxnet.statistics.metrics import (
     auprc,
     auroc,
     brier,
-    confusion,
-    confusions,
     ece,
     means,
-    operating_point,
-    operating_points,
     per_finding,
     prevalence,
     reliability,
@@ -64,41 +58,6 @@ def test_a_probability_of_one_is_in_the_last_bin():
     bins = reliability(np.array([True, False]), np.array([1.0, 0.95]))
     assert bins["count"].tolist() == [2]
     assert bins["observed"].tolist() == [0.5]
-
-
-def test_operating_point_agrees_with_scikit_learn():
-    generator = np.random.default_rng(0)
-    targets, called = generator.random(60) < 0.3, generator.random(60) < 0.4
-    point = operating_point(confusion(targets, called))
-    assert point["sensitivity"] == pytest.approx(recall_score(targets, called))
-    assert point["specificity"] == pytest.approx(recall_score(~targets, ~called))
-    assert point["precision"] == pytest.approx(precision_score(targets, called))
-    assert point["f1"] == pytest.approx(f1_score(targets, called))
-
-
-def test_calling_nobody_positive_has_precision_and_f1_of_zero():
-    point = operating_point(confusion(TARGETS, np.zeros(5, bool)))
-    assert point == {"sensitivity": 0.0, "specificity": 1.0, "precision": 0.0, "f1": 0.0}
-
-
-def test_a_probability_equal_to_the_threshold_is_called_positive():
-    scored = make_scored(units=4)
-    calibration = {
-        key: FindingCalibration(1.0, 0.0, "platt", 2, 2, {"youden": 0.5, "specificity_90": 0.9}) for key in KEYS
-    }
-    counts = confusions(scored, np.full((4, 14), 0.5), calibration, "youden")
-    assert all(own["true_negative"] == own["false_negative"] == 0 for own in counts.values())
-
-
-def test_a_finding_without_a_threshold_has_no_operating_point():
-    scored = make_scored(units=4)
-    calibration = {
-        key: FindingCalibration(1.0, 0.0, "platt", 2, 2, {"youden": 0.5, "specificity_90": 0.9}) for key in KEYS
-    }
-    calibration["edema"] = FindingCalibration(1.0, 0.0, "intercept", 0, 4, None)
-    points = operating_points(scored, np.full((4, 14), 0.5), calibration, KEYS)
-    assert "edema" not in points["youden"]["f1"]["per_finding"]
-    assert "pneumonia" in points["youden"]["f1"]["per_finding"]
 
 
 def test_means_are_plain_means_and_the_five_are_those_of_the_competition():

@@ -7,15 +7,13 @@ import pytest
 
 from diagxnet.data.findings import KEYS
 from diagxnet.reporting.sections.benefit import useful_text
+from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.net_benefit import THRESHOLDS, decision_curves
-from diagxnet.statistics.scoring import Scoring
 from tests.workspace import make_scored
-
-SCORING = Scoring("image", bootstrap=1000, min_positives=10, seed=0)
 
 
 def curves_of(scored, probability):
-    return decision_curves(scored, probability, SCORING)
+    return decision_curves(scored, probability, Draws.of(scored.patients, resamples=1000, seed=0))
 
 
 @pytest.fixture

@@ -242,9 +242,11 @@ def rates(positive: np.ndarray, negative: np.ndarray, threshold: float) -> dict[
     """What calling everything from `threshold` up positive comes to."""
     found, wrong = int((positive >= threshold).sum()), int((negative >= threshold).sum())
     precision, recall = found / (found + wrong) if found + wrong else 0.0, found / len(positive)
+    missed, left = len(positive) - found, len(negative) - wrong
     return {
         "sensitivity": recall,
         "specificity": 1 - wrong / len(negative),
         "precision": precision,
+        "npv": left / (left + missed) if left + missed else 0.0,
         "f1": 2 * precision * recall / (precision + recall) if found else 0.0,
     }

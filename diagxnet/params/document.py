@@ -86,7 +86,7 @@ def _written(name: str, field: FieldInfo, content: dict[str, Any]) -> str:
     value: Any = content
     for part in name.split("."):
         value = value.get(part, field.default)
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         common, _ = Counter(value.values()).most_common(1)[0]
         others = [f"`{key}: {own}`" for key, own in value.items() if own != common]
         return ", ".join([f"`{common}`", *others])
@@ -105,6 +105,8 @@ def _kind(kind: Any, field: FieldInfo) -> str:
         return ", ".join(get_args(kind))
     if kind is bool:
         return "true, false"
+    if get_origin(kind) is dict:
+        return f"map; each {_allowed(FieldInfo.from_annotation(get_args(kind)[1]))}"
     if kind is str:
         return "text"
     bounds = {type(bound): bound for bound in field.metadata}

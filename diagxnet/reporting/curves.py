@@ -19,14 +19,14 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from diagxnet.data.files import write_json
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.statistics.comparison import label
-from diagxnet.statistics.metrics import confusions, reliability
+from diagxnet.statistics.metrics import reliability
+from diagxnet.statistics.operating import OUTCOMES, confusions
 from diagxnet.statistics.results import Results
 
 POINTS = 200
 """Steps of a curve: enough that no step shows at the width of a screen."""
 
 HISTOGRAM_BINS = 20
-OUTCOMES = ("true_positive", "false_positive", "false_negative", "true_negative")
 ENSEMBLE = -1
 """Place of the ensemble along a models axis: the last."""
 

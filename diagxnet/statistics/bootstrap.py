@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from diagxnet.console.progress import Progress
 
@@ -48,6 +49,33 @@ def draw_counts(patients: int, resamples: int, seed: int, block: int) -> Iterato
         for row in counts:
             row[:] = np.bincount(generator.integers(0, patients, patients), minlength=patients)
         yield np.ascontiguousarray(counts.T)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Resamples of patients, for figures that are ratios of sums over units. codes: [units] whose a unit is. counts:
+    [patients, resamples] float32, how often each patient is in each resample."""
+
+    codes: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, patients: np.ndarray, *, resamples: int, seed: int) -> "Draws":
+        """The resamples that `resample` draws of the same `patients` [units] with the same seed."""
+        codes = np.unique(patients, return_inverse=True)[1]
+        blocks = draw_counts(int(codes.max()) + 1, resamples, seed, max(1, BLOCK_BYTES // (4 * len(codes))))
+        return cls(codes, np.concatenate([*blocks], axis=1).astype(np.float32))
+
+    def by_patient(self, values: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """[patients, ...] float64: the sum over each patient of `values` [units of `units`, ...]; units: numbers."""
+        shape = len(self.counts), len(units)
+        owners = csr_array((np.ones(len(units)), (self.codes[units], np.arange(len(units)))), shape=shape)
+        return (owners @ values.reshape(len(units), -1).astype(np.float64)).reshape(len(self.counts), *values.shape[1:])
+
+    def sums(self, by_patient: np.ndarray) -> np.ndarray:
+        """[resamples, ...] float64: the sum of `by_patient` [patients, ...] over each resample."""
+        summed = self.counts.T.astype(np.float64) @ by_patient.reshape(len(by_patient), -1)
+        return summed.reshape(-1, *by_patient.shape[1:])
 
 
 def resample(

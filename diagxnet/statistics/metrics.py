@@ -6,10 +6,9 @@ A finding with one class has no key. scikit-learn computes every metric that it 
 from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
-from sklearn.metrics import average_precision_score, brier_score_loss, confusion_matrix, roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from diagxnet.data.findings import CHEXPERT5, KEYS
-from diagxnet.ensemble.calibration import RULES, FindingCalibration
 from diagxnet.statistics.scored import Scored
 
 BINS = 10
@@ -47,23 +46,6 @@ def reliability(targets: np.ndarray, probability: np.ndarray) -> dict[str, np.nd
     return {"predicted": predicted, "observed": observed, "count": count[filled]}
 
 
-def confusion(targets: np.ndarray, called: np.ndarray) -> dict[str, int]:
-    """Counts of true and false positives and negatives; both arguments [units] bool."""
-    (tn, fp), (fn, tp) = confusion_matrix(targets, called, labels=[False, True]).tolist()
-    return {"true_positive": tp, "false_positive": fp, "false_negative": fn, "true_negative": tn}
-
-
-def operating_point(counts: dict[str, int]) -> dict[str, float]:
-    """sensitivity, specificity, precision and f1 of such counts; the last two are 0 where nobody is called positive."""
-    tp, fp, fn, tn = (counts[name] for name in ("true_positive", "false_positive", "false_negative", "true_negative"))
-    return {
-        "sensitivity": tp / (tp + fn),
-        "specificity": tn / (tn + fp),
-        "precision": tp / (tp + fp) if tp + fp else 0.0,
-        "f1": 2 * tp / (2 * tp + fp + fn),
-    }
-
-
 def means(per_finding: dict[str, float], headline: Collection[str] | None = None) -> dict[str, object]:
     """{"macro", "chexpert5", "per_finding"}: the plain means over the keys in `headline` (None: over all), and over
     those of them that are of the five findings."""
@@ -93,29 +75,3 @@ def per_finding(
 def prevalence(scored: Scored) -> dict[str, float]:
     """Share of positives among the known, of each finding with both classes."""
     return per_finding(scored, scored.targets, lambda targets, _: float(targets.mean()))
-
-
-def confusions(
-    scored: Scored, probability: np.ndarray, calibration: dict[str, FindingCalibration], rule: str
-) -> dict[str, dict[str, int]]:
-    """`confusion` of each finding with both classes here and a threshold of `rule`; probability: [units, findings]."""
-    counts = {}
-    for f in np.flatnonzero(scored.scorable()):
-        if (cuts := calibration[KEYS[f]].thresholds) is not None:
-            known = scored.known(f)
-            counts[KEYS[f]] = confusion(scored.targets[known, f], probability[known, f] >= cuts[rule])
-    return counts
-
-
-def operating_points(
-    scored: Scored, probability: np.ndarray, calibration: dict[str, FindingCalibration], headline: Collection[str]
-) -> dict[str, dict[str, dict[str, object]]]:
-    """{rule: {"sensitivity" | "specificity" | "precision" | "f1": means over `headline`}} at the thresholds of val."""
-    result: dict[str, dict[str, dict[str, object]]] = {}
-    for rule in RULES:
-        points = {
-            key: operating_point(counts) for key, counts in confusions(scored, probability, calibration, rule).items()
-        }
-        names = ("sensitivity", "specificity", "precision", "f1")
-        result[rule] = {name: means({key: point[name] for key, point in points.items()}, headline) for name in names}
-    return result

@@ -12,13 +12,11 @@ Acting on everybody is worth prevalence - (1 - prevalence) * t / (1 - t); on nob
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from diagxnet.data.findings import KEYS
-from diagxnet.statistics.bootstrap import BLOCK_BYTES, draw_counts
+from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.intervals import difference_interval, widened
 from diagxnet.statistics.scored import Scored
-from diagxnet.statistics.scoring import Scoring
 
 THRESHOLDS = np.arange(1, 100) / 100
 
@@ -38,23 +36,19 @@ class DecisionCurve:
         return self.model > np.maximum(self.everybody, 0)
 
 
-def decision_curves(scored: Scored, probability: np.ndarray, scoring: Scoring) -> dict[str, DecisionCurve]:
+def decision_curves(scored: Scored, probability: np.ndarray, draws: Draws) -> dict[str, DecisionCurve]:
     """The curve of each finding with both classes, by key.
 
-    probability: [units, findings] float64. The intervals come from `scoring.bootstrap` resamples of patients.
+    probability: [units, findings] float64. draws: of the patients of `scored`, for the intervals.
     """
-    codes = np.unique(scored.patients, return_inverse=True)[1]
-    patients = int(codes.max()) + 1
-    block = max(1, BLOCK_BYTES // (8 * patients))
-    drawn = np.concatenate([*draw_counts(patients, scoring.bootstrap, scoring.seed, block)], axis=1).astype(np.float64)
     sizes = scored.rarer_patients()
     curves = {}
     for f in np.flatnonzero(scored.scorable()):
         known = scored.known(f)
         targets = scored.targets[known, f]
-        sums = _patient_sums(probability[known, f], targets, codes[known], patients)
-        model, everybody = _net_benefit(sums.sum(axis=0))
-        resampled, _ = _net_benefit(np.einsum("pr,pkt->rkt", drawn, sums, optimize=True))
+        by_patient = draws.by_patient(_counted(probability[known, f], targets), known)
+        model, everybody = _net_benefit(by_patient.sum(axis=0))
+        resampled, _ = _net_benefit(draws.sums(by_patient))
         pairs = zip(model.tolist(), resampled.T, strict=True)
         ends = [difference_interval(value, widened(own, sizes[f]), sizes[f]) for value, own in pairs]
         lower, upper = (np.array([end[side] for end in ends]) for side in ("lower", "upper"))
@@ -62,17 +56,15 @@ def decision_curves(scored: Scored, probability: np.ndarray, scoring: Scoring) -
     return curves
 
 
-def _patient_sums(probability: np.ndarray, targets: np.ndarray, codes: np.ndarray, patients: int) -> np.ndarray:
-    """[patients, 4, thresholds]: each patient's true and false positives, positives and negatives."""
+def _counted(probability: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """[units, 4, thresholds] bool: whether each is a true or a false positive, a positive, a negative."""
     classes = np.stack([targets, ~targets], axis=1)[:, :, None]  # [units, 2, 1]
     called = (probability[:, None] >= THRESHOLDS)[:, None]  # [units, 1, thresholds]
-    rows = np.concatenate([classes & called, np.broadcast_to(classes, (len(codes), 2, len(THRESHOLDS)))], axis=1)
-    owner = csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(patients, len(codes)))
-    return (owner @ rows.reshape(len(codes), -1).astype(np.float64)).reshape(patients, *rows.shape[1:])
+    return np.concatenate([classes & called, np.broadcast_to(classes, (len(targets), 2, len(THRESHOLDS)))], axis=1)
 
 
 def _net_benefit(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the model's calls and of everybody's, from sums [..., 4, thresholds] of `_patient_sums`."""
+    """Of the model's calls and of everybody's, from sums [..., 4, thresholds] of `_counted`."""
     true, false, positives, negatives = np.moveaxis(sums, -2, 0)
     known, odds = positives + negatives, THRESHOLDS / (1 - THRESHOLDS)
     with np.errstate(invalid="ignore", divide="ignore"):  # a resample without a known label is left out

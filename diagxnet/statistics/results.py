@@ -7,12 +7,14 @@ import numpy as np
 from diagxnet.console.errors import InputError
 from diagxnet.data.findings import CHEXPERT5, KEYS
 from diagxnet.ensemble.calibration import Calibration, probabilities
+from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.calibrating import fit_calibration
 from diagxnet.statistics.comparison import best_base, comparison, val_auroc
 from diagxnet.statistics.history import history_figures, indicators
 from diagxnet.statistics.intervals import unbounded_interval
-from diagxnet.statistics.metrics import brier, ece, means, operating_points, per_finding, prevalence
+from diagxnet.statistics.metrics import brier, ece, means, per_finding, prevalence
 from diagxnet.statistics.net_benefit import DecisionCurve, decision_curves
+from diagxnet.statistics.operating import brier_scores, operating_points
 from diagxnet.statistics.recalibration import chance_ece, recalibration
 from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.scoring import Scoring
@@ -75,7 +77,8 @@ def measure_test(
     estimates = estimate(
         test, resamples=scoring.bootstrap, seed=scoring.seed, min_positives=scoring.min_positives, shown=True
     )
-    curves = decision_curves(test, calibrated[-1], scoring)
+    draws = Draws.of(test.patients, resamples=scoring.bootstrap, seed=scoring.seed)
+    curves = decision_curves(test, calibrated[-1], draws)
     by_group, too_small = subgroups(test, estimates, scoring)
     base_rate = means(prevalence(test), headline)
     evaluation: dict = {}
@@ -84,7 +87,7 @@ def measure_test(
         evaluation[model] = {
             "auroc": with_intervals(estimates[model]["auroc"]),
             "auprc": with_intervals(estimates[model]["auprc"]) | {"prevalence": base_rate},
-            "brier": means(per_finding(test, calibrated[m], brier), headline)
+            "brier": brier_scores(test, calibrated[m], draws, headline)
             | {"uncalibrated": means(per_finding(test, raw[m], brier), headline)},
             "ece": means(per_finding(test, calibrated[m], ece), headline)
             | {"uncalibrated": means(per_finding(test, raw[m], ece), headline)}
@@ -97,7 +100,7 @@ def measure_test(
                     test, calibrated[m], resamples=scoring.bootstrap, seed=seed, min_positives=scoring.min_positives
                 ).items()
             },
-            **operating_points(test, calibrated[m], calibration[model], headline),
+            **operating_points(test, calibrated[m], calibration[model], draws, headline, scoring.prevalence),
             "subgroups": by_group[model],
             "val": {"auroc": {"macro": val_macros[model]}} if model in val_macros else {},
         }

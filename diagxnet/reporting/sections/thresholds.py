@@ -8,13 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from diagxnet.data.findings import KEYS
-from diagxnet.reporting.curves import ENSEMBLE, HISTOGRAM_BINS, OUTCOMES
+from diagxnet.reporting.curves import ENSEMBLE, HISTOGRAM_BINS
 from diagxnet.reporting.drawing import DPI, finding_panels, finding_title, handle, population
-from diagxnet.reporting.page import Html, element, table
+from diagxnet.reporting.page import Html, element, join, table
 from diagxnet.reporting.section import Drawing, Material, Section
 from diagxnet.reporting.wording import counts_text, starred
-from diagxnet.statistics.metrics import confusions
-from diagxnet.statistics.results import Results
+from diagxnet.statistics.operating import AT_PREVALENCE, MEASURES, OUTCOMES, confusions
 
 OUTCOME_STYLES = {
     "true_positive": {"facecolor": "#0072B2", "hatch": ""},
@@ -24,7 +23,8 @@ OUTCOME_STYLES = {
 }
 
 
-def _thresholds(results: Results) -> list[Html]:
+def _thresholds(material: Material) -> list[Html]:
+    results = material.results
     evaluation = results.evaluation
     own, calibration = evaluation["ensemble"], results.calibration["ensemble"]
     parts = []
@@ -34,24 +34,40 @@ def _thresholds(results: Results) -> list[Html]:
             (
                 starred(evaluation, key),
                 f"{calibration[key].thresholds[rule]:.3f}",
-                *(
-                    f"{own[rule][name]['per_finding'][key]:.3f}"
-                    for name in ("sensitivity", "specificity", "precision", "f1")
-                ),
-                *(
-                    f"{counts[key][name]:,}"
-                    for name in ("true_positive", "false_positive", "false_negative", "true_negative")
-                ),
+                *(_cell(own[rule][name], key) for name in MEASURES),
+                *(f"{counts[key][name]:,}" for name in OUTCOMES),
             )
             for key in counts
         ]
-        header = ("Finding", "Threshold", "Sensitivity", "Specificity", "Precision", "F1", "TP", "FP", "FN", "TN")
-        caption = f"The ensemble on test at the threshold of {title}, fixed on val."
+        header = ("Finding", "Threshold", *map(measure_name, MEASURES), "TP", "FP", "FN", "TN")
+        caption = f"The ensemble on test at the threshold of {title}, fixed on val; 95% intervals below."
         parts.append(table(header, rows, caption=caption))
+        if stated := own[rule].get("at_prevalence"):
+            parts.append(_at_prevalence(evaluation, stated, title))
     if evaluation["one_class"]["val"]:
         text = f"No threshold, because val has one class only: {counts_text(evaluation['one_class']['val'])}."
         parts.append(element("p", text, class_="note"))
     return parts
+
+
+def measure_name(name: str) -> str:
+    """How a table's header calls one of MEASURES."""
+    return {"precision": "PPV (precision)", "npv": "NPV"}.get(name, name.capitalize())
+
+
+def _cell(measured: Mapping[str, dict], key: str) -> Html:
+    interval = measured["ci"]["per_finding"][key]
+    ends = element("small", f"{interval['lower']:.2f} to {interval['upper']:.2f}")
+    return join([f"{measured['per_finding'][key]:.3f}", ends])
+
+
+def _at_prevalence(evaluation: dict, stated: Mapping[str, dict], title: str) -> Html:
+    rows = [
+        (starred(evaluation, key), f"{share:.3f}", *(_cell(stated[name], key) for name in AT_PREVALENCE))
+        for key, share in stated["prevalence"].items()
+    ]
+    caption = f"At the threshold of {title}, where positives are as frequent as evaluate.prevalence says."
+    return table(("Finding", "Prevalence", *map(measure_name, AT_PREVALENCE)), rows, caption=caption)
 
 
 def confusion_counts(material: Material) -> Figure:
@@ -108,7 +124,7 @@ def score_histograms(material: Material) -> Figure:
 
 
 def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
-    return [*_thresholds(material.results), *figures.values()]
+    return [*_thresholds(material), *figures.values()]
 
 
 SECTION = Section(
