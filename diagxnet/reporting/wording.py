@@ -1,10 +1,14 @@
 """How the report, the model card and the pages beside them write names, figures and params."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from diagxnet.data.findings import FINDINGS, KEYS
 
 NAMES = dict(zip(KEYS, FINDINGS, strict=True))
+ON_VAL = (
+    "Choose runs by the figures on val. They are somewhat too good, as each training kept the epoch of the least val "
+    "loss; what else of the ensemble is fitted to val, weights and factor, leaves the image's patient out."
+)
 RESEARCH_ONLY = "For research only: not a medical device, not for decisions about patients."
 
 
@@ -24,6 +28,12 @@ def counts_text(counts: dict[str, dict[str, int]]) -> str:
     return ", ".join(
         f"{NAMES[key]} ({own['positives']:,} positive, {own['negatives']:,} negative)" for key, own in counts.items()
     )
+
+
+def not_learned_text(keys: Sequence[str]) -> str:
+    """A sentence on the findings that were not learned, of which there is one at least."""
+    names = ", ".join(NAMES[key] for key in keys)
+    return f"Not learned, for no image of train has a known label: {names}. Predictions leave them empty."
 
 
 def starred(evaluation: dict, key: str) -> str:
