@@ -72,7 +72,7 @@ def model_table(evaluation: dict) -> str:
     AUPRC with 95% intervals and the calibration error."""
     on_val = [name for name in ("auroc", "auprc") if name in evaluation["ensemble"].get("val", ())]
     titles = "".join(f"{f'val {name.upper()}':9}  " for name in on_val)
-    lines = [f"{'macro':14}  {titles}{'test AUROC (interval)':23}  {'test AUPRC (interval)':23}  ECE"]
+    lines = [f"{'macro':14}  {titles}{'test AUROC (95% interval)':25}  {'test AUPRC (95% interval)':25}  ECE"]
     for model in models_of(evaluation):
         own = evaluation[model]
         first = "".join(f"{own['val'][name]:<9.3f}  " for name in on_val)
@@ -80,7 +80,7 @@ def model_table(evaluation: dict) -> str:
         for metric in ("auroc", "auprc"):
             interval = own[metric]["ci"]["macro"]
             cells.append(f"{own[metric]['macro']:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})")
-        lines.append(f"{label(model):14}  {first}{cells[0]:23}  {cells[1]:23}  {own['ece']['macro']:.3f}")
+        lines.append(f"{label(model):14}  {first}{cells[0]:25}  {cells[1]:25}  {own['ece']['macro']:.3f}")
     return "\n".join(lines)
 
 
