@@ -58,7 +58,7 @@ def make_tiny_models(folder: Path) -> None:
     save_model(folder / "meta", create_meta("mlp", len(NETWORKS), **options), config, history)
     fitted = FindingCalibration(1.0, 0.0, "platt", 10, 10, {"youden": 0.5, "specificity_90": 0.6})
     calibration = {model: dict.fromkeys(KEYS, fitted) for model in (*NETWORKS, *COMBINED)}
-    write_calibration(folder / "calibration.json", calibration, "image")
+    write_calibration(folder / "calibration.json", calibration, "image", next(iter(NETWORKS)))
     nothing = TrainedOn(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros((0, 16), np.uint8))
     write_trained_on(folder / FILE, nothing)
 

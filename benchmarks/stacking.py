@@ -53,8 +53,8 @@ from diagxnet.params.meta import ARCHS, NETWORKS
 from diagxnet.recipe import check_recipe, read_recipe
 from diagxnet.stacking.learners import apply_meta, load_meta
 from diagxnet.stacking.train import train_meta
-from diagxnet.statistics.comparison import best_base, val_auroc
-from diagxnet.statistics.scored import read_scored
+from diagxnet.statistics.comparison import best_base, val_figures
+from diagxnet.statistics.scored import LEFT_OUT, read_scored
 from diagxnet.statistics.uncertainty import Estimates, compare, estimate, mean_resamples
 from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.base import train_base
@@ -118,6 +118,7 @@ def train_on_top(params: SimpleNamespace, folder: Path) -> None:
     recipe, arch, options = meta_stage.options(params)
     folders = {"stacked": folder / "data/stacked", "prepared": folder / "data/prepared"}
     folders |= {"folder": folder / "models/meta", "resume": folder / "resume/meta"}
+    folders |= {"left_out": folder / "data" / LEFT_OUT}
     members = {"seeds": params.meta.ensemble_seeds, "folds": base_model.folds(params)}
     run_out(train_meta(recipe, arch=arch, options=options, **members, **folders))
 
@@ -125,7 +126,7 @@ def train_on_top(params: SimpleNamespace, folder: Path) -> None:
 def figures(folder: Path) -> dict[str, Any]:
     """Macro AUROC and AUPRC of every model on val and test, and the ensemble's paired differences on test."""
     val, test = (read_scored(folder / "data", folder / "models", split, "image") for split in ("val", "test"))
-    best = best_base(val.members, val_auroc(val))
+    best = best_base(val.members, val_figures(val))
     estimates = {"val": estimate(val, resamples=1, seed=0), "test": estimate(test, resamples=RESAMPLES, seed=0)}
     result: dict[str, Any] = {"best_base": best}
     for split, own in estimates.items():
@@ -276,7 +277,7 @@ def settings(arguments: argparse.Namespace) -> list[dict]:
             params = params_with(own | {"seed": int(folder.name.split()[1])})
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 train_on_top(params, folder)
-            scores.append(val_figures(folder))
+            scores.append(ensemble_on_val(folder))
         result = {key: float(np.mean([each[key] for each in scores])) for key in scores[0]}
         results.append(own | result | {"kept": len(kept)})
         print_row(arch, [inputs, f"{rate:g}", *(f"{value:+.4f}" for value in result.values())])
@@ -284,10 +285,10 @@ def settings(arguments: argparse.Namespace) -> list[dict]:
     return results
 
 
-def val_figures(folder: Path) -> dict[str, float]:
+def ensemble_on_val(folder: Path) -> dict[str, float]:
     """Macro figures of the ensemble on val, and what it is ahead of the best base model and of the average by."""
-    val = read_scored(folder / "data", folder / "models", "val", "image")
-    best = best_base(val.members, val_auroc(val))
+    val = read_scored(folder / "data", folder / "models", "val", "image", left_out=True)
+    best = best_base(val.members, val_figures(val))
     estimates = estimate(val, resamples=1, seed=0)
     macro = macros(estimates)
     result = dict(macro["ensemble"])

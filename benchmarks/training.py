@@ -478,6 +478,7 @@ def run_meta(data: Data) -> None:
     recipe = replace(RECIPE, schedule=schedule, batches=batches)
     folders = {key: data.folder / key for key in ("stacked", "prepared")}
     folders |= {"folder": data.folder / "models" / "meta", "resume": data.folder / "resume"}
+    folders |= {"left_out": data.folder / "ensemble_val.npz"}
     options = {"hidden_dim": 256, "dropout": 0.2, "init": "average"}
     for _ in train_meta(recipe, arch="mlp", options=options, **folders):
         pass

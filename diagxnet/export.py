@@ -3,8 +3,8 @@
     python -m diagxnet.export ensemble.onnx
 
 Input `images`: uint8 [batch, 1, size, size], as `diagxnet.images.decode.decode` makes them. Outputs: `probabilities`,
-calibrated, and `logits`, both float32 [batch, findings]. The file's metadata hold the keys of the findings, the size
-and the thresholds. For research only: not a medical device.
+calibrated, and `logits`, both float32 [batch, findings], NaN where a finding was not learned. The file's metadata hold
+the keys of the findings, of those not learned, the size and the thresholds. For research only: not a medical device.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -40,13 +41,15 @@ class Whole(nn.Module):
         self.views = ensemble.views
         self.learner = ensemble.meta  # `meta` is a name that torch.fx uses itself
         own = [ensemble.calibration["ensemble"][key] for key in KEYS]
-        self.register_buffer("slopes", torch.tensor([each.slope for each in own]))
-        self.register_buffer("intercepts", torch.tensor([each.intercept for each in own]))
+        for name in ("slope", "intercept"):
+            values = np.array([getattr(each, name) for each in own], np.float32)  # None becomes NaN
+            self.register_buffer(f"{name}s", torch.from_numpy(values))
+        self.register_buffer("learned", ~self.slopes.isnan())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         views = [standardise(view) for view in views_of(to_float(images), self.views)]
         means = [torch.stack([_logits(each, view) for each in folds for view in views]).mean(0) for folds in self.base]
-        logits = self.learner(torch.stack(means, dim=1))
+        logits = torch.where(self.learned, self.learner(torch.stack(means, dim=1)), torch.nan)
         return torch.sigmoid(self.slopes * logits + self.intercepts), logits
 
 
@@ -97,6 +100,7 @@ def export(models: str | Path, file: Path) -> None:
     program.model.metadata_props.update(
         findings=",".join(KEYS), image_size=str(ensemble.image_size), thresholds=json.dumps(thresholds)
     )
+    program.model.metadata_props["not_learned"] = ",".join(ensemble.not_learned)
     try:
         with replacing(file) as temporary:
             program.save(temporary, external_data=False)

@@ -13,9 +13,10 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from diagxnet.console.commands import run_command
@@ -99,6 +100,7 @@ def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> in
         what = "no images by name or content, or linked folders"
         print(f"predict: passed over, {what}: {len(passed):,} ({names}{more})", file=sys.stderr)
     ensemble = Ensemble.load(options.models, precision=options.precision)
+    check_learned(ensemble, options.finding or ())
     writers: list[Writer] = [print_json if options.json else Printer(ensemble, options.rule)]
     if options.csv is not None:
         writers.append(stack.enter_context(csv_writer(options.csv)))
@@ -117,6 +119,16 @@ def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> in
     return 1 if failed else 0
 
 
+def check_learned(ensemble: Ensemble, wanted: Sequence[str]) -> None:
+    """InputError for a finding to map that the ensemble never learned; a line on the findings that are left empty."""
+    if ensemble.not_learned:
+        names = ", ".join(NAMES[key] for key in ensemble.not_learned)
+        print(f"predict: not learned, so left empty: {names} (no label in training)", file=sys.stderr)
+    for key in wanted:
+        if key in ensemble.not_learned:
+            raise InputError(f"{NAMES[key]}: these models never learned it, so there is no map (leave it out)")
+
+
 def complaints(outcome: Outcome) -> Iterator[str]:
     """A line for what kept an image from being predicted, or for each doubt about it."""
     if outcome.error is not None:
@@ -126,7 +138,10 @@ def complaints(outcome: Outcome) -> Iterator[str]:
 
 
 class Printer:
-    """Prints an image's probabilities, the largest first; an asterisk marks those at or above their threshold."""
+    """Prints an image's probabilities, the largest first; an asterisk marks those at or above their threshold.
+
+    A finding that was not learned comes last, without a number.
+    """
 
     def __init__(self, ensemble: Ensemble, rule: str) -> None:
         self.thresholds = ensemble.thresholds(rule)
@@ -137,6 +152,9 @@ class Printer:
         print(outcome.item.shown)
         for finding in (-outcome.probabilities).argsort(kind="stable"):
             key, threshold = KEYS[finding], self.thresholds[finding]
+            if np.isnan(outcome.probabilities[finding]):
+                print(f"    {FINDINGS[finding]:<26} not learned")
+                continue
             mark = "*" if key in outcome.present else " "
             above = "no threshold" if threshold != threshold else f"threshold {threshold:.3f}"
             print(f"  {mark} {FINDINGS[finding]:<26} {outcome.probabilities[finding]:.3f}  ({above})")
@@ -147,12 +165,18 @@ def print_json(outcome: Outcome) -> None:
 
 
 def as_record(outcome: Outcome) -> dict:
-    """`path` and `error`, or `path`, `probabilities` by finding key, `present` keys and `doubts`."""
+    """`path` and `error`, or `path`, `probabilities` by finding key, `present` keys and `doubts`.
+
+    The probability of a finding that was not learned is None.
+    """
     if outcome.error is not None:
         return {"path": outcome.item.shown, "error": outcome.error}
     return {
         "path": outcome.item.shown,
-        "probabilities": dict(zip(KEYS, outcome.probabilities.round(6).tolist(), strict=True)),
+        "probabilities": {
+            key: None if np.isnan(value) else round(value, 6)
+            for key, value in zip(KEYS, outcome.probabilities.tolist(), strict=True)
+        },
         "present": list(outcome.present),
         "doubts": list(outcome.doubts),
     }
@@ -160,7 +184,10 @@ def as_record(outcome: Outcome) -> dict:
 
 @contextlib.contextmanager
 def csv_writer(path: Path) -> Iterator[Writer]:
-    """Writes a row an image: path, the probabilities by finding key, present, doubts, error; whole or not at all."""
+    """Writes a row an image: path, the probabilities by finding key, present, doubts, error; whole or not at all.
+
+    The probability of a finding that was not learned is empty.
+    """
     with contextlib.ExitStack() as stack:
         with writing(path):
             temporary = stack.enter_context(replacing(path))
@@ -169,7 +196,7 @@ def csv_writer(path: Path) -> Iterator[Writer]:
         rows.writerow(["path", *KEYS, "present", "doubts", "error"])
 
         def write(outcome: Outcome) -> None:
-            values = [f"{value:.6f}" for value in outcome.probabilities] or [""] * len(KEYS)
+            values = ["" if np.isnan(value) else f"{value:.6f}" for value in outcome.probabilities] or [""] * len(KEYS)
             notes = ["; ".join(outcome.present), "; ".join(outcome.doubts), outcome.error or ""]
             with writing(path):
                 rows.writerow([outcome.item.shown, *values, *notes])

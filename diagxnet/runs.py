@@ -15,7 +15,7 @@ from diagxnet.data.members import member_folder
 from diagxnet.reporting.curves import ENSEMBLE, precision_stairs
 from diagxnet.reporting.drawing import DPI, gray_line, handle, panels, render, unit_square
 from diagxnet.reporting.page import Html, element, figure, page, table
-from diagxnet.reporting.wording import NAMES, RESEARCH_ONLY, difference_text, flat, verdicts_text
+from diagxnet.reporting.wording import NAMES, ON_VAL, RESEARCH_ONLY, difference_text, flat, verdicts_text
 from diagxnet.statistics.comparison import label, verdict
 from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.metrics import mean_keys
@@ -27,6 +27,7 @@ FILES = (
     "data/prepared/manifest.csv",
     "data/prepared/labels_test.npz",
     "data/stacked/logits_test.npz",
+    "metrics/evaluation.json",
     "metrics/summary.json",
     "models/meta/config.json",
     "models/meta/model.safetensors",
@@ -39,11 +40,12 @@ STYLES = ({"color": "black", "linestyle": "solid"}, {"color": "#D55E00", "linest
 
 @dataclass(frozen=True)
 class Run:
-    """One run. name: for people. test: what it scored. seconds: by training. params: content
-    of its params.yaml."""
+    """One run. name: for people. test: what it scored. val: its macro figures on val by model, none in a run of an
+    older version. seconds: by training. params: content of its params.yaml."""
 
     name: str
     test: Scored
+    val: dict[str, dict[str, float]]
     histories: dict[str, dict]
     seconds: dict[str, float]
     params: dict
@@ -59,9 +61,14 @@ def history_files(root: Path) -> list[str]:
 def read_run(name: str, root: Path, params: dict, unit: str) -> Run:
     """Reads FILES and the `history_files` under `root`; unit: `image` or `study`, what to score."""
     test = read_scored(root / "data", root / "models", "test", unit)
+    evaluation = read_json(root / "metrics/evaluation.json")
     return Run(
         name,
         test,
+        {
+            model: {name: value for name, value in evaluation[model].get("val", {}).items() if isinstance(value, float)}
+            for model in test.models  # an older version has another form, or none
+        },
         read_histories(root / "models", test.members),
         read_json(root / "metrics/summary.json")["training_seconds"],
         params,
@@ -94,14 +101,15 @@ def write_comparison(path: Path, first: Run, second: Run, scoring: Scoring) -> N
         element("p", _verdict(first, second, estimates), class_="verdict"),
         element(
             "p",
-            "Both runs are scored with the labels of the first, and on the same resamples of patients. Choosing by "
-            "these figures makes test a part of the training: do it on val.",
+            "On test both runs are scored with the labels of the first, and on the same resamples of patients. "
+            "Choosing by these figures makes test a part of the training: do it by those on val.",
             class_="note",
         ),
         element("p", RESEARCH_ONLY, class_="note"),
     ]
     titles = _titles(ours, scoring.min_positives)
     sections = [
+        ("On val, to choose by", [_on_val(first, second), element("p", ON_VAL, class_="note")]),
         ("Models", [_models(first, second, estimates), *_members(first, second), _seconds(first, second)]),
         ("Findings", _findings(first, second, estimates, ours, scoring.min_positives)),
         (
@@ -223,6 +231,19 @@ def _models(first: Run, second: Run, estimates: list) -> Html:
                     rows.append((label(model), called, over, *values, *_difference_cells(own), verdict(own)))
     header = ("Model", "Metric", "Mean of", first.name, second.name, "Difference (95% interval)", "Ahead in", "Verdict")
     return table(header, rows, text=[1, 2, len(header) - 1], caption=f"{first.name} minus {second.name}, on test.")
+
+
+def _on_val(first: Run, second: Run) -> Html:
+    """Macro figures on val of the models that both have."""
+    rows = []
+    for model in (name for name in first.test.models if name in second.test.models):
+        for name in ("auroc", "auprc"):
+            values = [run.val[model].get(name) for run in (first, second)]
+            cells = ["none" if value is None else f"{value:.4f}" for value in values]
+            difference = "" if None in values else f"{values[0] - values[1]:+.4f}"
+            rows.append((label(model), name.upper(), *cells, difference))
+    header = ("Model", "Metric", first.name, second.name, "Difference")
+    return table(header, rows, text=[1], caption=f"Means over the findings; {first.name} minus {second.name}.")
 
 
 def _mean(estimate: Estimate, name: str) -> float:

@@ -16,7 +16,7 @@ from diagxnet.params.checked import read_yaml
 MAKERS = ("train_densenet", "train_vit", "stack_features", "train_meta")
 """Stages that make the models and the logits; each further member has one more."""
 
-FOLDERS = ("models/", "data/stacked", "data/prepared")
+FOLDERS = ("models/", "data/stacked", "data/prepared", "data/ensemble_val.npz")
 """Of what they read and write, what is compared; data/packed/images.npy, gigabytes large, is left to DVC."""
 
 

@@ -33,7 +33,7 @@ def main() -> dict[str, float]:
     params = read_params(seed=Seed, train=TrainParams, stack=StackParams, meta=MetaParams)
     recipe, arch, network = options(params)
     folders = {"stacked": Path("data/stacked"), "prepared": Path("data/prepared"), "folder": Path("models/meta")}
-    folders["resume"] = Path(".resume/meta")
+    folders |= {"left_out": Path("data/ensemble_val.npz"), "resume": Path(".resume/meta")}
     folds = params.stack.folds if params.stack.method == "crossfit" else None
     counts = {"seeds": params.meta.ensemble_seeds, "folds": folds, "views": params.stack.views}
     training = train_meta(recipe, arch=arch, options=network, **counts, **folders)

@@ -9,17 +9,18 @@ import torch
 
 from diagxnet.audit.claims import Claims, Pipeline
 from diagxnet.audit.run import read_claims
-from diagxnet.data.files import write_json
+from diagxnet.data.files import write_arrays, write_json
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.features.stack import stack_features
+from diagxnet.features.stacked import read_stacked
 from diagxnet.images.pack import pack
 from diagxnet.labels.prepare import prepare
 from diagxnet.stacking.learners import create_meta
 from diagxnet.statistics.history import metrics_files, training_metrics
 from diagxnet.statistics.results import measure
-from diagxnet.statistics.scored import read_scored
+from diagxnet.statistics.scored import LEFT_OUT, read_scored
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.summary import summary
 from diagxnet.tables.inventory import take_inventory, write_inventory
@@ -102,11 +103,15 @@ def make_run(
     save_model(models / "meta", meta, config, HISTORY)
     folders = models, data / "packed", data / "prepared", data / "stacked"
     stack_features(list(networks), *folders, precision="fp32", batch_size=64, views=views)
+    stacked = read_stacked(data / "stacked", "val")
+    write_arrays(data / LEFT_OUT, rows=stacked.rows, logits=stacked.logits.mean(axis=1))
     results = measure(
         read_scored(data, models, "val", unit),
         read_scored(data, models, "test", unit),
         dict.fromkeys((*networks, "meta"), HISTORY),
         Scoring(unit, bootstrap=20, min_positives=MIN_POSITIVES, seed=0),
+        left_out=read_scored(data, models, "val", unit, left_out=True),
+        not_learned=audit_table["not_learned"],
         studies=audit_table["splits"]["test"]["studies"],
         dropped=audit_table["dropped"]["images"],
     )
@@ -114,7 +119,8 @@ def make_run(
     write_json(root / "metrics/summary.json", summary(results.evaluation, {"densenet": 1.0}))
     for name, content in metrics_files(dict.fromkeys((*networks, "meta"), training_metrics(HISTORY))).items():
         write_json(root / f"metrics/{name}.json", content)
-    write_calibration(models / "calibration.json", results.calibration, unit)
+    best = results.evaluation["comparison"]["best_base"]
+    write_calibration(models / "calibration.json", results.calibration, unit, best)
     reads = {"prepare": {"data/inventory.json"}, "evaluate": {"data/prepared/labels_test.npz", "models/vit"}}
     return Run(root, read_claims(root / "metrics", models), Pipeline(reads, ()))
 

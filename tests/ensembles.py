@@ -1,6 +1,7 @@
 """Model folders with random weights, as the tests of prediction need them: small, quick to load, never trained."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.members import member_folder
-from diagxnet.ensemble.calibration import FindingCalibration, write_calibration
+from diagxnet.ensemble.calibration import NOT_LEARNED, FindingCalibration, write_calibration
 from diagxnet.stacking.learners import MetaLearner, create_members
 from diagxnet.statistics.scored import COMBINED
 from diagxnet.training.checkpoint import save_joint, save_model
@@ -33,9 +34,11 @@ def make_models(
     networks: dict[str, dict] = NETWORKS,
     size: int = SIZE,
     seed: int = 0,
+    not_learned: Sequence[str] = (),
 ) -> Path:
     """A models folder for images of `size` pixels, its members those of `networks`; folds: of crossfit; seeds: of each;
-    members: meta-learners; views: of each image. Fracture has no threshold."""
+    members: meta-learners; views: of each image; not_learned: keys of findings without a label in training. Fracture
+    has no threshold."""
     models = (*networks, *COMBINED)
     torch.manual_seed(seed)
     for name in networks:
@@ -61,12 +64,14 @@ def make_models(
     drawn = np.random.default_rng(seed).uniform(0.5, 1.5, (len(models), len(KEYS), 2))
     calibration = {
         model: {
-            key: FindingCalibration(*map(float, drawn[m, f]), "platt", 20, 60, _thresholds(f))
+            key: NOT_LEARNED
+            if key in not_learned
+            else FindingCalibration(*map(float, drawn[m, f]), "platt", 20, 60, _thresholds(f))
             for f, key in enumerate(KEYS)
         }
         for m, model in enumerate(models)
     }
-    write_calibration(folder / "calibration.json", calibration, "image")
+    write_calibration(folder / "calibration.json", calibration, "image", next(iter(networks)))
     return folder
 
 

@@ -19,7 +19,7 @@ from diagxnet.audit.recomputed import average_precision, calibration_error, mann
 from diagxnet.audit.run import read_claims
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_arrays, read_json, write_arrays, write_json
-from diagxnet.ensemble.calibration import FindingCalibration
+from diagxnet.ensemble.calibration import FindingCalibration, not_learned
 from diagxnet.reporting.evaluate import evaluate
 from diagxnet.statistics.calibrating import fit_calibration
 from diagxnet.statistics.metrics import ece
@@ -194,7 +194,7 @@ CLAIMS = [
     ("evaluation", "average.brier.chexpert5", r"metrics: .* average\.brier\.chexpert5 first"),
     ("evaluation", "densenet.ece.uncalibrated.macro", r"metrics: .* densenet\.ece\.uncalibrated\.macro first"),
     ("evaluation", "ensemble.youden.sensitivity.macro", r"metrics: .* ensemble\.youden\.sensitivity\.macro first"),
-    ("evaluation", "ensemble.val.auroc.macro", r"metrics: .* ensemble\.val\.auroc\.macro first"),
+    ("evaluation", "ensemble.val.auroc", r"metrics: .* ensemble\.val\.auroc first"),
     ("evaluation", "ensemble.subgroups.sex.female.auroc.macro", r"metrics: .* ensemble\.subgroups\.sex\.female\.auroc"),
     ("evaluation", "comparison.findings_better", r"metrics: .* comparison\.findings_better first"),
     ("evaluation", "comparison.findings_ahead", r"metrics: .* comparison\.findings_ahead first"),
@@ -212,7 +212,7 @@ CLAIMS = [
     ("evaluation", "counts.positives.edema", r"metrics: .* counts\.positives\.edema first"),
     ("evaluation", "counts.studies", r"counts: evaluation.json counts \d+ studies, test has \d+"),
     ("evaluation", "ensemble.auroc.ci.per_finding.edema.lower", "metrics: evaluation.json: 1 intervals do not hold"),
-    ("summary", "ensemble.auroc", r"summary: summary.json: ensemble\.auroc is .*, evaluation.json has"),
+    ("summary", "test.ensemble.auroc", r"summary: summary.json: test\.ensemble\.auroc is .*, evaluation.json has"),
     ("summary", "counts.dropped_images", r"summary: summary.json: counts\.dropped_images is 2, evaluation.json has 1"),
     ("trainings", "vit.val_auroc", r"summary: vit.json: not the best epoch of models/vit/training_history.json"),
 ]
@@ -227,6 +227,23 @@ def test_a_figure_that_is_not_what_the_files_give_is_named(run, part, key, messa
     place[last] += 1
     with pytest.raises(InputError, match=message):
         check_alone(message.split(":")[0], run)
+
+
+def test_a_finding_without_a_label_in_train_that_claims_a_calibration_is_named(run):
+    assert set(not_learned(run.claims.calibration)) == {"no_finding", "fracture", "support_devices"}
+    run.claims.calibration["vit"]["fracture"] = run.claims.calibration["vit"]["edema"]
+    with pytest.raises(InputError, match=r"calibration: calibration.json: val gives others for 1, vit\.fracture first"):
+        check_alone("calibration", run)
+
+
+def test_figures_on_val_that_are_not_of_fits_without_the_patient_are_named(run):
+    stored = read_arrays(run.root / "data/ensemble_val.npz")
+    write_arrays(run.root / "data/ensemble_val.npz", rows=stored["rows"], logits=-stored["logits"])
+    with pytest.raises(InputError, match=r"metrics: evaluation.json: 2 of .*, ensemble\.val\.auroc first"):
+        check_alone("metrics", run)
+    write_arrays(run.root / "data/ensemble_val.npz", rows=stored["rows"] + 1, logits=stored["logits"])
+    with pytest.raises(InputError, match=r"metrics: ensemble_val.npz and manifest.csv are not of the same images"):
+        check_alone("metrics", run)
 
 
 def test_a_figure_of_a_finding_that_cannot_be_scored_is_named(run):
@@ -372,7 +389,7 @@ def test_evaluate_writes_nothing_where_the_audit_refuses(tmp_path):
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
 
     def refuse(claims: Claims) -> None:
-        assert claims.summary["ensemble"]["auroc"] == claims.evaluation["ensemble"]["auroc"]["macro"]
+        assert claims.summary["test"]["ensemble"]["auroc"] == claims.evaluation["ensemble"]["auroc"]["macro"]
         raise InputError("refused")
 
     folders = {"data": "data", "models": "models", "metrics": "metrics", "plots": "plots"}

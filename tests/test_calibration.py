@@ -239,7 +239,7 @@ def test_ece_by_chance_is_what_drawn_labels_have_and_falls_with_the_size_of_the_
 def test_calibration_json_reads_back_as_what_was_fitted(tmp_path):
     scored = make_scored(units=60)
     calibration = fit_calibration(scored, 5)
-    write_calibration(tmp_path / "calibration.json", calibration, "image")
+    write_calibration(tmp_path / "calibration.json", calibration, "image", "vit")
     again = read_calibration(tmp_path / "calibration.json")
     assert again == calibration
     for m, model in enumerate(scored.models):
@@ -254,7 +254,7 @@ def test_a_missing_or_foreign_calibration_is_refused(tmp_path):
     path = tmp_path / "calibration.json"
     with pytest.raises(InputError, match="no calibration here"):
         read_calibration(path)
-    write_calibration(path, fit_calibration(make_scored(units=60), 5), "image")
+    write_calibration(path, fit_calibration(make_scored(units=60), 5), "image", "vit")
     write_json(path, read_json(path) | {"version": 99})
     with pytest.raises(InputError, match="another version"):
         read_calibration(path)

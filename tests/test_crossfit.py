@@ -116,6 +116,7 @@ def test_stacked_logits_are_out_of_fold_and_others_the_mean_of_the_folds(data):
 
     meta = {"arch": "linear", "options": {"init": "average", "inputs": "logits"}, "stacked": data / "stacked"}
     meta |= {"prepared": data / ".prepared", "folder": data / "models/meta", "resume": data / "resume/meta"}
+    meta |= {"left_out": data / "ensemble_val.npz"}
     list(train_meta(RECIPE, folds=FOLDS, **meta))
     history = read_json(data / "models/meta/training_history.json")
     assert history["train_images"] == len(read_draws(data / ".prepared").rows)

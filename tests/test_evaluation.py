@@ -21,9 +21,13 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
 from diagxnet.data.findings import KEYS
 from diagxnet.data.members import FIRST
-from diagxnet.ensemble.calibration import write_calibration
+from diagxnet.ensemble.calibration import not_learned, read_calibration, write_calibration
 from diagxnet.reporting.curves import POINTS, write_curves
 from diagxnet.reporting.evaluate import evaluate
+from diagxnet.reporting.model_card import write_model_card
+from diagxnet.reporting.report import introduction
+from diagxnet.reporting.sections import findings, parts
+from diagxnet.reporting.sections.parts import parts_of
 from diagxnet.reporting.sections.thresholds import confusion_counts
 from diagxnet.reporting.wording import REFERENCE
 from diagxnet.statistics.comparison import (
@@ -42,7 +46,7 @@ from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.subgroups import listed, subgroups
 from diagxnet.statistics.summary import summary
 from diagxnet.statistics.uncertainty import estimate
-from tests.workspace import make_material, make_scored, make_workspace
+from tests.workspace import combination, make_material, make_scored, make_workspace
 
 PARAMS = {
     "data": {"root": "data/demo", "image_size": 32},
@@ -53,7 +57,7 @@ PARAMS = {
     "meta": {"arch": "mlp", "hidden_dim": 8, "init": "average"},
 }
 SCORING = Scoring("image", bootstrap=60, min_positives=10, seed=0)
-COUNTS = {"studies": 75, "dropped": 1}
+COUNTS = {"studies": 75, "dropped": 1, "not_learned": ()}
 SUMMARY_ROWS = 40
 MODELS = ("densenet", "vit", "average", "ensemble")
 BYTES = 500_000
@@ -132,6 +136,7 @@ def test_metrics_plots_report_and_card_are_of_the_members_of_the_run(members, tm
 def test_the_summary_has_as_many_rows_of_each_member_as_there_is_room_for(count):
     members = [f"member{number:02d}" for number in range(count)]
     figures = {"auroc": {"macro": 0.8, "chexpert5": 0.9}, "auprc": {"macro": 0.5}, "ece": {"macro": 0.1}}
+    figures |= {"val": {"auroc": 0.7, "auprc": 0.4}}
     ahead = {"auroc": {"macro": {"difference": 0.1, "ci": {"lower": 0.0, "upper": 0.2}, "share_ahead": 1.0}}}
     evaluation = dict.fromkeys((*members, *COMBINED), figures)
     names = ("units", "patients", "findings_scored", "findings_flagged", "dropped_images")
@@ -140,12 +145,36 @@ def test_the_summary_has_as_many_rows_of_each_member_as_there_is_room_for(count)
     evaluation |= {"comparison": compared, "combination": {"behind_on_val": 0}}
     rows = leaves(summary(evaluation, dict.fromkeys((*members, "stack_features", "meta"), 1.5)))
     assert len(rows) <= SUMMARY_ROWS
-    assert len(rows) + count > SUMMARY_ROWS or count <= 3
+    assert len(rows) + count > SUMMARY_ROWS or count <= 2
     assert rows[".training_seconds.total"] == 1.5 * (count + 2)
     for member in members:
         own = [row for row in rows if member in row]
-        assert len(own) == min(4, 15 // count)
-        assert not own or own[0] == f".{member}.auroc"
+        assert len(own) == min(6, 13 // count)
+        assert own[:2] == [f".val.{member}.auroc", f".val.{member}.auprc"][: len(own)]
+
+
+def test_the_summary_and_the_terminal_open_with_val_and_of_the_ensemble_that_is_of_fits_without_the_patient(done):
+    root, results = done
+    rows = leaves(read_json(root / "metrics/summary.json"))
+    assert list(rows)[:8] == [f".val.{model}.{name}" for model in MODELS for name in ("auroc", "auprc")]
+    val = read_scored(root / "data", root / "models", "val", "image")
+    known = [f for f in range(len(KEYS)) if val.scorable()[f]]
+    for m, model in enumerate(MODELS[:3]):
+        for name, metric in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
+            own = [metric(val.targets[val.known(f), f], val.logits[m, val.known(f), f]) for f in known]
+            assert rows[f".val.{model}.{name}"] == pytest.approx(np.mean(own))
+    assert rows[".val.ensemble.auroc"] == pytest.approx(rows[".val.average.auroc"])  # as make_workspace drew them
+    heading = model_table(results.evaluation).splitlines()[0]
+    titles = ["macro", "val AUROC", "val AUPRC", "test AUROC (95% interval)", "test AUPRC (95% interval)", "ECE"]
+    assert re.split(r" {2,}", heading) == titles
+
+
+def test_neither_card_nor_report_says_how_often_the_test_set_was_used(done):
+    for path in ("models/MODEL_CARD.md", "plots/report.html"):
+        text = " ".join((done[0] / path).read_text(encoding="utf-8").split())
+        assert "used once" not in text
+        assert "no program can know" in text
+        assert "AUROC on val" in text
 
 
 def leaves(value: object, prefix: str = "") -> dict[str, object]:
@@ -198,6 +227,37 @@ def test_a_finding_with_one_class_has_no_key_and_is_counted(done):
     assert evaluation["counts"]["findings_scored"] == 13
 
 
+def test_a_finding_that_was_not_learned_is_said_to_be_and_has_no_figure_probability_or_weight(done, tmp_path):
+    edema = KEYS.index("edema")
+    val, test = make_scored(seed=1), make_scored()
+    for scored in (val, test):
+        scored.mask[:, edema] = scored.targets[:, edema] = False
+    counts = COUNTS | {"not_learned": ("edema",)}
+    results = measure(val, test, done[1].histories, SCORING, left_out=val, **counts)
+    results.evaluation["combination"] = parts_of(combination(FIRST), ("edema",))
+    assert np.isnan(results.calibrated[:, :, edema]).all()
+    assert not np.isnan(np.delete(results.calibrated, edema, axis=2)).any()
+    assert results.evaluation["counts"]["findings_not_learned"] == 1
+    assert "edema" not in results.evaluation["one_class"]["test"] | results.evaluation["one_class"]["val"]
+    assert not [name for name in leaves(results.evaluation) if "edema" in name and ".counts." not in name]
+    summary = read_json(done[0] / "data/prepared/summary.json") | {"not_learned": ["edema"]}
+    summary["not_annotated"]["train"] = ["edema"]
+    material = replace(make_material(results), data_summary=summary, params=PARAMS)
+    configs = {name: {"arch": name, "pretrained": False} for name in FIRST}
+    write_model_card(tmp_path / "card.md", material, configs)
+    card = (tmp_path / "card.md").read_text(encoding="utf-8")
+    said = "Not learned, for no image of train has a known label: Edema. Predictions leave them empty."
+    assert said in card
+    assert re.search(r"^\| Edema \| not annotated \| \d", card, re.M)
+    assert said in str(introduction(material))
+    assert said in str(findings.content(material, {}))
+    assert "<td>Edema</td>" not in str(parts.content(material, {}))
+    write_calibration(tmp_path / "calibration.json", results.calibration, "image", "vit")
+    stored = read_json(tmp_path / "calibration.json")["models"]["vit"]["edema"]
+    assert (stored["slope"], stored["intercept"], stored["thresholds"]) == (None, None, None)
+    assert not_learned(read_calibration(tmp_path / "calibration.json")) == ("edema",)
+
+
 def test_findings_with_few_positives_are_flagged(done):
     evaluation = read_json(done[0] / "metrics/evaluation.json")
     assert "lung_lesion" in evaluation["few"]
@@ -248,10 +308,10 @@ def test_studies_are_scored_where_asked(done):
     assert len(studies.names) == len(images.names) / 2
     assert studies.logits[:, 0] == pytest.approx(images.logits[:, :2].mean(axis=1))
     val = read_scored(root / "data", root / "models", "val", "study")
-    by_study = measure(val, studies, done[1].histories, replace(SCORING, unit="study"), **COUNTS)
+    by_study = measure(val, studies, done[1].histories, replace(SCORING, unit="study"), left_out=val, **COUNTS)
     assert by_study.evaluation["counts"]["units"] == by_study.evaluation["counts"]["studies"] == 75
     assert "studies of 75 patients" in confusion_counts(make_material(by_study)).axes[0].get_title(loc="left")
-    write_calibration(root / "study.json", by_study.calibration, "study")
+    write_calibration(root / "study.json", by_study.calibration, "study", "vit")
     assert read_json(root / "study.json")["unit"] == "study"
 
 
@@ -284,7 +344,7 @@ def test_a_subgroups_auroc_is_that_of_its_units():
 
 def _measured(val: Scored, test: Scored) -> Results:
     history = _history([0.8, 0.6], [0.85, 0.65])
-    return measure(val, test, {"densenet": history, "vit": history, "meta": history}, SCORING, **COUNTS)
+    return measure(val, test, {"densenet": history, "vit": history, "meta": history}, SCORING, left_out=val, **COUNTS)
 
 
 def test_a_single_patient_is_scored_and_every_interval_says_that_nothing_is_known():
@@ -344,9 +404,10 @@ def test_groups_are_listed_in_order_whether_scored_or_too_small(done):
 
 
 def test_the_best_base_model_is_chosen_on_val_and_the_first_of_equals():
-    assert best_base(FIRST, {"densenet": 0.7, "vit": 0.8, "ensemble": 0.9}) == "vit"
-    assert best_base(FIRST, {"densenet": 0.8, "vit": 0.8}) == "densenet"
-    assert best_base(FIRST, {}) == "densenet"
+    for densenet, vit, best in ((0.7, 0.8, "vit"), (0.8, 0.8, "densenet")):
+        on_val = {"densenet": {"auroc": densenet}, "vit": {"auroc": vit}, "ensemble": {"auroc": 0.9}}
+        assert best_base(FIRST, on_val) == best
+    assert best_base(FIRST, {"densenet": {}, "vit": {}}) == "densenet"
 
 
 @pytest.mark.parametrize(
@@ -416,7 +477,7 @@ def test_test_without_any_scorable_finding_is_refused():
     scored = make_scored(units=10)
     nothing = replace(scored, targets=np.zeros_like(scored.targets))
     with pytest.raises(InputError, match="no finding has both"):
-        measure(scored, nothing, {}, SCORING, **COUNTS)
+        measure(scored, nothing, {}, SCORING, left_out=scored, **COUNTS)
 
 
 @pytest.mark.parametrize(("member", "stage"), [("vit", "train_vit"), ("convnext", "train@convnext")])

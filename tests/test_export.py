@@ -4,10 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.ensemble import Ensemble
-from diagxnet.export import main
+from diagxnet.export import Whole, main
 from tests.ensembles import NETWORKS, SIZE, make_models
 
 
@@ -20,13 +21,15 @@ def test_the_exported_file_gives_pytorchs_probabilities_for_any_number_of_images
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is an extra")
     pytest.importorskip("onnxscript", reason="onnxscript is an extra")
     networks = {name: NETWORKS.get(name, NETWORKS["densenet"]) for name in names}
-    models = make_models(tmp_path / "models", members=2, folds=folds, views=views, networks=networks)
+    options = {"members": 2, "folds": folds, "views": views, "networks": networks, "not_learned": ("edema",)}
+    models = make_models(tmp_path / "models", **options)
     assert main(["--models", str(models), str(tmp_path / "out" / "ensemble.onnx")]) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["ensemble.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "out" / "ensemble.onnx", providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata["findings"].split(",") == list(KEYS)
     assert metadata["image_size"] == str(SIZE)
+    assert metadata["not_learned"] == "edema"
     ensemble = Ensemble.load(models, precision="fp32")
     images = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE), dtype=np.uint8)
     images[4] = 7  # of one value, whose deviation is 0
@@ -35,7 +38,21 @@ def test_the_exported_file_gives_pytorchs_probabilities_for_any_number_of_images
         probabilities, logits = session.run(["probabilities", "logits"], {"images": images[:count, None]})
         np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-4)
         np.testing.assert_allclose(logits, expected.logits, atol=1e-4)
-        assert np.ptp(probabilities) > 0.01
+        for given in (probabilities, logits):
+            assert np.isnan(given).all(axis=0).tolist() == [key == "edema" for key in KEYS]
+        assert np.nanmax(probabilities) - np.nanmin(probabilities) > 0.01
+
+
+def test_the_network_that_is_exported_says_what_the_ensemble_says_and_nothing_of_what_was_not_learned(tmp_path):
+    ensemble = Ensemble.load(make_models(tmp_path / "models", not_learned=("edema",)), precision="fp32")
+    images = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE), dtype=np.uint8)
+    with torch.inference_mode():
+        probabilities, logits = Whole(ensemble).eval()(torch.from_numpy(images[:, None]))
+    expected = ensemble.predict(images)
+    np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-4)
+    np.testing.assert_allclose(logits, expected.logits, atol=1e-4)
+    for given in (probabilities, logits):
+        assert given.isnan().all(dim=0).tolist() == [key == "edema" for key in KEYS]
 
 
 def test_without_onnx_the_message_says_what_to_install(tmp_path, monkeypatch, capsys):

@@ -129,6 +129,41 @@ def test_intervals_subgroups_and_the_comparison_are_there_as_in_the_evaluation(d
     assert {"densenet", "vit", "average", "ensemble"} < set(written)
 
 
+def test_what_the_ensemble_never_learned_is_masked_and_named_however_it_is_annotated_here(copied):
+    make_models(copied / "models", networks=NETWORKS, not_learned=("edema", "fracture"))
+    for name in ("densenet", "vit", "meta"):
+        write_json(copied / "models" / name / "training_history.json", HISTORY)
+    evaluation = run(copied).evaluation
+    overlap = evaluation["external"]["overlap"]
+    assert overlap["not_learned"] == ["edema"]
+    assert overlap["one_class"] == ["pneumonia"]
+    assert overlap["findings"]["compared"] == 1
+    assert set(evaluation["ensemble"]["auroc"]["per_finding"]) == {"no_finding"}
+    assert set(evaluation["one_class"]["test"]) == {"pneumonia"}
+    page = str(external_sections(evaluation["external"], evaluation["counts"]))
+    assert "never learned by this ensemble: Edema." in page
+
+
+def test_the_best_base_model_is_the_one_that_evaluate_named_whatever_the_first_folds_history_says(copied):
+    best = HISTORY["epochs"][0] | {"val_auroc": 0.9}
+    write_json(copied / "models/densenet/training_history.json", HISTORY | {"epochs": [best]})
+    stored = read_json(copied / "models/calibration.json")
+    write_json(copied / "models/calibration.json", stored | {"best_base": "vit"})
+    evaluation = run(copied).evaluation
+    assert evaluation["comparison"]["best_base"] == "vit"
+    assert "val" not in evaluation["vit"]
+
+
+def test_a_finding_that_one_table_leaves_blank_is_masked_there_and_scored_in_the_other(copied):
+    rows = [Row(image_path(number, table="valid"), labels={"No Finding": "1.0"}) for number in (900, 901)]
+    for row in rows:
+        write_image(copied / "other" / row.path)
+    write_table(copied / "other/valid.csv", rows)
+    results = run(copied)
+    assert results.test.mask[:, KEYS.index("no_finding")].sum() == PATIENTS + 2
+    assert results.test.mask[:, KEYS.index("edema")].sum() == PATIENTS - 1
+
+
 def test_a_mapping_that_merges_classes_is_named_in_the_output_and_on_the_page(done):
     mapping = read_json(done[0] / "nih.json")["external"]["mapping"]
     assert mapping["merged"] == {"edema": ["Wet", "Oedema"]}

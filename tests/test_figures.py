@@ -33,8 +33,8 @@ HISTORY = {
 
 @pytest.fixture(scope="module")
 def material() -> Material:
-    histories = {"densenet": HISTORY, "vit": HISTORY, "meta": HISTORY}
-    return make_material(measure(make_scored(units=60, seed=1), make_scored(units=60), histories, SCORING, **COUNTS))
+    histories, val = {"densenet": HISTORY, "vit": HISTORY, "meta": HISTORY}, make_scored(units=60, seed=1)
+    return make_material(measure(val, make_scored(units=60), histories, SCORING, left_out=val, **COUNTS))
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -81,7 +81,7 @@ def test_intervals_of_many_members_do_not_touch_those_of_the_next_finding():
     members = [f"member{number}" for number in range(9)]
     val, test = (make_scored(units=60, seed=seed, members=members) for seed in (1, 0))
     figure = FIGURES["auroc_per_finding"](
-        make_material(measure(val, test, dict.fromkeys([*members, "meta"], HISTORY), SCORING, **COUNTS))
+        make_material(measure(val, test, dict.fromkeys([*members, "meta"], HISTORY), SCORING, left_out=val, **COUNTS))
     )
     points = [container.lines[0].get_ydata() for container in figure.axes[0].containers]
     assert len(points) == 11
@@ -99,10 +99,8 @@ def test_the_legend_of_the_confusion_counts_shows_their_hatches(material):
 def test_a_group_too_small_to_be_scored_has_a_line_that_says_so(material):
     results = material.results
     groups = {**results.test.groups, "sex": np.where(np.arange(60) < 3, "unknown", "female").astype(object)}
-    test = replace(results.test, groups=groups)
-    figure = FIGURES["subgroups"](
-        make_material(measure(make_scored(units=60, seed=1), test, results.histories, SCORING, **COUNTS))
-    )
+    val, test = make_scored(units=60, seed=1), replace(results.test, groups=groups)
+    figure = FIGURES["subgroups"](make_material(measure(val, test, results.histories, SCORING, left_out=val, **COUNTS)))
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert "sex: unknown (n = 3; too small to be scored)" in labels
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from diagxnet.data.files import read_json, write_arrays
+from diagxnet.data.files import read_arrays, read_json, write_arrays
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.folds import read_draws, write_draws
 from diagxnet.data.prepared import COLUMNS
@@ -51,7 +51,14 @@ def write_manifest(folder, rows):
 def _train(data, name, *, recipe=RECIPE, arch="mlp", options=OPTIONS, **others):
     folders = {"stacked": data / "stacked", "prepared": data / "prepared"}
     return train_meta(
-        recipe, arch=arch, options=options, folder=data / name, resume=data / f"resume-{name}", **folders, **others
+        recipe,
+        arch=arch,
+        options=options,
+        folder=data / name,
+        left_out=data / f"{name}.npz",
+        resume=data / f"resume-{name}",
+        **folders,
+        **others,
     )
 
 
@@ -84,6 +91,20 @@ def test_the_better_member_has_the_greater_weight_and_the_record_says_how_much(d
     assert ("correction enters with factor" in said) == (arch == "mlp")
     model = load_meta(data / "meta")
     assert float(model.factor) == (1 if arch == "convex" else made["correction"]["factor"])
+
+
+@pytest.mark.parametrize("arch", ["convex", "mlp"])
+def test_what_it_says_of_val_without_the_patients_is_written_and_is_what_it_stands_on(data, arch):
+    list(_train(data, "meta", arch=arch))
+    left_out, labels = read_arrays(data / "meta.npz"), read_arrays(data / "prepared/labels_val.npz")
+    stacked = read_stacked(data / "stacked", "val").logits
+    assert left_out["rows"].tolist() == labels["rows"].tolist()
+    known = labels["targets"], labels["mask"]
+    lead = macro_auroc(left_out["logits"], *known) - macro_auroc(stacked.mean(1), *known)
+    made = read_json(data / "meta" / "config.json")["combination"]
+    assert lead == pytest.approx(made["on_val"]["average"]["auroc"], abs=1e-3)
+    fitted = apply_meta(load_meta(data / "meta"), torch.from_numpy(stacked)).numpy()
+    assert np.abs(fitted - left_out["logits"]).max() > 1e-4
 
 
 def test_without_a_network_there_is_one_epoch_and_the_bytes_are_always_the_same(data):

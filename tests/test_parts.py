@@ -33,14 +33,15 @@ def test_report_card_and_metrics_say_how_much_of_each_member_and_of_the_network_
 
 
 def test_a_network_that_does_not_count_is_said_not_to_and_one_alone_has_no_weights():
-    parts = parts_of(combination(["densenet"]) | {"correction": {"factor": 0.0, "gain": 0.1, "error": 1.0}})
+    parts = parts_of(combination(["densenet"]) | {"correction": {"factor": 0.0, "gain": 0.1, "error": 1.0}}, ())
     assert parts_text(parts).endswith("with factor 0.0: it did not help on val.")
-    alone = parts_of({"core": None, "correction": None, "on_val": {}})
+    alone = parts_of({"core": None, "correction": None, "on_val": {}}, ())
     assert alone == {"val": {}, "behind_on_val": 0}
     assert parts_text(alone) == "The ensemble is what the network makes of the members' logits."
     assert len(parts_content(alone)) == 1
 
 
 def test_an_evaluation_that_does_not_know_the_parts_has_no_section_on_them():
-    results = measure(make_scored(seed=1), make_scored(), {}, SCORING, **COUNTS)
+    val = make_scored(seed=1)
+    results = measure(val, make_scored(), {}, SCORING, left_out=val, **COUNTS)
     assert SECTION.content(make_material(results), {}) == []

@@ -102,6 +102,37 @@ def test_probabilities_are_printed_sorted_and_marked_where_they_reach_the_thresh
     assert any(line[2] == " " for line in lines[1:])
 
 
+def test_a_finding_that_was_not_learned_is_left_empty_everywhere_and_has_no_map(tmp_path, capsys):
+    models = make_models(tmp_path / "models", not_learned=("edema", "no_finding"))
+    film, table, page = write_frontal(tmp_path / "film.png"), tmp_path / "p.csv", tmp_path / "p.html"
+    outputs = ["--csv", str(table), "--html", str(page)]
+    assert main([str(film), "--models", str(models), *outputs]) == 0
+    out, err = capsys.readouterr()
+    assert "predict: not learned, so left empty: No Finding, Edema (no label in training)" in err
+    assert [line.split() for line in out.splitlines()[-2:]] == [
+        ["No", "Finding", "not", "learned"],
+        ["Edema", "not", "learned"],
+    ]
+    (row,) = rows(table)
+    assert (row["edema"], row["no_finding"]) == ("", "")
+    assert all(0 < float(row[key]) < 1 for key in KEYS if key not in ("edema", "no_finding"))
+    assert not {"edema", "no_finding"} & set(row["present"].split("; "))
+    assert "<td>Edema</td><td>not learned</td><td>none</td>" in page.read_text(encoding="utf-8")
+    assert main([str(film), "--models", str(models), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert [key for key, value in record["probabilities"].items() if value is None] == ["no_finding", "edema"]
+    assert main([str(film), "--models", str(models), "--html", str(page), "--finding", "edema"]) == 1
+    assert "Edema: these models never learned it, so there is no map" in capsys.readouterr().err
+
+
+def test_what_was_not_learned_has_no_logit_either(tmp_path):
+    ensemble = Ensemble.load(make_models(tmp_path / "models", not_learned=("edema",)))
+    prediction = ensemble.predict(np.zeros((2, SIZE, SIZE), np.uint8))
+    for values in (prediction.probabilities, prediction.logits, prediction.base_logits):
+        missing = np.isnan(values).reshape(-1, len(KEYS))
+        assert (missing == [key == "edema" for key in KEYS]).all()
+
+
 def test_a_table_in_chexperts_form_names_images_below_its_folder(tmp_path):
     make_data(tmp_path, train=2, valid=0)
     items, _ = list_inputs([tmp_path / "train.csv"])

@@ -50,6 +50,13 @@ def test_the_splits_of_a_subset_are_those_that_prepare_makes(root: Path) -> None
     assert sum(plan.splits.values()) == 38
 
 
+def test_its_warnings_are_those_of_prepare(root: Path) -> None:
+    _, found = look(root)
+    warnings = [f"warning: {line}" for line in prepare_of(root, views="frontal")["warnings"]]
+    assert any("fracture" in line for line in warnings)
+    assert [line for line in found.lines if line.startswith("warning: ")] == warnings
+
+
 def test_missing_empty_and_truncated_images_are_each_named_with_their_line(root: Path) -> None:
     images = sorted((root / "train").rglob("*.jpg"))
     images[0].unlink()

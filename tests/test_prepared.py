@@ -171,6 +171,43 @@ def test_no_finding_under_ignored_blanks_is_warned_of_by_the_rules_name(root: Pa
     assert "no_finding" not in prepare_of(root, blank="negative")["one_class"]["train"]
 
 
+def write_partly_blank(root: Path) -> None:
+    """Fracture is blank throughout train.csv and Edema throughout valid.csv; in train.csv all but one row are blank of
+    Pneumonia."""
+    for table, first, count in (("train", 0, 60), ("valid", 900, 8)):
+        rows = [Row(image_path(number, table=table)) for number in range(first, first + count)]
+        for number, row in enumerate(rows):
+            write_image(root / row.path)
+            row.labels = {"No Finding": "1.0" if number % 2 else ""}
+            row.labels |= {"Edema": "1.0" if number % 3 else "0.0"} if table == "train" else {"Fracture": "1.0"}
+        rows[7].labels["Pneumonia"] = "1.0"
+        write_table(root / f"{table}.csv", rows)
+
+
+@pytest.mark.parametrize("blank", ["negative", "ignore"])
+def test_what_is_blank_throughout_its_table_is_masked_and_without_a_label_in_train_not_learned(
+    tmp_path: Path, blank: str
+) -> None:
+    write_partly_blank(tmp_path)
+    summary = prepare_of(tmp_path, blank=blank)
+    known = {split: read_labels(tmp_path / ".prepared", split).mask.mean(axis=0) for split in SPLITS}
+    for split in SPLITS:
+        assert known[split][KEYS.index("fracture")] == 0  # labelled in valid.csv, which teaches nothing
+    assert known["train"][KEYS.index("edema")] == 1
+    assert known["test"][KEYS.index("edema")] == 0
+    for key in ("no_finding", "pneumonia"):
+        assert (known["train"][KEYS.index(key)] == 1) == (blank == "negative")
+    blank_in = {key: [split for split in SPLITS if key in summary["not_annotated"][split]] for key in KEYS}
+    assert blank_in["edema"] == ["test"]
+    assert blank_in["fracture"] == ["train", "val", "stack"]
+    assert blank_in["no_finding"] == blank_in["pneumonia"] == []
+    assert {"no_finding", "edema"}.isdisjoint(summary["not_learned"])
+    assert "fracture" in summary["not_learned"]
+    assert ("pneumonia" in summary["not_learned"]) == (known["train"][KEYS.index("pneumonia")] == 0)
+    warned = next(line for line in summary["warnings"] if "fracture" in line)
+    assert warned.endswith("no known label in train as all are blank; nothing can be learned from that")
+
+
 def test_a_rule_for_uncertain_labels_that_leaves_one_class_is_named(tmp_path: Path) -> None:
     write_studies(tmp_path)
     warnings = prepare_of(tmp_path, uncertain=dict.fromkeys(KEYS, "ones"))["warnings"]
@@ -248,6 +285,7 @@ def test_the_nih_data_prepare_under_every_rule(nih: Path, tmp_path: Path, rule: 
             shares={"val": 0.2, "stack": 0.2, "test": 0.2},
         )
         assert summary["splits"]["test"]["images"] == 235
-        assert {"fracture", "support_devices"} <= set(summary["one_class"]["train"])
-        known = read_labels(tmp_path / "prepared", "test").mask[:, KEYS.index("fracture")]
-        assert known.all() if blank == "negative" else not known.any()
+        assert summary["not_learned"] == ["fracture", "support_devices"]
+        for split in SPLITS:
+            mask = read_labels(tmp_path / "prepared", split).mask
+            assert not mask[:, [KEYS.index("fracture"), KEYS.index("support_devices")]].any()

@@ -16,11 +16,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.files import write_json, write_text
+from diagxnet.data.files import read_json, write_json, write_text
+from diagxnet.data.members import FIRST
 from diagxnet.reporting.drawing import render
 from diagxnet.reporting.page import Html, element, figure, page, table
 from diagxnet.reporting.wording import flat
 from diagxnet.runs import history_files, read_run, shared, write_comparison
+from diagxnet.statistics.scored import COMBINED
 from diagxnet.statistics.scoring import Scoring
 from tests.conftest import ROOT
 from tests.test_evaluation import PARAMS, run
@@ -38,7 +40,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("pages")
     run(root / "here")
     make_workspace(root / "there", model_seed=3)
-    (root / "there/metrics/summary.json").write_bytes((root / "here/metrics/summary.json").read_bytes())
+    for name in ("summary", "evaluation"):
+        (root / f"there/metrics/{name}.json").write_bytes((root / f"here/metrics/{name}.json").read_bytes())
     here = read_run("workspace", root / "here", PARAMS, "image")
     changed = PARAMS | {"meta": PARAMS["meta"] | {"hidden_dim": 64}}
     there = read_run("<b>other</b>", root / "there", changed, "image")
@@ -102,6 +105,14 @@ def test_the_report_names_each_group_that_is_too_small_and_counts_every_finding_
     assert re.search(r"<td>0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\)<small>\d+ of \d+ positive</small></td>", text)
 
 
+def test_the_comparison_shows_the_figures_on_val_before_those_on_test(pages):
+    text = pages["comparison"].read_text(encoding="utf-8")
+    on_val, on_test = text.index("<h2>On val, to choose by</h2>"), text.index("<h2>Models</h2>")
+    own = read_json(pages["report"].parents[1] / "metrics/evaluation.json")["ensemble"]["val"]
+    row = "".join(f"<td[^>]*>{cell}</td>" for cell in ("Ensemble", "AUROC", *[f"{own['auroc']:.4f}"] * 2, r"\+0.0000"))
+    assert re.search(row, text[on_val:on_test])
+
+
 def test_the_comparison_says_in_words_which_run_is_better_and_how_many_it_rests_on(pages):
     text = pages["comparison"].read_text(encoding="utf-8")
     assert re.search(r'class="verdict">The ensembles? of workspace (is|and)', text)
@@ -115,6 +126,8 @@ def test_runs_of_different_members_are_compared_by_the_models_that_both_have(tmp
     for name, members in (("alone", ["vit"]), ("three", ["densenet", "vit", "convnext"])):
         make_workspace(tmp_path / name, members=members)
         write_json(tmp_path / name / "metrics/summary.json", {"training_seconds": {"total": 1.0 * len(members)}})
+        older = {"val": {"auroc": {"macro": 0.8}}}
+        write_json(tmp_path / name / "metrics/evaluation.json", dict.fromkeys((*members, *COMBINED), older))
         assert len(history_files(tmp_path / name)) == len(members) + 1
         assert all((tmp_path / name / file).is_file() for file in history_files(tmp_path / name))
         runs.append(read_run(name, tmp_path / name, PARAMS, "image"))
@@ -124,6 +137,7 @@ def test_runs_of_different_members_are_compared_by_the_models_that_both_have(tmp
         "ViT", "Plain average", "Ensemble",
     }  # fmt: skip
     assert "Base models that three alone has: DenseNet, convnext." in text
+    assert len(re.findall("<td[^>]*>none</td>", text)) == 2 * 2 * 3  # of an older version: no figures on val
 
 
 def test_a_run_compared_with_itself_is_not_distinguishable(pages, tmp_path):
@@ -232,6 +246,7 @@ def test_the_stage_reads_another_revision_out_of_git_and_dvc(tmp_path):
     params = (ROOT / "params.yaml").read_text(encoding="utf-8")
     write_text(tmp_path / "params.yaml", params.replace("bootstrap: 1000", "bootstrap: 100"))
     write_json(tmp_path / "metrics/summary.json", {"training_seconds": {"total": 4.0}})
+    write_json(tmp_path / "metrics/evaluation.json", {model: {} for model in (*FIRST, *COMBINED)})
     _dvc(tmp_path, "add", *tracked)
     _git(tmp_path, "add", "-A")
     _git(tmp_path, "commit", "-qm", "first")

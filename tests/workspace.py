@@ -10,11 +10,12 @@ import torch
 from diagxnet.data.files import write_arrays, write_json
 from diagxnet.data.findings import KEYS
 from diagxnet.data.members import FIRST, member_folder
+from diagxnet.features.stacked import read_stacked
 from diagxnet.labels.prepare import count
 from diagxnet.reporting.section import Material
 from diagxnet.stacking.learners import create_meta
 from diagxnet.statistics.results import Results
-from diagxnet.statistics.scored import COMBINED, Scored
+from diagxnet.statistics.scored import COMBINED, LEFT_OUT, Scored
 from diagxnet.training.checkpoint import save_model
 
 SIZES = {"train": 60, "val": 120, "stack": 40, "test": 150}
@@ -100,6 +101,8 @@ def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIR
         }
         logits = {name: (values + 0.7).astype(np.float32) for name, values in base.items()}
         write_arrays(root / f"data/stacked/logits_{split}.npz", rows=rows, **logits)
+    stored = read_stacked(root / "data/stacked", "val")
+    write_arrays(root / "data" / LEFT_OUT, rows=stored.rows, logits=stored.logits.mean(axis=1) + 0.1)
     write_json(prepared / "summary.json", _audit(manifest, labels))
     np.save(packed / "images.npy", np.random.default_rng(4).integers(0, 256, (len(manifest), 32, 32), dtype=np.uint8))
     for name in (*members, "meta"):
@@ -149,6 +152,8 @@ def _audit(manifest: pd.DataFrame, labels: dict[str, np.ndarray]) -> dict:
         "splits": {split: count(manifest[manifest["split"] == split], own) for split, own in labels.items()},
         "dropped": {"images": 1, "train": 1},
         "dropped_images": [{"table": "train", "path": "train/<b>patient</b>.jpg", "reason": "truncated"}],
+        "not_annotated": {split: [] for split in labels},
+        "not_learned": [],
         "warnings": ["fracture: negatives only in train in the table itself; nothing can be learned from that"],
     }
 

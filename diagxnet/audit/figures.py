@@ -8,7 +8,8 @@ import numpy as np
 
 from diagxnet.audit.recomputed import Units, read_units, recompute, subgroup_auroc
 from diagxnet.audit.run import FIGURE_TOLERANCE, AuditError, Run, below, flat, reading, unequal
-from diagxnet.data.files import read_json
+from diagxnet.data.files import read_arrays, read_json
+from diagxnet.data.findings import KEYS
 from diagxnet.data.folds import read_draws
 from diagxnet.data.members import member_folder
 from diagxnet.data.packed import open_packed
@@ -75,7 +76,9 @@ def _mean_logits(models: list, packed: np.ndarray, rows: np.ndarray, accelerator
 
 
 def calibration(run: Run) -> str:
-    again = fit_calibration(read_scored(run.data, run.models, "val", run.unit), run.min_positives)
+    learned = read_arrays(run.data / "prepared" / "labels_train.npz")["mask"].any(axis=0)
+    not_learned = [key for key, known in zip(KEYS, learned, strict=True) if not known]
+    again = fit_calibration(read_scored(run.data, run.models, "val", run.unit), run.min_positives, not_learned)
     wrong = []
     for model in again:
         for key, fitted in again[model].items():
@@ -124,15 +127,18 @@ def _holds(stored: Mapping[str, Any], lower: str) -> bool:
 
 def summary(run: Run) -> str:
     whole, summary = run.claims.evaluation, run.claims.summary
-    expected: dict[str, Any] = {"ensemble.ece": whole["ensemble"]["ece"]["macro"]}
+    expected: dict[str, Any] = {"test.ensemble.ece": whole["ensemble"]["ece"]["macro"]}
     models = models_of(whole)
     for model in models:
+        for name, value in whole[model]["val"].items():
+            if model in COMBINED or name in summary["val"].get(model, ()):
+                expected[f"val.{model}.{name}"] = value
         for name, (metric, mean) in {
             "auroc": ("auroc", "macro"), "auprc": ("auprc", "macro"), "auroc_chexpert5": ("auroc", "chexpert5"),
         }.items():  # fmt: skip
-            shown = model in COMBINED or name in summary.get(model, ())  # of many members the summary lacks some
+            shown = model in COMBINED or name in summary["test"].get(model, ())  # of many members it lacks some
             if shown and mean in whole[model][metric]:
-                expected[f"{model}.{name}"] = whole[model][metric][mean]
+                expected[f"test.{model}.{name}"] = whole[model][metric][mean]
     for name in ("units", "patients", "findings_scored", "dropped_images"):
         expected[f"counts.{name}"] = whole["counts"][name]
     stored = flat(summary)

@@ -5,7 +5,7 @@ statistic of Mann and Whitney 1947), average precision from counts at each posit
 table. What both paths share is the trained meta-learner, and the calibration, which is given.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -43,7 +43,8 @@ class Units:
 def read_units(data: Path, models: Path, split: str, unit: str) -> Units:
     """Reads `split` (val or test) from data/prepared and data/stacked; unit: `image` or `study`.
 
-    Raises ValueError where logits, labels and manifest are not of the same images.
+    The ensemble's logits of val are those of fits without the image's patient, which figures on val are of. Raises
+    ValueError where logits, labels and manifest are not of the same images.
     """
     stacked = read_arrays(data / "stacked" / f"logits_{split}.npz")
     labels = read_arrays(data / "prepared" / f"labels_{split}.npz")
@@ -55,7 +56,13 @@ def read_units(data: Path, models: Path, split: str, unit: str) -> Units:
     logits = {name: values for name, values in stacked.items() if name != "rows"}
     base = np.stack(list(logits.values()), axis=1)
     logits["average"] = sum(logits.values()) / np.float32(len(logits))
-    logits["ensemble"] = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
+    if split == "val":
+        left_out = read_arrays(data / "ensemble_val.npz")
+        if rows.tolist() != left_out["rows"].tolist():
+            raise ValueError("ensemble_val.npz and manifest.csv are not of the same images")
+        logits["ensemble"] = left_out["logits"]
+    else:
+        logits["ensemble"] = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
     positive = labels["mask"] & (labels["targets"] > 0)
     negative = labels["mask"] & ~positive
     frame["view"] = [
@@ -91,7 +98,9 @@ def recompute(val: Units, test: Units, calibration: Calibration, min_positives: 
     both = [f for f in range(len(KEYS)) if test.positive[:, f].any() and test.negative[:, f].any()]
     for model, logits in test.logits.items():
         own = calibration[model]
-        slopes, intercepts = (np.array([getattr(own[key], name) for key in KEYS]) for name in ("slope", "intercept"))
+        slopes, intercepts = (
+            np.array([getattr(own[key], name) for key in KEYS], float) for name in ("slope", "intercept")
+        )
         calibrated, raw = expit(slopes * logits + intercepts), expit(logits)
         values: dict[str, dict[str, float]] = {}
         for f in both:
@@ -110,8 +119,9 @@ def recompute(val: Units, test: Units, calibration: Calibration, min_positives: 
                     values.setdefault(f"{rule}.{name}", {})[key] = value
         for name, per_finding in values.items():
             figures |= {f"{model}.{name}.{key}": value for key, value in with_means(per_finding, headline).items()}
-        if on_val := _aurocs(val, model):
-            figures[f"{model}.val.auroc.macro"] = fmean(on_val.values())
+        for name, metric in (("auroc", mann_whitney), ("auprc", average_precision)):
+            if on_val := _of_findings(val, model, metric):
+                figures[f"{model}.val.{name}"] = fmean(on_val.values())
     figures |= differences(figures, base_models(test), best_of_val(val), headline)
     return figures | counts(test) | {"counts.findings_in_means": len(headline)}
 
@@ -133,7 +143,8 @@ def _least(units: Units, finding: int) -> tuple[int, int]:
 
 def best_of_val(val: Units) -> str:
     """The base model with the highest macro AUROC on val, the first of equals."""
-    macros = {model: fmean(aurocs.values()) if (aurocs := _aurocs(val, model)) else 0.0 for model in base_models(val)}
+    found = {model: _of_findings(val, model, mann_whitney) for model in base_models(val)}
+    macros = {model: fmean(aurocs.values()) if aurocs else 0.0 for model, aurocs in found.items()}
     return max(macros, key=macros.__getitem__)
 
 
@@ -185,19 +196,25 @@ def subgroup_auroc(test: Units, min_positives: int) -> dict[str, float]:
             part = Units(logits, test.positive[chosen], test.negative[chosen], test.frame.iloc[chosen])
             for model in test.logits:
                 prefix = f"{model}.subgroups.{attribute}.{group}"
-                if aurocs := _aurocs(part, model, min_positives, patients=2):
+                if aurocs := _of_findings(part, model, mann_whitney, min_positives, patients=2):
                     figures |= {f"{prefix}.auroc.{key}": value for key, value in with_means(aurocs, KEYS).items()}
                     figures[f"{prefix}.units"] = len(chosen)
     return figures
 
 
-def _aurocs(units: Units, model: str, least: int = 1, patients: int = 1) -> dict[str, float]:
-    """By finding key, of the findings with at least `least` positives and negatives of so many patients."""
+def _of_findings(
+    units: Units,
+    model: str,
+    metric: Callable[[np.ndarray, np.ndarray], float],
+    least: int = 1,
+    patients: int = 1,
+) -> dict[str, float]:
+    """`metric` by finding key, of the findings with at least `least` positives and negatives of so many patients."""
     result = {}
     for f, key in enumerate(KEYS):
         positive, negative = units.positive[:, f], units.negative[:, f]
         if all(found >= wanted for found, wanted in zip(_least(units, f), (max(least, 1), patients), strict=True)):
-            result[key] = mann_whitney(units.logits[model][positive, f], units.logits[model][negative, f])
+            result[key] = metric(units.logits[model][positive, f], units.logits[model][negative, f])
     return result
 
 

@@ -6,8 +6,9 @@ mend that; the thresholds are on the calibrated probability.
 
 models/calibration.json, for whoever turns logits into probabilities:
 
-    {"version": 1,
+    {"version": 2,
      "unit": "image" or "study", what was scored when this was fitted
+     "best_base": the member of the highest macro AUROC on val, by that unit
      "findings": keys of the findings, in the order of the logits' last axis
      "models": {MEMBER | "average" | "ensemble": {finding:
          {"slope": a, "intercept": b,     probability = 1 / (1 + exp(-(a * logit + b)))
@@ -15,8 +16,9 @@ models/calibration.json, for whoever turns logits into probabilities:
                  "flat"       the model ranked val no better than chance: the least slope, 0.01, and a fitted intercept
                  "intercept"  fewer positives or negatives on val than asked for: slope 1 and a fitted intercept
                  "none"       no label known on val: slope 1, intercept 0
+                 "not_learned"  no label known in train: slope and intercept null, for there is no probability
           "positives": n, "negatives": n,  known on val
-          "thresholds": {"youden": t, "specificity_90": t}}}}}   null with one class on val
+          "thresholds": {"youden": t, "specificity_90": t}}}}}   null with fewer than two classes on val
 
 A finding is called present where its calibrated probability is at least the threshold. `youden` maximises sensitivity +
 specificity - 1 on val, `specificity_90` sensitivity where specificity is at least 0.9.
@@ -32,7 +34,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.findings import KEYS
 
-VERSION = 1
+VERSION = 2
 SPECIFICITY = 0.9
 RULES = ("youden", "specificity_90")
 
@@ -41,28 +43,40 @@ RULES = ("youden", "specificity_90")
 class FindingCalibration:
     """One finding of one model; fields as in models/calibration.json."""
 
-    slope: float
-    intercept: float
+    slope: float | None
+    intercept: float | None
     fit: str
     positives: int
     negatives: int
     thresholds: dict[str, float] | None
 
 
+NOT_LEARNED = FindingCalibration(None, None, "not_learned", 0, 0, None)
+"""Of a finding without a known label in train."""
+
 Calibration = dict[str, dict[str, FindingCalibration]]
 """Calibrations by model and finding key."""
 
 
+def not_learned(calibration: Calibration) -> tuple[str, ...]:
+    """Keys of the findings that the models never learned, and say nothing of."""
+    return tuple(key for key, own in calibration["ensemble"].items() if own == NOT_LEARNED)
+
+
 def probabilities(logits: np.ndarray, calibration: dict[str, FindingCalibration]) -> np.ndarray:
-    """Calibrated probabilities [..., findings] float64 of one model's `logits` [..., findings], findings as in KEYS."""
-    slopes = np.array([calibration[key].slope for key in KEYS])
-    intercepts = np.array([calibration[key].intercept for key in KEYS])
+    """Calibrated probabilities [..., findings] float64 of one model's `logits` [..., findings], findings as in KEYS.
+
+    NaN for a finding that was not learned.
+    """
+    slopes = np.array([calibration[key].slope for key in KEYS], float)
+    intercepts = np.array([calibration[key].intercept for key in KEYS], float)
     return expit(slopes * logits.astype(np.float64) + intercepts)
 
 
-def write_calibration(path: Path, calibration: Calibration, unit: str) -> None:
+def write_calibration(path: Path, calibration: Calibration, unit: str, best_base: str) -> None:
     models = {name: {key: vars(each) for key, each in findings.items()} for name, findings in calibration.items()}
-    write_json(path, {"version": VERSION, "unit": unit, "findings": list(KEYS), "models": models})
+    known = {"version": VERSION, "unit": unit, "best_base": best_base, "findings": list(KEYS)}
+    write_json(path, known | {"models": models})
 
 
 def read_calibration(path: Path) -> Calibration:

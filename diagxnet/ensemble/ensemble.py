@@ -19,7 +19,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
 from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.members import member_folder
-from diagxnet.ensemble.calibration import RULES, Calibration, probabilities, read_calibration
+from diagxnet.ensemble.calibration import RULES, Calibration, not_learned, probabilities, read_calibration
 from diagxnet.features.views import Views
 from diagxnet.stacking.learners import apply_meta, load_meta
 from diagxnet.training.checkpoint import CONFIG, load_model
@@ -37,7 +37,8 @@ class Prediction:
     """What the ensemble says of images; findings in the order of `diagxnet.data.findings.KEYS`.
 
     probabilities: [images, findings] float64 in 0..1, the ensemble's, calibrated. logits: [images, findings] float32,
-    the ensemble's, not calibrated. base_logits: [images, models, findings] float32, models as in `Ensemble.base`.
+    the ensemble's, not calibrated. base_logits: [images, models, findings] float32, models as in `Ensemble.base`. All
+    are NaN for the findings of `Ensemble.not_learned`.
     """
 
     probabilities: np.ndarray
@@ -88,6 +89,8 @@ class Ensemble:
         """
         base_logits = self.base_logits(images, batch_size=batch_size)
         logits = apply_meta(self.meta, torch.from_numpy(base_logits)).numpy()
+        unknown = [KEYS.index(key) for key in self.not_learned]
+        logits[:, unknown], base_logits[..., unknown] = np.nan, np.nan
         return Prediction(probabilities(logits, self.calibration["ensemble"]), logits, base_logits)
 
     def base_logits(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
@@ -110,11 +113,16 @@ class Ensemble:
                 base_logits[:, position] += given / np.float32(len(networks))
         return base_logits
 
+    @property
+    def not_learned(self) -> tuple[str, ...]:
+        """Keys of the findings that had no known label in training: nothing is predicted for them."""
+        return not_learned(self.calibration)
+
     def thresholds(self, rule: str = "youden") -> np.ndarray:
         """Thresholds [findings] float64 on the ensemble's calibrated probability; a finding is present at or above.
 
-        rule: `youden` or `specificity_90` (see `ensemble.calibration`). NaN for a finding of one class on val, for
-        which there is no threshold: no comparison with it holds.
+        rule: `youden` or `specificity_90` (see `ensemble.calibration`). NaN for a finding of fewer than two
+        classes on val, for which there is no threshold: no comparison with it holds.
         """
         if rule not in RULES:
             raise InputError(f"threshold rule {rule!r}: must be one of {', '.join(RULES)}")

@@ -33,9 +33,14 @@ def _overlap(external: dict, counts: dict) -> list[Html]:
     )
     absent = ", ".join(NAMES[key] for key in overlap["not_annotated"]) or "none"
     one_class = ", ".join(NAMES[key] for key in overlap["one_class"]) or "none"
+    not_learned = ", ".join(NAMES[key] for key in overlap["not_learned"]) or "none"
     return [
         table(("Finding", "Labels compared", "Positive", "Negative"), rows, caption=caption),
-        element("p", f"Not annotated here, so absent: {absent}. Annotated, but with one class only: {one_class}."),
+        element(
+            "p",
+            f"Not annotated here, so absent: {absent}. Annotated, but with one class only: {one_class}. "
+            f"Annotated, but never learned by this ensemble: {not_learned}.",
+        ),
     ]
 
 

@@ -4,6 +4,7 @@ Images are decoded a batch at a time, ahead of the models, and not kept: memory 
 Calibration and thresholds are those of models/calibration.json, as val of the ensemble's own data had them.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from diagxnet.features.stacked import read_stacked
 from diagxnet.images.decode import ImageError, decode
 from diagxnet.importers.release import MAPPING, merged
 from diagxnet.labels.prepare import count
-from diagxnet.labels.rules import score_labels
+from diagxnet.labels.rules import looked_for, score_labels
 from diagxnet.reporting.report import write_report
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.data import examples
@@ -54,11 +55,11 @@ def validate(
     """Scores the ensemble of `models` on `root`, a folder in CheXpert's form.
 
     scoring: but for its unit, which is that of models/calibration.json. views, blank, bad_images: as in params.yaml's
-    `data`; a finding that is blank in every row is not annotated, whatever `blank` is. tables: `train`, `valid` or
-    `all`. mapping: which classes became which finding, by default root/mapping.json where there is one. data: the data
-    folder of the run that trained the ensemble; where given, what is lost from its test split to `root` is measured as
-    well. columns: of its tables, those that name patient and study. allow_patients, allow_images: go on where `root`
-    holds some that were trained on.
+    `data`; what is blank in every row of a table is masked (`labels.rules.looked_for`), and so is what the ensemble
+    never learned. tables: `train`, `valid` or `all`. mapping: which classes became which finding, by default
+    root/mapping.json where there is one. data: the data folder of the run that trained the ensemble; where given, what
+    is lost from its test split to `root` is measured as well. columns: of its tables, those that name patient and
+    study. allow_patients, allow_images: go on where `root` holds some that were trained on.
 
     Raises InputError for a patient or image that was trained on or where that cannot be known, for images that cannot
     be read, and where nothing can be scored.
@@ -66,7 +67,8 @@ def validate(
     ensemble = Ensemble.load(models)
     members = tuple(ensemble.base)
     histories = read_histories(models, members)
-    scoring = replace(scoring, unit=read_json(models / CALIBRATION)["unit"])
+    fitted = read_json(models / CALIBRATION)
+    scoring = replace(scoring, unit=fitted["unit"])
     at_home = None if data is None else _at_home(data, models, scoring.unit, members)
     rows, labels = read_rows(root, tables=tables, views=views, columns=columns)
     allowed = {"allow_patients": allow_patients, "allow_images": allow_images}
@@ -79,11 +81,12 @@ def validate(
     data_summary = _data_summary(name, rules, rows, labels, bad)
     rows, labels = rows.iloc[used], labels[used]
     targets, mask = score_labels(labels, blank=blank)
-    annotated = ~np.isnan(labels).all(axis=0)
-    mask &= annotated  # blank is negative where others are positive; a finding blank everywhere was never looked for
+    sought = looked_for(labels, rows["table"].to_numpy(object))
+    annotated = sought.any(axis=0)
+    mask &= sought & [key not in ensemble.not_learned for key in KEYS]
     results = measure_test(
         ensemble.calibration,
-        _val_auroc(histories),
+        fitted["best_base"],
         assemble(rows, members, base[used], logits[used], targets, mask, scoring.unit),
         histories,
         scoring,
@@ -92,7 +95,8 @@ def validate(
     )
     one_class = results.evaluation["one_class"]
     one_class["test"] = {key: own for key, own in one_class["test"].items() if annotated[KEYS.index(key)]}
-    external = {"data": name, "tables": tables, "overlap": _overlap(results, annotated), "trained_on": guard}
+    overlap = _overlap(results, annotated, ensemble.not_learned)
+    external = {"data": name, "tables": tables, "overlap": overlap, "trained_on": guard}
     external |= _mapping(root, mapping)
     if at_home is not None:
         foreign = Hospital(results.test, results.estimates)
@@ -187,12 +191,6 @@ def _at_home(data: Path, models: Path, unit: str, members: tuple[str, ...]) -> S
     return read_scored(data, models, "test", unit)
 
 
-def _val_auroc(histories: dict[str, dict]) -> dict[str, float]:
-    """Macro AUROC of the base models on val at the epoch whose weights were kept."""
-    best = {name: own["epochs"][own["best_epoch"] - 1]["val_auroc"] for name, own in histories.items()}
-    return {name: value for name, value in best.items() if value is not None and name != "meta"}
-
-
 def _data_summary(
     name: str, rules: dict[str, Any], rows: pd.DataFrame, labels: np.ndarray, bad: dict[int, str]
 ) -> dict[str, Any]:
@@ -224,7 +222,7 @@ def _judge(root: Path, rows: pd.DataFrame, bad: dict[int, str], bad_images: str)
         raise problems_error(f"images in {root}", problems, "mend these, or set data.bad_images to drop")
 
 
-def _overlap(results: Results, annotated: np.ndarray) -> dict:
+def _overlap(results: Results, annotated: np.ndarray, not_learned: Collection[str]) -> dict:
     """What could be compared, by finding key."""
     counts = results.evaluation["counts"]
     scored = [key for key, own in zip(KEYS, results.test.scorable(), strict=True) if own]
@@ -232,7 +230,10 @@ def _overlap(results: Results, annotated: np.ndarray) -> dict:
         "findings": {"compared": len(scored), "annotated": int(annotated.sum()), "of": len(KEYS)},
         "labels_compared": {key: counts["positives"][key] + counts["negatives"][key] for key in scored},
         "not_annotated": [key for key, known in zip(KEYS, annotated, strict=True) if not known],
-        "one_class": [key for key in KEYS if annotated[KEYS.index(key)] and key not in scored],
+        "not_learned": [key for key in not_learned if annotated[KEYS.index(key)]],
+        "one_class": [
+            key for key in KEYS if annotated[KEYS.index(key)] and key not in scored and key not in not_learned
+        ],
     }
 
 

@@ -13,7 +13,7 @@ from diagxnet.data.folds import write_draws
 from diagxnet.data.packed import read_dropped, read_index
 from diagxnet.data.prepared import COLUMNS, Labels
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, subset
-from diagxnet.labels.rules import apply_rules, score_labels
+from diagxnet.labels.rules import apply_rules, looked_for, score_labels
 from diagxnet.tables.reading import CHEXPERT, Columns, Table, read_tables
 
 COUNTS = ("positive", "negative", "uncertain", "blank")
@@ -42,6 +42,9 @@ def prepare(
     `val` and `stack`, shares of train.csv's patients, and `test`, the share cut off before where there is no valid.csv.
     columns: those of the tables that name patient and study.
 
+    A finding without a known label in train is not learned, and so masked in every split (`not_learned` of the summary;
+    `not_annotated`: those that are blank in every row in use of the table that a split is of).
+
     Raises InputError where the packed index is of other tables, or a split would be empty.
     """
     train, valid = read_tables(root, columns)
@@ -61,7 +64,8 @@ def prepare(
         manifest.assign(age=ages).to_csv(
             temporary, index=False, columns=list(COLUMNS), lineterminator="\n", encoding="utf-8"
         )
-    prepared = {}
+    sought = looked_for(labels, manifest["table"].to_numpy(object))
+    prepared, not_annotated = {}, {}
     for split in SPLITS:
         chosen = (manifest["split"] == split).to_numpy()
         paths = manifest["path"][chosen].tolist()
@@ -69,8 +73,18 @@ def prepare(
             targets, mask = apply_rules(labels[chosen], paths, uncertain=uncertain, blank=blank, seed=split_seed)
         else:
             targets, mask = score_labels(labels[chosen], blank=blank)
+        mask &= sought[chosen]
         prepared[split] = Labels(manifest["row"][chosen].to_numpy(np.int64), targets, mask)
-        write_arrays(folder / f"labels_{split}.npz", rows=prepared[split].rows, targets=targets, mask=mask)
+        not_annotated[split] = [key for key, known in zip(KEYS, sought[chosen].all(axis=0), strict=True) if not known]
+    warnings = [
+        warning
+        for split in LEARNED
+        for warning in one_class_warnings(split, prepared[split], labels[manifest["split"] == split], uncertain, blank)
+    ]
+    not_learned = ~prepared["train"].mask.any(axis=0)
+    for split, own in prepared.items():
+        own.targets[:, not_learned], own.mask[:, not_learned] = 0, False
+        write_arrays(folder / f"labels_{split}.npz", rows=own.rows, targets=own.targets, mask=own.mask)
     development = manifest["split"].isin(LEARNED).to_numpy()
     rows = manifest["row"][development].to_numpy(np.int64)
     write_draws(folder, rows, manifest["patient"][development].to_numpy(object), split_seed)
@@ -81,14 +95,10 @@ def prepare(
         "splits": {split: _count_split(manifest, labels, split) for split in SPLITS},
         "dropped": {"images": len(dropped), **dropped["table"].value_counts().sort_index().to_dict()},
         "dropped_images": dropped.to_dict("records"),
+        "not_annotated": not_annotated,
+        "not_learned": [KEYS[f] for f in np.flatnonzero(not_learned)],
         "one_class": {split: one_class(prepared[split]) for split in SPLITS},
-        "warnings": [
-            warning
-            for split in LEARNED
-            for warning in one_class_warnings(
-                split, prepared[split], labels[manifest["split"] == split], uncertain, blank
-            )
-        ],
+        "warnings": warnings,
     }
     write_json(folder / "summary.json", summary)
     return summary
@@ -227,6 +237,8 @@ def one_class_warnings(
         rules = [f"data.blank: {blank}"] if np.isnan(read).any() else []
         rules += [f"data.uncertain.{key}: {uncertain[key]}"] if (read == -1).any() else []
         cause = f"under {' and '.join(rules)}" if rules else "in the table itself"
+        if np.isnan(read).all() and not known.any():
+            cause = "as all are blank"
         findings.setdefault(f"{state} in {split} {cause}", []).append(key)
     return [f"{', '.join(keys)}: {state}; nothing can be learned from that" for state, keys in findings.items()]
 

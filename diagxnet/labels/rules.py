@@ -60,6 +60,19 @@ def score_labels(labels: np.ndarray, *, blank: str) -> tuple[np.ndarray, np.ndar
     return (labels == 1).astype(np.float32), mask
 
 
+def looked_for(labels: np.ndarray, tables: np.ndarray) -> np.ndarray:
+    """Which labels can be known [rows, findings] bool: of a finding that is blank in every row of its table, none.
+
+    Nobody looked for it there, so that its blanks say nothing, whatever `blank` is. labels: [rows, findings] float as
+    read, of the rows in use. tables: [rows], the name of each row's table.
+    """
+    found = np.zeros(labels.shape, bool)
+    for table in np.unique(tables.astype(str)):
+        own = tables == table
+        found[own] = ~np.isnan(labels[own]).all(axis=0)
+    return found
+
+
 def _uncertain_targets(rule: str, paths: list[str], column: int, seed: int) -> np.ndarray | float:
     if rule not in LSR_RANGES:
         return 1.0 if rule == "ones" else 0.0

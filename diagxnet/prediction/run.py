@@ -18,8 +18,9 @@ BATCH_SIZE = 32
 class Outcome:
     """What became of an image: `error`, the reason why it could not be predicted, or else the rest.
 
-    probabilities: [findings] float64, calibrated. present: keys of the findings at or above their threshold, the most
-    probable first. doubts: why the prediction may be worth nothing. image: [image_size, image_size] uint8, as seen.
+    probabilities: [findings] float64, calibrated; NaN where the finding was not learned. present: keys of the findings
+    at or above their threshold, the most probable first. doubts: why the prediction may be worth nothing. image:
+    [image_size, image_size] uint8, as seen.
     """
 
     item: Item

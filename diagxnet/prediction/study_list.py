@@ -71,11 +71,11 @@ class StudyList:
         write_text(path, page("Study list", introduction, sections, STYLE + _orders()))
 
     def _probabilities(self, outcome: Outcome) -> Html:
-        order = (-outcome.probabilities).argsort(kind="stable")
+        order = (-outcome.probabilities).argsort(kind="stable")  # NaN, what was not learned, comes last
         rows = [
             (
                 FINDINGS[finding],
-                f"{outcome.probabilities[finding]:.3f}",
+                "not learned" if np.isnan(outcome.probabilities[finding]) else f"{outcome.probabilities[finding]:.3f}",
                 "none" if np.isnan(self.thresholds[finding]) else f"{self.thresholds[finding]:.3f}",
             )
             for finding in order

@@ -16,7 +16,7 @@ from diagxnet.data.splits import LEARNED, SPLITS
 from diagxnet.images.decode import ImageError, decode
 from diagxnet.images.npy import packed_bytes
 from diagxnet.labels.prepare import assign_rows, check_splits, grouping, one_class_warnings
-from diagxnet.labels.rules import apply_rules
+from diagxnet.labels.rules import apply_rules, looked_for
 from diagxnet.preflight.rehearsal import Pace
 from diagxnet.tables.reading import CHEXPERT, Columns, Table, read_tables
 from diagxnet.training.recipe import Recipe
@@ -83,12 +83,14 @@ def look_at_data(
     )
     if len(chosen):
         found.lines.append(grouping(chosen, columns.patient))
+    sought = np.zeros_like(labels, bool)
+    sought[used] = looked_for(labels[used], chosen["table"].to_numpy(object))
     for split in LEARNED:
         own = used & (rows["split"] == split).to_numpy()
         targets, mask = apply_rules(
             labels[own], rows["path"][own].tolist(), uncertain=uncertain, blank=blank, seed=split_seed
         )
-        prepared = Labels(np.arange(int(own.sum())), targets, mask)
+        prepared = Labels(np.arange(int(own.sum())), targets, mask & sought[own])
         warnings = one_class_warnings(split, prepared, labels[own], uncertain, blank)
         found.lines += [f"warning: {line}" for line in warnings]
     _weigh(len(rows), image_size, Path(disk), found)

@@ -40,6 +40,7 @@ def evaluate(
     """
     data_summary = read_json(data / "prepared" / "summary.json")
     val, test = (read_scored(data, models, split, scoring.unit) for split in ("val", "test"))
+    left_out = read_scored(data, models, "val", scoring.unit, left_out=True)
     histories = read_histories(models, test.members)
     seconds = read_seconds(metrics / "timing", test.members)
     results = measure(
@@ -47,11 +48,14 @@ def evaluate(
         test,
         histories,
         scoring,
+        left_out=left_out,
+        not_learned=data_summary["not_learned"],
         studies=data_summary["splits"]["test"]["studies"],
         dropped=data_summary["dropped"]["images"],
     )
     trainings = {name: training_metrics(history) for name, history in histories.items()}
-    results.evaluation["combination"] = parts_of(read_json(models / "meta" / "config.json")["combination"])
+    combination = read_json(models / "meta" / "config.json")["combination"]
+    results.evaluation["combination"] = parts_of(combination, data_summary["not_learned"])
     if check is not None:
         check(Claims(results.evaluation, summary(results.evaluation, seconds), trainings, results.calibration))
     write_curves(plots / "data", results)
@@ -61,7 +65,8 @@ def evaluate(
     write_report(plots, material)
     configs = {name: read_json(member_folder(models, name) / "config.json") for name in test.members}
     write_model_card(models / "MODEL_CARD.md", material, configs)
-    write_calibration(models / "calibration.json", results.calibration, scoring.unit)
+    best = results.evaluation["comparison"]["best_base"]
+    write_calibration(models / "calibration.json", results.calibration, scoring.unit, best)
     for name, content in metrics_files(trainings).items():
         write_json(metrics / f"{name}.json", content)
     write_json(metrics / "summary.json", summary(results.evaluation, seconds))

@@ -6,13 +6,14 @@ from typing import Any
 
 from diagxnet.data.files import write_text
 from diagxnet.data.findings import KEYS
-from diagxnet.ensemble.calibration import SPECIFICITY
+from diagxnet.ensemble.calibration import SPECIFICITY, not_learned
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.parts import parts_text
 from diagxnet.reporting.sections.subgroups import GROUP_HEADER, group_rows
 from diagxnet.reporting.wording import (
     IN_THE_LARGE,
     NAMES,
+    ON_VAL,
     REFERENCE,
     RESEARCH_ONLY,
     SLOPE,
@@ -21,6 +22,7 @@ from diagxnet.reporting.wording import (
     flat,
     interval_text,
     means_text,
+    not_learned_text,
     single_text,
     starred,
     verdicts_text,
@@ -45,7 +47,7 @@ def write_model_card(path: Path, material: Material, configs: dict[str, dict]) -
     sections = [
         "# Model card: stacking ensemble for fourteen findings on chest radiographs",
         RESEARCH_ONLY,
-        *_details(values, configs, results.evaluation["combination"]),
+        *_details(values, configs, results),
         *_use(),
         *_factors(results),
         *_metrics(results),
@@ -63,7 +65,8 @@ def _fields(title: str, fields: dict[str, str]) -> list[str]:
     return [f"## {title}", "\n".join(f"- **{name}**: {text}" for name, text in fields.items())]
 
 
-def _details(values: dict[str, str], configs: dict[str, dict], parts: dict) -> list[str]:
+def _details(values: dict[str, str], configs: dict[str, dict], results: Results) -> list[str]:
+    unknown = not_learned(results.calibration)
     base = [
         f"{label(name)} (`{config['arch']}`, pretrained: {flat(config)['pretrained']})"
         for name, config in configs.items()
@@ -78,7 +81,8 @@ def _details(values: dict[str, str], configs: dict[str, dict], parts: dict) -> l
             "Type": f"stacking ensemble of {listed_words(base)} on grey images of {values['data.image_size']} px; a "
             f"meta-learner (`{values['meta.arch']}`, hidden dimension {values['meta.hidden_dim']}) reads their "
             "logits and gives one for each of fourteen findings, which calibration.json beside this file turns into a "
-            f"probability and a call. {parts_text(parts)}",
+            f"probability and a call. {parts_text(results.evaluation['combination'])}"
+            + (f" {not_learned_text(unknown)}" if unknown else ""),
             "Training algorithm": f"{values['train.loss']} loss over known labels, {values['train.optimizer']}, early "
             "stopping on val; every hyperparameter is in params.yaml and in plots/report.html",
             "Fairness constraints": "none",
@@ -156,7 +160,9 @@ def _data(results: Results, data_summary: Mapping[str, Any], values: dict[str, s
                 NAMES[key],
                 *(
                     _positive_of_known(own["findings"][key]["images"], data_summary["rules"]["blank"])
-                    for own in splits.values()
+                    if key not in data_summary["not_annotated"][name]
+                    else "not annotated"
+                    for name, own in splits.items()
                 ),
             )
             for key in KEYS
@@ -172,8 +178,9 @@ def _data(results: Results, data_summary: Mapping[str, Any], values: dict[str, s
             {
                 "Datasets": f"{source}, the test split: `valid.csv` where the data set has one, else a share of "
                 f"patients{''.join(notes)}",
-                "Motivation": "patients of the same source that no training has seen. It was used once, after "
-                "training, thresholds and calibration were fixed",
+                "Motivation": "patients of the same source whom no training, stopping, threshold or calibration has "
+                "seen. How often runs were compared by its figures, no program can know; those on val are there to "
+                "choose by",
                 "Preprocessing": f"decoded to grey, resized to {values['data.image_size']} px, normalised as "
                 "models/*/config.json says; no augmentation. Uncertain labels are masked. Views: "
                 f"{data_summary['rules']['views']}. Images left out because they could not be read: "
@@ -184,8 +191,8 @@ def _data(results: Results, data_summary: Mapping[str, Any], values: dict[str, s
         f"Split by patient: no patient is in two splits. {_learning(values)}; thresholds and calibration are fitted on "
         "val.",
         sizes,
-        f"Label rules: blank is {data_summary['rules']['blank']}; uncertain in train and stack by finding ({rules}); "
-        "uncertain in val and test is masked.",
+        f"Label rules: blank is {data_summary['rules']['blank']}, but masked where a finding is blank in all of its "
+        f"table; uncertain in train and stack by finding ({rules}); uncertain in val and test is masked.",
         labels,
     ]
 
@@ -212,11 +219,14 @@ def _positive_of_known(counts: dict[str, int], blank: str) -> str:
 
 def _analyses(results: Results) -> list[str]:
     evaluation = results.evaluation
+    on_val = ("AUROC", "AUPRC") if evaluation["ensemble"]["val"] else ()
+    on_test = ("AUROC (95% interval)", "AUPRC (95% interval)", "Brier", IN_THE_LARGE, SLOPE)
     whole = markdown_table(
-        ("Model", "AUROC (95% interval)", "AUPRC (95% interval)", "Brier", IN_THE_LARGE, SLOPE),
+        ("Model", *(f"{name} on val" for name in on_val), *on_test),
         (
             (
                 label(model),
+                *(f"{evaluation[model]['val'][name.lower()]:.3f}" for name in on_val),
                 interval_text(evaluation[model]["auroc"], "macro"),
                 interval_text(evaluation[model]["auprc"], "macro"),
                 f"{evaluation[model]['brier']['macro']:.3f}",
@@ -229,8 +239,8 @@ def _analyses(results: Results) -> list[str]:
     return [
         "## Quantitative analyses",
         f"**Unitary results.** On {evaluation['counts']['units']:,} "
-        f"{'studies' if results.unit == 'study' else 'images'} of {evaluation['counts']['patients']:,} patients. "
-        f"{means_text(evaluation)}",
+        f"{'studies' if results.unit == 'study' else 'images'} of {evaluation['counts']['patients']:,} patients of "
+        f"test, but for the figures on val. {means_text(evaluation)} {ON_VAL}",
         whole,
         verdict_sentence(evaluation["comparison"], "best_base"),
         verdict_sentence(evaluation["comparison"], "average"),
@@ -293,8 +303,8 @@ def _considerations(results: Results) -> list[str]:
                 "Data": "radiographs of people, where the data set is not the drawn one; where its terms forbid "
                 "sharing images, do not share plots/: the report and the contact sheet show some",
                 "Human life": "not meant to inform decisions about a patient",
-                "Mitigations": "splits by patient, a test set that is used once, calibration, intervals, and analyses "
-                "by group",
+                "Mitigations": "splits by patient, a test set that no fit has seen, figures on val to choose by, "
+                "calibration, intervals, and analyses by group",
                 "Risks and harms": "a model that is good on average can fail a group: see the analyses by group, and "
                 "mind those too small to be scored. Shortcuts (support devices, projection, text on the film) can "
                 "raise every figure here without any sign of disease being read",
@@ -308,8 +318,8 @@ def _considerations(results: Results) -> list[str]:
         "- One data set: expect lower figures and lost calibration elsewhere; calibrate and measure anew there\n"
         f"- The guide's success indicators: {results.evaluation['indicators']['met']} of "
         f"{results.evaluation['indicators']['of']} met; plots/report.html lists them\n"
-        "- Do not choose between recipes by test figures: the comparison of two that differ by chance is won by one of "
-        "them every time, and test is then no test any more",
+        "- Choose between recipes by the figures on val, never by those on test: the comparison of two that differ by "
+        "chance is won by one of them every time, and test is then no test any more",
     ]
 
 

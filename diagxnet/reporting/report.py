@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diagxnet.data.files import replacing, write_text
 from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.calibration import not_learned
 from diagxnet.reporting.drawing import render
 from diagxnet.reporting.page import Html, element, figure, page
 from diagxnet.reporting.section import Material
@@ -25,7 +26,7 @@ from diagxnet.reporting.sections import (
     thresholds,
     training,
 )
-from diagxnet.reporting.wording import RESEARCH_ONLY, means_text
+from diagxnet.reporting.wording import RESEARCH_ONLY, means_text, not_learned_text
 from diagxnet.statistics.comparison import verdict_sentence
 
 SECTIONS = tuple(
@@ -56,19 +57,22 @@ def write_report(
                 temporary.write_bytes(png)
         if content := section.content(material, figures):
             sections.append((section.title, content))
-    write_text(folder / "report.html", page(title, _introduction(material), sections))
+    write_text(folder / "report.html", page(title, introduction(material), sections))
 
 
-def _introduction(material: Material) -> list[Html]:
+def introduction(material: Material) -> list[Html]:
+    """The lines that open the page."""
     evaluation = material.results.evaluation
     counts = evaluation["counts"]
     units = "studies" if material.results.unit == "study" else "images"
+    unknown = not_learned(material.results.calibration)
     return [
         element(
             "p",
             f"Test set: {counts['units']:,} {units} of {counts['patients']:,} patients. Of {len(KEYS)} findings, "
             f"{counts['findings_scored']} can be scored. {means_text(evaluation)}",
         ),
+        *([element("p", not_learned_text(unknown))] if unknown else []),
         element("p", verdict_sentence(evaluation["comparison"], "best_base"), class_="verdict"),
         element("p", RESEARCH_ONLY, class_="note"),
     ]

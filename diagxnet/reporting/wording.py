@@ -1,6 +1,6 @@
 """How the report, the model card and the pages beside them write names, figures and params."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from diagxnet.data.findings import FINDINGS, KEYS
 
@@ -15,6 +15,10 @@ REFERENCE = (
 
 IN_THE_LARGE, SLOPE = "Calibration in the large (0 at best)", "Calibration slope (1 at best)"
 
+ON_VAL = (
+    "Choose runs by the figures on val. They are somewhat too good, as each training kept the epoch of the least val "
+    "loss; what else of the ensemble is fitted to val, weights and factor, leaves the image's patient out."
+)
 RESEARCH_ONLY = "For research only: not a medical device, not for decisions about patients."
 
 
@@ -66,6 +70,12 @@ def verdicts_text(first: str, second: str, per_finding: dict[str, dict]) -> str:
         f"{words.count('worse')}. Verdicts are for all findings at once (Holm 1979); an interval is for its finding "
         "alone, and among fourteen one or another leaves out 0 by chance."
     )
+
+
+def not_learned_text(keys: Sequence[str]) -> str:
+    """A sentence on the findings that were not learned, of which there is one at least."""
+    names = ", ".join(NAMES[key] for key in keys)
+    return f"Not learned, for no image of train has a known label: {names}. Predictions leave them empty."
 
 
 def starred(evaluation: dict, key: str) -> str:

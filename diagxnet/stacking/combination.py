@@ -19,12 +19,15 @@ from diagxnet.stacking.weights import Core
 @dataclass(frozen=True)
 class Combination:
     """members: names. core: None where the network is all there is (`init: random`). factor: of the network's
-    correction; None where there is no network, or nothing else. differences: see `stacking.standing`."""
+    correction; None where there is no network, or nothing else. differences: see `stacking.standing`. left_out: the
+    ensemble's logits of val [images, findings], with weights and factor that were fitted without the image's patient.
+    """
 
     members: tuple[str, ...]
     core: Core | None
     factor: Factor | None
     differences: list[Difference]
+    left_out: np.ndarray
 
     def content(self) -> dict[str, Any]:
         """`combination` of models/meta/config.json.
@@ -108,4 +111,4 @@ def combine(
                 if isinstance(part, MetaLearner):
                     part.factor.fill_(factor.value)
     differences = stand(ensemble, logits, members, labels.targets, labels.mask, patients)
-    return Combination(members, core, factor, differences)
+    return Combination(members, core, factor, differences, ensemble)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from diagxnet.console.progress import Progress
-from diagxnet.data.files import array_hash
+from diagxnet.data.files import array_hash, write_arrays
 from diagxnet.data.findings import FINDINGS
 from diagxnet.data.folds import read_draws
 from diagxnet.data.prepared import Labels, read_labels, read_manifest
@@ -64,9 +64,13 @@ def train_meta(
     stacked: Path,
     prepared: Path,
     folder: Path,
+    left_out: Path,
     resume: Path,
 ) -> Iterator[Epoch]:
     """Trains the meta-learner and writes `folder`; yields an Epoch for each of a network's, for `convex` a single one.
+
+    Writes to the file `left_out` what the ensemble says of val's images where their patients are left out of weights
+    and factor (not of the epoch that a network stops at): rows [images] int64, logits [images, findings] float32.
 
     Under `init: average` the core is fitted first (see `stacking.weights`); then a network learns on stack, on top of
     it, and stops on val; then val's patients choose the factor of its correction (see `stacking.factor`). Under
@@ -94,6 +98,7 @@ def train_meta(
         combination = combine(whole, core, members, val.logits, val.labels, val.patients)
         print("\n".join(f"train_meta: {line}" for line in combination.lines()), flush=True)
         config |= {"members": len(networks), "combination": combination.content()}
+        write_arrays(left_out, rows=val.labels.rows, logits=combination.left_out.astype(np.float32))
         save_model(folder, whole, config, joint_history(histories))
         shutil.rmtree(resume, ignore_errors=True)
 

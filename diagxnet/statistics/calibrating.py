@@ -1,10 +1,12 @@
 """How calibration and decision thresholds are fitted on val (`ensemble.calibration` says what they are)."""
 
+from collections.abc import Collection
+
 import numpy as np
 from scipy.special import expit, log_expit
 
 from diagxnet.data.findings import KEYS
-from diagxnet.ensemble.calibration import SPECIFICITY, Calibration, FindingCalibration
+from diagxnet.ensemble.calibration import NOT_LEARNED, SPECIFICITY, Calibration, FindingCalibration
 from diagxnet.statistics.scored import Scored
 
 LEAST_SLOPE = 0.01
@@ -13,14 +15,17 @@ LEAST_SLOPE = 0.01
 NEWTON_STEPS = 100
 
 
-def fit_calibration(val: Scored, min_positives: int) -> Calibration:
+def fit_calibration(val: Scored, min_positives: int, not_learned: Collection[str] = ()) -> Calibration:
     """Calibration and thresholds of every model and finding on `val`.
 
     min_positives: so many known positives and negatives a slope needs; with fewer, only an intercept is fitted.
+    not_learned: keys of the findings without a known label in train.
     """
     return {
         model: {
-            key: _fit_finding(val.logits[m][val.known(f), f], val.targets[val.known(f), f], min_positives)
+            key: NOT_LEARNED
+            if key in not_learned
+            else _fit_finding(val.logits[m][val.known(f), f], val.targets[val.known(f), f], min_positives)
             for f, key in enumerate(KEYS)
         }
         for m, model in enumerate(val.models)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diagxnet.statistics.metrics import auroc, means, per_finding
+from diagxnet.statistics.metrics import auprc, auroc, means, per_finding
 from diagxnet.statistics.scored import COMBINED, Scored
 from diagxnet.statistics.uncertainty import Estimates, compare
 
@@ -24,15 +24,20 @@ def models_of(evaluation: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name, own in evaluation.items() if isinstance(own, Mapping) and "auroc" in own)
 
 
-def val_auroc(val: Scored) -> dict[str, float]:
-    """Macro AUROC of every model on val."""
-    macros = {model: means(per_finding(val, val.logits[m], auroc)) for m, model in enumerate(val.models)}
-    return {model: result["macro"] for model, result in macros.items() if "macro" in result}
+def val_figures(val: Scored) -> dict[str, dict[str, float]]:
+    """Macro AUROC and AUPRC of every model on val, what runs are chosen by; empty where no finding has both classes."""
+    if not val.scorable().any():
+        return {model: {} for model in val.models}
+    metrics = {"auroc": auroc, "auprc": auprc}
+    return {
+        model: {name: means(per_finding(val, val.logits[m], metric))["macro"] for name, metric in metrics.items()}
+        for m, model in enumerate(val.models)
+    }
 
 
-def best_base(members: Sequence[str], val_macros: Mapping[str, float]) -> str:
+def best_base(members: Sequence[str], on_val: Mapping[str, Mapping[str, float]]) -> str:
     """The member with the highest macro AUROC on val; the first where some are equal or val cannot tell."""
-    return max(members, key=lambda model: val_macros.get(model, 0.0))
+    return max(members, key=lambda model: on_val[model].get("auroc", 0.0))
 
 
 def comparison(estimates: Estimates, best: str) -> dict[str, object]:
@@ -66,15 +71,19 @@ def verdict(difference: dict) -> str:
 
 
 def model_table(evaluation: dict) -> str:
-    """The models' macro figures on test as lines of text: AUROC and AUPRC with 95% intervals."""
-    lines = [f"{'macro, on test':14}  {'AUROC (95% interval)':23}  AUPRC (95% interval)"]
+    """The models' macro figures as lines of text: on val AUROC and AUPRC, where there are any, and on test AUROC and
+    AUPRC with 95% intervals."""
+    on_val = [name for name in ("auroc", "auprc") if name in evaluation["ensemble"].get("val", ())]
+    titles = "".join(f"{f'val {name.upper()}':9}  " for name in on_val)
+    lines = [f"{'macro':14}  {titles}{'test AUROC (95% interval)':25}  test AUPRC (95% interval)"]
     for model in models_of(evaluation):
         own = evaluation[model]
+        first = "".join(f"{own['val'][name]:<9.3f}  " for name in on_val)
         cells = []
         for metric in ("auroc", "auprc"):
             interval = own[metric]["ci"]["macro"]
             cells.append(f"{own[metric]['macro']:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})")
-        lines.append(f"{label(model):14}  {cells[0]:23}  {cells[1]}")
+        lines.append(f"{label(model):14}  {first}{cells[0]:25}  {cells[1]}")
     return "\n".join(lines)
 
 

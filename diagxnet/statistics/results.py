@@ -1,15 +1,16 @@
 """Everything that is measured, in memory: what the metrics files, plots, report and model card are written from."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.findings import CHEXPERT5, KEYS
-from diagxnet.ensemble.calibration import Calibration, probabilities
+from diagxnet.ensemble.calibration import NOT_LEARNED, Calibration, not_learned, probabilities
 from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.calibrating import fit_calibration
-from diagxnet.statistics.comparison import best_base, comparison, val_auroc
+from diagxnet.statistics.comparison import best_base, comparison, val_figures
 from diagxnet.statistics.history import history_figures, indicators
 from diagxnet.statistics.intervals import unbounded_interval
 from diagxnet.statistics.metrics import brier, ece, means, per_finding, prevalence
@@ -43,16 +44,33 @@ class Results:
 
 
 def measure(
-    val: Scored, test: Scored, histories: dict[str, dict], scoring: Scoring, *, studies: int, dropped: int
+    val: Scored,
+    test: Scored,
+    histories: dict[str, dict],
+    scoring: Scoring,
+    *,
+    left_out: Scored,
+    not_learned: Collection[str],
+    studies: int,
+    dropped: int,
 ) -> Results:
-    """Fits calibration on `val` and measures everything on `test`; see `measure_test`."""
-    calibration = fit_calibration(val, scoring.min_positives)
-    return measure_test(calibration, val_auroc(val), test, histories, scoring, studies=studies, dropped=dropped)
+    """Fits calibration on `val` and measures everything on `test`; see `measure_test`.
+
+    left_out: val, with the ensemble's logits from fits without the unit's patient, which the figures on val are of.
+    not_learned: keys of the findings without a known label in train.
+    """
+    calibration = fit_calibration(val, scoring.min_positives, not_learned)
+    on_val = val_figures(left_out)
+    best = best_base(test.members, on_val)
+    results = measure_test(calibration, best, test, histories, scoring, studies=studies, dropped=dropped)
+    for model, own in on_val.items():
+        results.evaluation[model]["val"] = own
+    return results
 
 
 def measure_test(
     calibration: Calibration,
-    val_macros: dict[str, float],
+    best: str,
     test: Scored,
     histories: dict[str, dict],
     scoring: Scoring,
@@ -62,9 +80,8 @@ def measure_test(
 ) -> Results:
     """Measures everything on `test`, with a calibration and thresholds as they are.
 
-    val_macros: macro AUROC on val by model, at least of the base models, the best of which is compared with. studies:
-    in test. dropped: images that could not be read, in all splits. Raises InputError where no finding has both classes
-    in test.
+    best: the base model that val prefers, which is compared with. studies: in test. dropped: images that could not be
+    read, in all splits. Raises InputError where no finding has both classes in test.
     """
     if not test.scorable().any():
         raise InputError(
@@ -102,14 +119,17 @@ def measure_test(
             },
             **operating_points(test, calibrated[m], calibration[model], draws, headline, scoring.prevalence),
             "subgroups": by_group[model],
-            "val": {"auroc": {"macro": val_macros[model]}} if model in val_macros else {},
         }
-    evaluation["comparison"] = comparison(estimates, best_base(test.members, val_macros))
+    evaluation["comparison"] = comparison(estimates, best)
     evaluation["histories"] = {name: history_figures(history) for name, history in histories.items()}
     rows = indicators(evaluation["histories"], evaluation["comparison"])
     evaluation["indicators"] = {"met": sum(row["met"] for row in rows), "of": len(rows)}
-    evaluation["counts"] = _counts(test, studies, dropped, scoring.min_positives)
-    evaluation["one_class"] = {"val": _one_class_on_val(calibration), "test": _class_counts(test, ~test.scorable())}
+    evaluation["counts"] = _counts(calibration, test, studies, dropped, scoring.min_positives)
+    learned = [key not in not_learned(calibration) for key in KEYS]
+    evaluation["one_class"] = {
+        "val": _one_class_on_val(calibration),
+        "test": _class_counts(test, ~test.scorable() & learned),
+    }
     evaluation["few"] = _flagged(test, scoring.min_positives)
     evaluation["subgroups_too_small"] = too_small
     return Results(scoring.unit, test, calibration, raw, calibrated, estimates, curves, evaluation, rows, histories)
@@ -119,7 +139,7 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
 
 
-def _counts(test: Scored, studies: int, dropped: int, min_positives: int) -> dict:
+def _counts(calibration: Calibration, test: Scored, studies: int, dropped: int, min_positives: int) -> dict:
     positives, negatives = test.counts()
     scorable = test.scorable()
     return {
@@ -129,6 +149,7 @@ def _counts(test: Scored, studies: int, dropped: int, min_positives: int) -> dic
         "findings_scored": int(scorable.sum()),
         "findings_flagged": len(_flagged(test, min_positives)),
         "findings_in_means": len(test.headline(min_positives)),
+        "findings_not_learned": len(not_learned(calibration)),
         "chexpert5_scored": sum(bool(scorable[KEYS.index(key)]) for key in CHEXPERT5),
         "dropped_images": dropped,
         "positives": dict(zip(KEYS, positives.tolist(), strict=True)),
@@ -143,7 +164,7 @@ def _one_class_on_val(calibration: Calibration) -> dict[str, dict[str, int]]:
     return {
         key: {"positives": own.positives, "negatives": own.negatives}
         for key, own in fitted.items()
-        if not own.positives or not own.negatives
+        if own != NOT_LEARNED and not (own.positives and own.negatives)
     }
 
 

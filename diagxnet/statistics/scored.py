@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from diagxnet.data.files import read_arrays
 from diagxnet.data.findings import KEYS
 from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.features.stacked import read_stacked, same_rows
@@ -15,6 +16,9 @@ from diagxnet.stacking.learners import apply_meta, load_meta
 
 COMBINED = ("average", "ensemble")
 """What is scored beside the members: their plain mean, and the meta-learner on top of them."""
+
+LEFT_OUT = "ensemble_val.npz"
+"""In the data folder, what `train_meta` writes: the ensemble's logits of val, each without its patient."""
 
 AGE_BANDS = {"under_40": 40, "40_to_59": 60, "60_to_79": 80, "80_and_over": np.inf}
 """Name of each age band and the age in years, exclusive, at which it ends."""
@@ -93,17 +97,23 @@ class Scored:
         return replace(self, models=tuple(models), logits=self.logits[[self.models.index(name) for name in models]])
 
 
-def read_scored(data: Path, models: Path, split: str, unit: str) -> Scored:
+def read_scored(data: Path, models: Path, split: str, unit: str, *, left_out: bool = False) -> Scored:
     """Reads `split` (val or test) from data/prepared and data/stacked and runs the meta-learner of models/meta on it.
 
-    unit: `image`, or `study`: the mean of the logits of its views. Raises InputError where the files do not fit.
+    unit: `image`, or `study`: the mean of the logits of its views. left_out: of val, the ensemble's logits are those of
+    LEFT_OUT, from fits without the image's patient. Raises InputError where the files do not fit.
     """
     stacked = read_stacked(data / "stacked", split)
     rows, base = stacked.rows, stacked.logits
     labels = read_labels(data / "prepared", split)
     same_rows(rows, labels.rows, split)
     manifest = read_manifest(data / "prepared").set_index("row").loc[rows]
-    ensemble = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
+    if left_out:
+        stored = read_arrays(data / LEFT_OUT)
+        same_rows(stored["rows"], labels.rows, split)
+        ensemble = stored["logits"]
+    else:
+        ensemble = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
     return assemble(manifest, stacked.members, base, ensemble, labels.targets, labels.mask, unit)
 
 

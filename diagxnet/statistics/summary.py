@@ -11,16 +11,16 @@ MOST_ROWS = 40
 
 
 def summary(evaluation: Mapping[str, Any], seconds: Mapping[str, float]) -> dict[str, Any]:
-    """Numbers only, in at most MOST_ROWS rows. evaluation: content of metrics/evaluation.json. seconds: by training
-    and for `stack_features`.
+    """Numbers only, in at most MOST_ROWS rows, `val` first: runs are chosen by it, and test only reports.
 
-    Of each member there are as many of its four rows as there is room for: AUROC, AUPRC, the AUROC over five findings,
-    and its seconds, which are in `total` in any case.
+    evaluation: content of metrics/evaluation.json. seconds: by training and for `stack_features`. Of each member there
+    are as many of its rows as there is room for: AUROC and AUPRC on val, AUROC, AUPRC and the AUROC over five findings
+    on test, and its seconds, which are in `total` in any case.
     """
     models = models_of(evaluation)
     members = models[: -len(COMBINED)]
     figures = {model: _figures(evaluation[model]) for model in models}
-    figures["ensemble"]["ece"] = evaluation["ensemble"]["ece"]["macro"]
+    figures["ensemble"]["test", "ece"] = evaluation["ensemble"]["ece"]["macro"]
     rest = _rest(evaluation)
     shared_seconds = {name: value for name, value in seconds.items() if name not in members}
     total = {"total": round(sum(seconds.values()), 2)}
@@ -29,16 +29,24 @@ def summary(evaluation: Mapping[str, Any], seconds: Mapping[str, float]) -> dict
     figures |= {member: dict(list(figures[member].items())[:room]) for member in members}
     whole = room > max(len(figures[member]) for member in members)
     return {
-        **{model: own for model, own in figures.items() if own},
+        **{split: _of_split(figures, split) for split in ("val", "test")},
         **{name: own for name, own in rest.items() if name != "counts"},
         "training_seconds": (dict(seconds) if whole else shared_seconds) | total,
         "counts": rest["counts"],
     }
 
 
-def _figures(own: Mapping[str, Any]) -> dict[str, float]:
-    figures = {"auroc": own["auroc"]["macro"], "auprc": own["auprc"]["macro"]}
-    return figures | ({"auroc_chexpert5": own["auroc"]["chexpert5"]} if "chexpert5" in own["auroc"] else {})
+def _figures(own: Mapping[str, Any]) -> dict[tuple[str, str], float]:
+    """One model's figures by split and name, the most important first."""
+    figures = {("val", name): value for name, value in own["val"].items()}
+    figures |= {("test", name): own[name]["macro"] for name in ("auroc", "auprc")}
+    return figures | ({("test", "auroc_chexpert5"): own["auroc"]["chexpert5"]} if "chexpert5" in own["auroc"] else {})
+
+
+def _of_split(figures: Mapping[str, Mapping[tuple[str, str], float]], split: str) -> dict[str, dict[str, float]]:
+    """{model: {name: value}} of one split, without the models that have none."""
+    found = {model: {name: value for (of, name), value in own.items() if of == split} for model, own in figures.items()}
+    return {model: own for model, own in found.items() if own}
 
 
 def _rest(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,7 +58,6 @@ def _rest(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             "auroc": macro["difference"],
             "lower": macro["ci"]["lower"],
             "upper": macro["ci"]["upper"],
-            "share_ahead": macro["share_ahead"],
         }
     if "combination" in evaluation:
         rest["behind_on_val"] = evaluation["combination"]["behind_on_val"]

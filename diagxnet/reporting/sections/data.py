@@ -37,8 +37,8 @@ def _data(summary: Mapping[str, Any]) -> list[Html]:
     parts.append(
         element(
             "p",
-            f"Blank labels: {summary['rules']['blank']}. {learned}In val and test "
-            f"an uncertain label is masked. Views in use: {summary['rules']['views']}.",
+            f"Blank labels: {summary['rules']['blank']}, but masked where a finding is blank in all of its table. "
+            f"{learned}In val and test an uncertain label is masked. Views in use: {summary['rules']['views']}.",
         )
     )
     notes = [f"Dropped images: {summary['dropped']['images']:,}"]

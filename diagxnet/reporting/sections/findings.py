@@ -1,6 +1,6 @@
 """AUROC and AUPRC of each finding, with their curves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from diagxnet.data.findings import KEYS
+from diagxnet.ensemble.calibration import not_learned
 from diagxnet.reporting.curves import known_scores, precision_stairs
 from diagxnet.reporting.drawing import (
     DPI,
@@ -22,12 +23,13 @@ from diagxnet.reporting.drawing import (
 )
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Drawing, Material, Section
-from diagxnet.reporting.wording import counts_text, difference_text, starred, verdicts_text
+from diagxnet.reporting.wording import counts_text, difference_text, not_learned_text, starred, verdicts_text
 from diagxnet.statistics.comparison import label, models_of
 from diagxnet.statistics.results import Results
 
 
-def _findings(evaluation: dict) -> list[Html]:
+def _findings(evaluation: dict, unknown: Sequence[str]) -> list[Html]:
+    """unknown: keys of the findings that were not learned."""
     counts, comparison = evaluation["counts"], evaluation["comparison"]
     best = comparison["ensemble_minus_best_base"]["auroc"]["per_finding"]
     beside = models_of(evaluation)[:-1]
@@ -74,6 +76,8 @@ def _findings(evaluation: dict) -> list[Html]:
     if evaluation["one_class"]["test"]:
         text = f"Not scored, because test has one class only: {counts_text(evaluation['one_class']['test'])}."
         parts.append(element("p", text, class_="note"))
+    if unknown:
+        parts.append(element("p", not_learned_text(unknown), class_="note"))
     return parts
 
 
@@ -162,7 +166,8 @@ def _value(results: Results, metric: str, finding: int) -> str:
 
 
 def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
-    return [*_findings(material.results.evaluation), *figures.values()]
+    results = material.results
+    return [*_findings(results.evaluation, not_learned(results.calibration)), *figures.values()]
 
 
 SECTION = Section(

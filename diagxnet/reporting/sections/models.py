@@ -4,14 +4,16 @@ from collections.abc import Mapping
 
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Material, Section
-from diagxnet.reporting.wording import difference_text, interval_text, means_text
+from diagxnet.reporting.wording import ON_VAL, difference_text, interval_text, means_text
 from diagxnet.statistics.comparison import label, models_of, verdict, verdict_sentence
 
 
 def models_table(evaluation: dict, unit: str) -> Html:
-    """Macro figures of the models, a row each; evaluation: content of metrics/evaluation.json."""
-    header = ("Model", "AUROC (95% interval)", "Five findings", "AUPRC (95% interval)", "Brier")
-    header += ("Sensitivity", "Specificity")
+    """Macro figures of the models, a row each; evaluation: content of metrics/evaluation.json, where there are figures
+    on val, or of another hospital's, where there are none."""
+    on_val = ("AUROC", "AUPRC") if evaluation["ensemble"].get("val") else ()
+    header = ("Model", *(f"{name} on val" for name in on_val), "AUROC (95% interval)", "Five findings")
+    header += ("AUPRC (95% interval)", "Brier", "Sensitivity", "Specificity")
     rows = []
     models = models_of(evaluation)
     for model in models:
@@ -25,6 +27,7 @@ def models_table(evaluation: dict, unit: str) -> Html:
         rows.append(
             (
                 label(model),
+                *(f"{own['val'][name.lower()]:.3f}" for name in on_val),
                 interval_text(own["auroc"], "macro"),
                 five,
                 interval_text(own["auprc"], "macro"),
@@ -35,8 +38,8 @@ def models_table(evaluation: dict, unit: str) -> Html:
         )
     prevalence = evaluation["ensemble"]["auprc"]["prevalence"]["macro"]
     caption = (
-        f"{means_text(evaluation)} By {unit}. A model without skill has an AUPRC of {prevalence:.3f}. Sensitivity "
-        "and specificity are those at Youden's threshold from val."
+        f"{means_text(evaluation)} By {unit}, on test where val is not named. A model without skill has an AUPRC of "
+        f"{prevalence:.3f} there. Sensitivity and specificity are those at Youden's threshold from val."
     )
     return table(header, rows, caption=caption, strong=[models.index("ensemble")])
 
@@ -64,7 +67,8 @@ def _comparisons(evaluation: dict) -> list[Html]:
 
 def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
     evaluation = material.results.evaluation
-    return [models_table(evaluation, material.results.unit), *_comparisons(evaluation)]
+    note = [element("p", ON_VAL, class_="note")] if evaluation["ensemble"].get("val") else []
+    return [models_table(evaluation, material.results.unit), *note, *_comparisons(evaluation)]
 
 
 SECTION = Section("Models", content)

@@ -1,16 +1,17 @@
 """What the ensemble is made of: how much of each member and of the network is in it, for report, card and metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Material, Section
+from diagxnet.reporting.wording import NAMES
 from diagxnet.statistics.comparison import label
 
 
-def parts_of(combination: Mapping[str, Any]) -> dict[str, Any]:
+def parts_of(combination: Mapping[str, Any], unknown: Collection[str]) -> dict[str, Any]:
     """`combination` of evaluation.json, from that of models/meta/config.json: numbers alone, without what is not there.
+    unknown: keys of the findings that were not learned.
 
     {"weights": {member: {finding: w}}, "factor": of the network's correction,
      "val": {"minus_best_member" | "minus_average": AUROC, "..._error": its error}, "behind_on_val": of how many it is
@@ -18,7 +19,10 @@ def parts_of(combination: Mapping[str, Any]) -> dict[str, Any]:
     """
     parts: dict[str, Any] = {}
     if combination["core"]:
-        parts["weights"] = combination["core"]["weights"]
+        parts["weights"] = {
+            name: {key: weight for key, weight in own.items() if key not in unknown}
+            for name, own in combination["core"]["weights"].items()
+        }
     if combination["correction"]:
         parts["factor"] = combination["correction"]["factor"]
     parts["val"] = {}
@@ -49,9 +53,7 @@ def parts_content(parts: Mapping[str, Any]) -> list[Html]:
     lines = [element("p", parts_text(parts))]
     if "weights" in parts:
         weights = parts["weights"]
-        rows = [
-            (name, *(f"{own[key]:.2f}" for own in weights.values())) for key, name in zip(KEYS, FINDINGS, strict=True)
-        ]
+        rows = [(NAMES[key], *(f"{own[key]:.2f}" for own in weights.values())) for key in next(iter(weights.values()))]
         lines.append(table(("Weight", *map(label, weights)), rows, caption="Weight of each member, by finding."))
     val = parts["val"]
     if val:

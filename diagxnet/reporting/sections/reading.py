@@ -8,7 +8,9 @@ from diagxnet.reporting.section import Material, Section
 
 def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
     lines = (
-        "Every figure is measured on test, which no training, stopping, threshold or calibration has seen.",
+        "Every figure is measured on test, which no training, stopping, threshold or calibration has seen, but for "
+        "those that are called val's. How often runs were compared by these figures, no program can know: each time "
+        "makes test a little more a part of the training.",
         "Intervals are meant to hold the true value in 95 of 100 test sets like this one: a bootstrap over patients "
         "(all images of a patient are drawn together), on the logit scale, with Student's quantile for the number of "
         "patients of the rarer class.",
