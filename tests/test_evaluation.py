@@ -165,7 +165,7 @@ def test_the_summary_and_the_terminal_open_with_val_and_of_the_ensemble_that_is_
             assert rows[f".val.{model}.{name}"] == pytest.approx(np.mean(own))
     assert rows[".val.ensemble.auroc"] == pytest.approx(rows[".val.average.auroc"])  # as make_workspace drew them
     heading = model_table(results.evaluation).splitlines()[0]
-    titles = ["macro", "val AUROC", "val AUPRC", "test AUROC (95% interval)", "test AUPRC (95% interval)", "ECE"]
+    titles = ["macro", "val AUROC", "val AUPRC", "test AUROC (95% interval)", "test AUPRC (95% interval)"]
     assert re.split(r" {2,}", heading) == titles
 
 

@@ -20,7 +20,10 @@ from diagxnet.statistics.scoring import Scoring
 from tests.workspace import make_material, make_scored
 
 FIGURES = {name: drawing.make for section in SECTIONS for name, drawing in section.drawings.items()}
-SCORING, COUNTS = Scoring("image", bootstrap=20, min_positives=15, seed=0), {"studies": 60, "dropped": 0}
+SCORING, COUNTS = (
+    Scoring("image", bootstrap=20, min_positives=15, seed=0),
+    {"not_learned": (), "studies": 60, "dropped": 0},
+)
 OF_FINDINGS = [name for name in FIGURES if name not in ("auroc_per_finding", "learning_curves", "contact_sheet")]
 
 HISTORY = {

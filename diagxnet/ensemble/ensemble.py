@@ -51,17 +51,17 @@ class Ensemble:
     """Base models, meta-learner, calibration and thresholds of a `models` folder, loaded.
 
     image_size: side in pixels of the images that `predict` takes. base: for each member, in order, its networks, one or
-    one a fold and seed, whose mean counts. views: of each image, whose logits are averaged (see features.views). meta:
-    the meta-learner. calibration: by model and finding, as in models/calibration.json. accelerator: device and
-    precision.
+    one a fold and seed, whose mean counts. meta: the meta-learner. calibration: by model and finding, as in
+    models/calibration.json. accelerator: device and precision. views: of each image, whose logits are averaged (see
+    features.views).
     """
 
     image_size: int
     base: dict[str, list[BaseModel]]
-    views: int
     meta: nn.Module
     calibration: Calibration
     accelerator: Accelerator
+    views: int = 1
 
     @classmethod
     def load(cls, folder: str | Path = "models", *, precision: str = "auto") -> "Ensemble":
@@ -78,7 +78,7 @@ class Ensemble:
         members, image_size, views = _members(folder)
         accelerator = create_accelerator(precision)
         base = {name: _load(member_folder(folder, name), accelerator) for name in members}
-        return cls(image_size, base, views, load_meta(folder / "meta"), calibration, accelerator)
+        return cls(image_size, base, load_meta(folder / "meta"), calibration, accelerator, views)
 
     def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Prediction:
         """Calibrated probabilities and logits of `images`, in their order.
