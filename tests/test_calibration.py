@@ -12,7 +12,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import probabilities, read_calibration, write_calibration
-from diagxnet.statistics.bootstrap import draw_counts
+from diagxnet.statistics.bootstrap import Draws, draw_counts
 from diagxnet.statistics.calibrating import LEAST_SLOPE, fit_calibration, offset, platt, thresholds
 from diagxnet.statistics.intervals import unbounded_interval
 from diagxnet.statistics.metrics import ece
@@ -172,7 +172,8 @@ def _recalibrated(shift: float, stretch: float, units: int = 2000, patients: int
     generator = np.random.default_rng(1)
     true = generator.normal(size=scored.targets.shape) - 1
     scored = replace(scored, targets=generator.random(true.shape) < expit(true))
-    estimates = recalibration(scored, expit(stretch * true + shift), resamples=300, seed=0, min_positives=10)
+    draws = Draws.of(scored.patients, resamples=300, seed=0)
+    estimates = recalibration(scored, expit(stretch * true + shift), draws, min_positives=10)
     return {name: with_intervals(own, unbounded_interval) for name, own in estimates.items()}
 
 

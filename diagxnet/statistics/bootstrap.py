@@ -54,7 +54,7 @@ def draw_counts(patients: int, resamples: int, seed: int, block: int) -> Iterato
 @dataclass(frozen=True)
 class Draws:
     """Resamples of patients, for figures that are ratios of sums over units. codes: [units] whose a unit is. counts:
-    [patients, resamples] float32, how often each patient is in each resample."""
+    [patients, resamples] float64, how often each patient is in each resample."""
 
     codes: np.ndarray
     counts: np.ndarray
@@ -64,7 +64,7 @@ class Draws:
         """The resamples that `resample` draws of the same `patients` [units] with the same seed."""
         codes = np.unique(patients, return_inverse=True)[1]
         blocks = draw_counts(int(codes.max()) + 1, resamples, seed, max(1, BLOCK_BYTES // (4 * len(codes))))
-        return cls(codes, np.concatenate([*blocks], axis=1).astype(np.float32))
+        return cls(codes, np.concatenate([*blocks], axis=1).astype(np.float64))
 
     def by_patient(self, values: np.ndarray, units: np.ndarray) -> np.ndarray:
         """[patients, ...] float64: the sum over each patient of `values` [units of `units`, ...]; units: numbers."""
@@ -74,7 +74,7 @@ class Draws:
 
     def sums(self, by_patient: np.ndarray) -> np.ndarray:
         """[resamples, ...] float64: the sum of `by_patient` [patients, ...] over each resample."""
-        summed = self.counts.T.astype(np.float64) @ by_patient.reshape(len(by_patient), -1)
+        summed = self.counts.T @ by_patient.reshape(len(by_patient), -1)
         return summed.reshape(-1, *by_patient.shape[1:])
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diagxnet.statistics.metrics import auprc, auroc, means, per_finding
+from diagxnet.statistics.metrics import means, per_finding
 from diagxnet.statistics.scored import COMBINED, Scored
-from diagxnet.statistics.uncertainty import Estimates, compare
+from diagxnet.statistics.uncertainty import METRICS, Estimates, compare
 
 ROUNDING = 1e-12
 """Of an AUROC: two that differ by less are equal."""
@@ -28,9 +28,8 @@ def val_figures(val: Scored) -> dict[str, dict[str, float]]:
     """Macro AUROC and AUPRC of every model on val, what runs are chosen by; empty where no finding has both classes."""
     if not val.scorable().any():
         return {model: {} for model in val.models}
-    metrics = {"auroc": auroc, "auprc": auprc}
     return {
-        model: {name: means(per_finding(val, val.logits[m], metric))["macro"] for name, metric in metrics.items()}
+        model: {name: means(per_finding(val, val.logits[m], metric))["macro"] for name, metric in METRICS.items()}
         for m, model in enumerate(val.models)
     }
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from diagxnet.data.findings import KEYS
-from diagxnet.statistics.bootstrap import BLOCK_BYTES, draw_counts
+from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.calibrating import logistic, smoothed
 from diagxnet.statistics.metrics import BINS
 from diagxnet.statistics.scored import Scored
@@ -22,32 +22,25 @@ CERTAIN = 1e-12
 """Nearest to 0 and 1 that a probability counts, so that its logit is finite."""
 
 
-def recalibration(
-    scored: Scored, probability: np.ndarray, *, resamples: int, seed: int, min_positives: int
-) -> dict[str, Estimate]:
+def recalibration(scored: Scored, probability: np.ndarray, draws: Draws, *, min_positives: int) -> dict[str, Estimate]:
     """`in_the_large` and `slope` of each finding with two patients of either class.
 
-    probability: [units, findings] of one model. Resamples are of patients, to first order: the estimate and what each
-    drawn patient moves it by (the infinitesimal jackknife; Davison and Hinkley 1997, section 2.7), without another fit.
+    probability: [units, findings] of one model. draws: of the patients of `scored`. A resample's figure is to first
+    order: the estimate and what each drawn patient moves it by (the infinitesimal jackknife; Davison and Hinkley 1997,
+    section 2.7), without another fit.
     """
-    codes = np.unique(scored.patients, return_inverse=True)[1]
     findings = np.flatnonzero(scored.enough(1))
     fitted = {}
     for f in findings:
         known = scored.known(f)
         values, moved = _fit(logit(probability[known, f].clip(CERTAIN, 1 - CERTAIN)), scored.targets[known, f])
-        fitted[KEYS[f]] = values, np.stack([np.bincount(codes[known], own, codes.max() + 1) for own in moved])
+        fitted[KEYS[f]] = values, draws.sums(draws.by_patient(moved.T, known))
     sizes = dict(zip(KEYS, scored.rarer_patients().tolist(), strict=True))
     headline = tuple(key for key in scored.headline(min_positives) if key in fitted)
-    block = max(1, BLOCK_BYTES // (4 * (codes.max() + 1)))
-    blocks = list(draw_counts(int(codes.max()) + 1, resamples, seed, block))
     result = {}
     for place, name in enumerate(("in_the_large", "slope")):
         values = {key: float(own[place]) for key, (own, _) in fitted.items()}
-        drawn = {
-            key: own[place] + np.concatenate([moved[place] @ counts for counts in blocks])
-            for key, (own, moved) in fitted.items()
-        }
+        drawn = {key: own[place] + moved[:, place] for key, (own, moved) in fitted.items()}
         result[name] = Estimate(values, drawn, sizes, headline)
     return result
 

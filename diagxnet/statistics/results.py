@@ -113,9 +113,7 @@ def measure_test(
             },
             "calibration": {
                 name: with_intervals(own, unbounded_interval)
-                for name, own in recalibration(
-                    test, calibrated[m], resamples=scoring.bootstrap, seed=seed, min_positives=scoring.min_positives
-                ).items()
+                for name, own in recalibration(test, calibrated[m], draws, min_positives=scoring.min_positives).items()
             },
             **operating_points(test, calibrated[m], calibration[model], draws, headline, scoring.prevalence),
             "subgroups": by_group[model],
