@@ -100,6 +100,26 @@ def test_a_finding_of_one_class_or_unknown_takes_the_weights_of_all_findings():
         np.testing.assert_allclose(weights[:, finding], np.delete(weights, [3, 8], axis=1).mean(1), atol=0.05)
 
 
+def test_weights_keep_of_their_distance_from_equal_ones_what_patients_left_out_bear_out():
+    kept = {}
+    for case in ("equal", "one is better"):
+        draws = [draw(MEMBERS[case], 200, seed) for seed in range(5)]
+        kept[case] = [fit_core(own[0], by_patient(*own[1:])).kept for own in draws]
+    assert np.median(kept["equal"]) == 0
+    assert min(kept["one is better"]) > 0.9
+
+
+def test_equal_members_lose_next_to_nothing_in_any_draw():
+    separation = MEMBERS["equal"]
+    lost = []
+    for seed in range(20):
+        logits, targets, mask, patients = draw(separation, 150, seed)
+        core = fit_core(logits, by_patient(targets, mask, patients))
+        lost.append(true_auroc(np.ones_like(separation), separation) - true_auroc(core.slopes, separation))
+    assert np.mean(lost) < 0.0003
+    assert max(lost) < BOUND
+
+
 def test_of_one_member_the_core_is_that_member():
     logits, targets, mask, patients = draw(np.full((1, 14), 1.0), 200, 0)
     core = fit_core(logits * 7 + 3, by_patient(targets, mask, patients))
@@ -138,7 +158,7 @@ def test_where_there_is_nothing_to_know_what_is_left_out_knows_next_to_nothing()
         plain, *others = (macro_auroc(each, targets, mask) for each in (logits.mean(1), fitted, core.left_out))
         gained.append(np.array(others) - plain)
     fitted, left_out = np.mean(gained, axis=0)
-    assert fitted > 0.02
+    assert fitted > 0.005  # 0.03 if weights kept their whole distance from equal ones
     assert left_out < 0.3 * fitted
 
 

@@ -34,6 +34,7 @@ def combination(members: Sequence[str]) -> dict:
             "weights": {name: dict.fromkeys(KEYS, weight) for name, weight in weights.items()},
             "standardised": False,
             "strengths": {"for_all": 1.0, "by_finding": 0.3},
+            "kept": 0.9,
         },
         "correction": {"factor": 0.4, "gain": 9.0, "error": 3.0},
         "on_val": {

@@ -32,7 +32,8 @@ class Combination:
     def content(self) -> dict[str, Any]:
         """`combination` of models/meta/config.json.
 
-        {"core": null or {"weights": {member: {finding: w}}, "standardised", "strengths": {"for_all", "by_finding"}},
+        {"core": null or {"weights": {member: {finding: w}}, "standardised", "strengths": {"for_all", "by_finding"},
+                  "kept"}},
          "correction": null or {"factor", "gain", "error"}, of log loss in nats on val,
          "on_val": {"best_member" | "average": {"model", "auroc", "error", "behind"}}, ensemble minus model, macro}
         """
@@ -44,6 +45,7 @@ class Combination:
             }
             strengths = dict(zip(("for_all", "by_finding"), self.core.strengths, strict=True))
             core = {"weights": weights, "standardised": self.core.standardised, "strengths": strengths}
+            core["kept"] = self.core.kept
         if self.factor is not None:
             correction = {"factor": self.factor.value, "gain": self.factor.gain, "error": self.factor.error}
         on_val = {
@@ -61,7 +63,10 @@ class Combination:
                 f"{name} {own.mean():.2f} ({own.min():.2f} to {own.max():.2f})"
                 for name, own in zip(self.members, self.core.weights, strict=True)
             ]
-            lines.append(f"weights of the members' {scaled}, mean and range over findings: {', '.join(parts)}")
+            lines.append(
+                f"weights of the members' {scaled}, mean and range over findings: {', '.join(parts)}; "
+                f"{self.core.kept:.0%} of their distance from equal weights is kept, as patients left out bear it out"
+            )
         if self.factor is not None:
             beyond = "more" if self.factor.value else "not more"
             lines.append(

@@ -9,19 +9,24 @@ the plain mean.
 A pair (s, t) is judged by the log loss of patients left out. Pairs are too alike for a few hundred patients to tell,
 so that none is picked: the weights are the mean over all pairs, each counting as exp(-loss / TEMPERATURE) (pseudo-BMA,
 Yao et al., "Using Stacking to Average Bayesian Predictive Distributions", Bayesian Analysis 13, 2018). With many
-patients the best pair alone counts. At the end weights are divided by their sum: the ensemble's scale is
-calibration's."""
+patients the best pair alone counts. Weights are divided by their sum: the ensemble's scale is calibration's.
+
+A mean over many pairs is never quite the plain mean, even where that is best. So at the end weights keep only the share
+max(0, 1 - (e / g)^2) of their distance from it, g being the log loss that they save on patients left out and e its
+standard error: James and Stein's factor ("Estimation with Quadratic Loss", Berkeley Symposium 4, 1961), for one gain.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from diagxnet.stacking.logistic import Rows, calibrate, losses, sums, with_ones
+from diagxnet.stacking.logistic import Rows, calibrate, losses, sum_by_patient, sums, with_ones
 
 STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)
 """Of both levels; 1 lets a weight be zero or twice an equal weight."""
 
 PAIRS = tuple((for_all, by_finding) for for_all in STRENGTHS for by_finding in STRENGTHS)
+PLAIN = PAIRS.index((0.0, 0.0))
 TEMPERATURE = 4.0
 """Nats: above 1, as the labels of an image, and the images of a patient, are no independent evidence."""
 
@@ -33,7 +38,8 @@ class Core:
     """weights: [members, findings] float64, at least 0, of one finding adding up to 1. standardised: whether each
     member's logits are brought to one spread and mean first. slopes: [members, findings], intercepts: [findings]: both
     in one, of the logits as they are. left_out: [rows, findings] logits of the rows, each from a fit without its
-    patient's fold. strengths: for_all and by_finding, the means over all pairs."""
+    patient's fold. strengths: for_all and by_finding, the means over all pairs. kept: the share in 0..1 of the weights'
+    distance from the plain mean that what they save bears out."""
 
     weights: np.ndarray
     standardised: bool
@@ -41,6 +47,7 @@ class Core:
     intercepts: np.ndarray
     left_out: np.ndarray
     strengths: tuple[float, float]
+    kept: float
 
 
 def fit_core(logits: np.ndarray, rows: Rows) -> Core:
@@ -53,18 +60,20 @@ def fit_core(logits: np.ndarray, rows: Rows) -> Core:
     classes = np.where(rows.mask, rows.targets, 0).sum(1), np.where(rows.mask, 1 - rows.targets, 0).sum(1)
     if members == 1 or len(rows.bounds) < 3 or not np.minimum(*classes).any():
         weights = np.full(given.shape[1:], 1 / members)
-        return Core(weights, False, weights, np.zeros(given.shape[2]), given.mean(1), (0.0, 0.0))
+        return Core(weights, False, weights, np.zeros(given.shape[2]), given.mean(1), (0.0, 0.0), 0.0)
     standardised, scale, unit = _scale(given, rows)
     scaled = (given * scale[0] + scale[1])[rows.order].transpose(2, 0, 1)  # [findings, rows, members]
     inputs = with_ones(scaled * unit[:, :1, None])
-    fitted, without, counts = _fit(inputs, rows, unit[:, 1])
+    fitted, without, counts, saved = _fit(inputs, rows, unit[:, 1])
     left_out = np.empty((given.shape[0], given.shape[2]))
     for fold, own in zip(rows.folds(), without, strict=True):
-        left_out[fold] = (scaled[:, fold] * _normalise(own)[:, None]).sum(2).T
-    weights = _normalise(fitted).T
+        kept = _kept(np.delete(saved, np.unique(rows.patients[fold])))
+        left_out[fold] = (scaled[:, fold] * _weights(own, kept)[:, None]).sum(2).T
+    kept = _kept(saved)
+    weights = _weights(fitted, kept).T
     slopes, intercepts = weights * scale[0], (weights * scale[1]).sum(0)
     strengths = tuple(float(level) for level in counts @ np.array(PAIRS))
-    return Core(weights, standardised, slopes, intercepts, rows.given(left_out), strengths)
+    return Core(weights, standardised, slopes, intercepts, rows.given(left_out), strengths, kept)
 
 
 def _scale(logits: np.ndarray, rows: Rows) -> tuple[bool, np.ndarray, np.ndarray]:
@@ -86,8 +95,9 @@ def _scale(logits: np.ndarray, rows: Rows) -> tuple[bool, np.ndarray, np.ndarray
     return min(found, key=lambda each: each[0] + TEMPERATURE * each[1])[1:]
 
 
-def _fit(inputs: np.ndarray, rows: Rows, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coefficients [findings, members + 1] of all rows, the same without each fold, and how much each of PAIRS counts.
+def _fit(inputs: np.ndarray, rows: Rows, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Coefficients [findings, members + 1] of all rows, the same without each fold, how much each of PAIRS counts, and
+    the log loss [patients] that the coefficients save against the plain mean, without the patient's fold.
 
     Newton steps for all pairs from their mean, until that stands still.
     """
@@ -108,7 +118,11 @@ def _fit(inputs: np.ndarray, rows: Rows, start: np.ndarray) -> tuple[np.ndarray,
         before, fitted = fitted, np.tensordot(counts, _step(*total, fitted), 1)
         if np.abs(fitted - before)[:, :-1].max() < 1e-3:
             break
-    return fitted, np.stack([np.tensordot(counts, own, 1) for own in pairs]), counts
+    without = [np.tensordot(counts, own, 1) for own in pairs]
+    saved = np.empty(inputs.shape[1])
+    for fold, own, plain in zip(rows.folds(), without, each, strict=True):
+        saved[fold] = plain[PLAIN] - losses(single, rows, fold, own[None])[0]
+    return fitted, np.stack(without), counts, sum_by_patient(saved[None], rows.patients)[0]
 
 
 def _step(gradient: np.ndarray, curvature: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -147,8 +161,14 @@ def _non_negative(curvature: np.ndarray, linear: np.ndarray) -> np.ndarray:
     return found
 
 
-def _normalise(coefficients: np.ndarray) -> np.ndarray:
+def _kept(saved: np.ndarray) -> float:
+    """The share of the weights' distance from the plain mean to keep, for what each patient's log loss saved."""
+    gain, error = saved.sum(), np.sqrt(((saved - saved.mean()) ** 2).sum())
+    return float(1 - (error / gain) ** 2) if gain > error else 0.0
+
+
+def _weights(coefficients: np.ndarray, kept: float) -> np.ndarray:
     """Weights [findings, members] that add up to 1, of coefficients [findings, members + 1]; equal where all are 0."""
     weights = coefficients[:, :-1]
-    total = weights.sum(axis=1, keepdims=True)
-    return np.where(total > 0, weights / np.where(total > 0, total, 1), 1 / weights.shape[1])
+    equal, total = 1 / weights.shape[1], weights.sum(axis=1, keepdims=True)
+    return equal + kept * (np.where(total > 0, weights / np.where(total > 0, total, 1), equal) - equal)
