@@ -21,13 +21,18 @@ from stages.running import run
 SPECIAL = re.compile(r"[^\w.-]")  # characters of a revision that a file name cannot have on every platform
 
 
-def fetch(rev: str, folder: Path) -> None:
-    """Copies what is compared of the revision `rev` (a commit, branch, tag or experiment) to `folder`."""
+def open_revision(rev: str) -> DVCFileSystem:
+    """The files of a commit, branch, tag or experiment; InputError where there is none of that name."""
     try:
         with Repo() as repo:
-            files = DVCFileSystem(repo.root_dir, rev=resolve_rev(repo.scm, rev))
+            return DVCFileSystem(repo.root_dir, rev=resolve_rev(repo.scm, rev))
     except SCMError:
         raise InputError(f"{rev}: no such revision or experiment here (list them: dvc exp show, git log)") from None
+
+
+def fetch(rev: str, folder: Path) -> None:
+    """Copies what is compared of the revision `rev` (a commit, branch, tag or experiment) to `folder`."""
+    files = open_revision(rev)
     for name in ("params.yaml", *FILES):
         _get(files, name, rev, folder)
     for name in history_files(folder):

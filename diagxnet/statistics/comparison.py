@@ -103,6 +103,6 @@ def verdict_sentence(comparison: dict, other: str) -> str:
     }[verdict(difference)]
     interval = difference["ci"]
     return (
-        f"{words}: macro AUROC {difference['difference']:+.4f} (95% interval {interval['lower']:+.4f} to "
-        f"{interval['upper']:+.4f}), ahead in {difference['share_ahead']:.0%} of resamples of patients."
+        f"{words}: macro AUROC {difference['difference']:+.4f} (95% interval over patients {interval['lower']:+.4f} to "
+        f"{interval['upper']:+.4f}; one training), ahead in {difference['share_ahead']:.0%} of resamples."
     )
