@@ -17,7 +17,7 @@ from diagxnet.training.history import timing
 from diagxnet.training.recipe import Recipe, compose
 from stages.live import live
 
-NETWORK = ("arch", "pretrained", "dropout", "patch_size", "stem", "batch_norm")
+NETWORK = ("arch", "pretrained", "dropout", "drop_path", "patch_size", "stem", "batch_norm")
 
 
 def options(params: SimpleNamespace, member: MemberParams) -> tuple[Recipe, dict[str, Any], str]:

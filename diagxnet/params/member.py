@@ -25,6 +25,13 @@ class MemberParams(Section):
     lr: float = Field(1e-3, gt=0, le=10, description="learning rate; the peak where the scheduler is onecycle")
     weight_decay: float | None = Field(None, ge=0, le=1, description="null: train.weight_decay; transformers want more")
     dropout: float = Field(0.0, ge=0, lt=1, description="before the classifier")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth, where the architecture has blocks to skip")
+    layer_decay: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="of lr, layer by layer down from the classifier; norms do not decay then; null: one lr",
+    )
     scheduler: Literal["plateau", "onecycle", "constant"] = Field("onecycle", description="of the learning rate")
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="of the learning rate when val stops improving")
     plateau_patience: int = Field(2, ge=0, le=10_000, description="epochs without improvement that plateau waits for")

@@ -46,6 +46,7 @@ def train_base(
     arch: str,
     pretrained: bool | str,
     dropout: float,
+    drop_path: float,
     patch_size: int | None,
     stem: str,
     batch_norm: bool,
@@ -71,8 +72,10 @@ def train_base(
     network = {"image_size": images.shape[1], "pretrained": pretrained, "dropout": dropout}
     network |= {"patch_size": patch_size, "stem": stem, "batch_norm": batch_norm}
     config = base_config(arch, **network)
+    network["drop_path"] = drop_path
     identity = {
         "model": config,
+        "drop_path": drop_path,
         "pretrained": content_hash(pretrained) if isinstance(pretrained, str) else pretrained,
         "augmentation": augmentation,
         "precision": accelerator.mixed_precision,

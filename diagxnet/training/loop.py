@@ -64,10 +64,10 @@ def fit(
 ) -> Iterator[Epoch]:
     """Trains `model` in place and yields an Epoch for each; afterwards `model` holds the weights of the best one.
 
-    The best epoch is that of the lowest val loss. A state found in `state` is taken up: its epochs are yielded again,
-    then training goes on, to the same bytes as without the interruption. Raises InputError where the loss is not
-    finite. `progress` counts training images. val_batch_size: examples of a forward pass over val; None: as many as in
-    a step of training.
+    The best epoch is that of the lowest val loss, or of the highest macro AUROC on val (`Schedule.best`). A state found
+    in `state` is taken up: its epochs are yielded again, then training goes on, to the same bytes as without the
+    interruption. Raises InputError where the loss is not finite. `progress` counts training images. val_batch_size:
+    examples of a forward pass over val; None: as many as in a step of training.
     """
     training = _Training(model, train, val, recipe, accelerator, state, progress, val_batch_size)
     yield from training.take_up()
@@ -76,7 +76,7 @@ def fit(
         number, lr = len(training.epochs) + 1, training.lr()
         train_loss = training.learn(number)
         val_loss, val_auroc = training.validate(number)
-        is_best = training.judge(val_loss)
+        is_best = training.judge(recipe.schedule.badness(val_loss, val_auroc))
         losses = {"epoch": number, "train_loss": train_loss, "val_loss": val_loss}
         training.epochs.append(Epoch(losses | {"val_auroc": val_auroc, "lr": lr}, time.monotonic() - started))
         training.save(is_best)
@@ -125,13 +125,14 @@ class _Training:
         self.model = accelerator.prepare(torch.compile(model) if recipe.compile else model)
         self.stopping = EarlyStopping(schedule.patience, schedule.min_delta)
         self.epochs: list[Epoch] = []
-        self.best_loss, self.stopped = float("inf"), False
+        self.best, self.stopped = float("inf"), False
 
     def is_over(self) -> bool:
         return self.stopped or len(self.epochs) >= self.recipe.schedule.epochs
 
     def lr(self) -> float:
-        return self.optimizer.param_groups[0]["lr"]
+        """The learning rate, of the classifier where layers have rates of their own."""
+        return max(group["lr"] for group in self.optimizer.param_groups)
 
     def take_up(self) -> list[Epoch]:
         """The epochs of an interrupted training, whose state this one then has; none where there is none."""
@@ -153,7 +154,7 @@ class _Training:
         if self.average is not None:
             self.average.take_up(saved["average"])
         self.stopping.best, self.stopping.waited = saved["stopping"]
-        self.best_loss, self.stopped = saved["best_loss"], saved["stopped"]
+        self.best, self.stopped = saved["best"], saved["stopped"]
         return self.epochs
 
     def learn(self, epoch: int) -> float:
@@ -254,13 +255,13 @@ class _Training:
             raise InputError(f"the val loss is {loss} after epoch {epoch} (lower lr, or set precision to fp32)")
         return loss, macro_auroc(logits, *labels)
 
-    def judge(self, val_loss: float) -> bool:
+    def judge(self, badness: float) -> bool:
         """Whether this epoch is the best so far; the plateau schedule and early stopping hear of it."""
         if isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step(val_loss)
-        self.stopped = self.stopping.stops(val_loss)
-        is_best = val_loss < self.best_loss
-        self.best_loss = min(self.best_loss, val_loss)
+            self.scheduler.step(badness)
+        self.stopped = self.stopping.stops(badness)
+        is_best = badness < self.best
+        self.best = min(self.best, badness)
         return is_best
 
     def save(self, is_best: bool) -> None:
@@ -274,7 +275,7 @@ class _Training:
                 "scaler": scaler.state_dict() if scaler is not None else None,
                 "average": self.average.state() if self.average is not None else None,
                 "stopping": (self.stopping.best, self.stopping.waited),
-                "best_loss": self.best_loss,
+                "best": self.best,
                 "stopped": self.stopped,
                 "finished": False,
                 "epochs": [(epoch.record, epoch.seconds) for epoch in self.epochs],

@@ -105,6 +105,7 @@ def create_base(
     image_size: int,
     pretrained: bool | str = False,
     dropout: float = 0.0,
+    drop_path: float = 0.0,
     patch_size: int | None = None,
     stem: str = "patches",
     batch_norm: bool = False,
@@ -115,11 +116,13 @@ def create_base(
     pretrained: False, True (timm's hub) or the path of a file of weights alone (.safetensors, or what torch.save writes
     of a state_dict, which is loaded with weights_only); timm sums the weights of the first layer
     over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
-    patch_size: of a vision transformer, None for its own. stem: `patches`, or `convolutions` for a vision transformer
-    from scratch (see ConvolutionalStem). batch_norm: whether a vision transformer's features pass a FeatureNorm. tried:
-    whether one image of zeros goes through the model first, as windows, stages and mixers of tokens each want sizes of
-    their own, and timm tells at the first image. Raises InputError where the name is unknown, the size does not fit, or
-    weights that were asked for cannot be loaded: going on from random weights is never an option.
+    drop_path: probability in training that a sample skips a residual block (stochastic depth, Huang et al., ECCV 2016),
+    the last one; earlier ones less, in proportion. patch_size: of a vision transformer, None for its own. stem:
+    `patches`, or `convolutions` for a vision transformer from scratch (see ConvolutionalStem). batch_norm: whether a
+    vision transformer's features pass a FeatureNorm. tried: whether one image of zeros goes through the model first, as
+    windows, stages and mixers of tokens each want sizes of their own, and timm tells at the first image. Raises
+    InputError where the name is unknown, the size does not fit, or weights that were asked for cannot be loaded: going
+    on from random weights is never an option.
     """
     if not timm.is_model(arch):
         raise InputError(f"arch = {arch!r}: timm knows no such model (see timm.list_models())")
@@ -128,6 +131,8 @@ def create_base(
     if problems:
         raise InputError(problems[0])
     options: dict[str, Any] = {"in_chans": 1, "num_classes": len(FINDINGS), "drop_rate": dropout}
+    if drop_path:
+        options["drop_path_rate"] = drop_path
     try:
         if is_transformer(arch) or timm.get_pretrained_cfg(arch).fixed_input_size:
             options["img_size"] = image_size

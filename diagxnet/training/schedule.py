@@ -1,6 +1,7 @@
 """Optimizers, learning rate schedules, and when to stop."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
@@ -19,6 +20,11 @@ class Schedule:
     warmup: float
     patience: int | None
     min_delta: float
+    best: str = "loss"
+
+    def badness(self, val_loss: float, val_auroc: float | None) -> float:
+        """What the best epoch has the least of: the val loss, or what the macro AUROC on val lacks of 1 (`best`)."""
+        return val_loss if self.best == "loss" or val_auroc is None else 1 - val_auroc
 
 
 @dataclass(frozen=True)
@@ -28,15 +34,31 @@ class Optimization:
     optimizer: str
     weight_decay: float
     max_grad_norm: float | None
+    layer_decay: float | None = None
 
 
 def create_optimizer(optimization: Optimization, model: nn.Module, lr: float, *, fused: bool = False) -> Optimizer:
     """`adamw` decouples the weight decay (Loshchilov and Hutter, ICLR 2019); `adam` adds it to the gradient.
 
-    All parameters decay, biases too. fused: one kernel for all of an update, in place of torch's choice for the device.
+    fused: one kernel for all of an update, in place of torch's choice for the device. All parameters learn at `lr` and
+    decay, biases too, unless there is a `layer_decay`: then a timm network's layers learn at lr * layer_decay^depth,
+    depth counted from the classifier's 0, and what has one dimension (norms, biases) or timm exempts (position
+    embeddings) does not decay (Bao et al., "BEiT", arXiv:2106.08254, appendix; Clark et al., "ELECTRA", ICLR 2020).
     """
     kind = {"adamw": AdamW, "adam": Adam}[optimization.optimizer]
-    return kind(model.parameters(), lr=lr, weight_decay=optimization.weight_decay, fused=fused or None)
+    decay = optimization.weight_decay
+    groups = model.parameters() if optimization.layer_decay is None else _layers(model, optimization, lr)
+    return kind(groups, lr=lr, weight_decay=decay, fused=fused or None)
+
+
+def _layers(model: nn.Module, optimization: Optimization, lr: float) -> list[dict[str, Any]]:
+    """Groups of the parameters of `model`, a BaseModel, by layer and decay, each with its rate."""
+    from timm.optim import param_groups_layer_decay  # the meta-learner, which has no layers, need not import timm
+
+    groups = param_groups_layer_decay(
+        model.network, optimization.weight_decay, layer_decay=optimization.layer_decay, verbose=False
+    )
+    return [{key: each[key] for key in ("params", "weight_decay")} | {"lr": lr * each["lr_scale"]} for each in groups]
 
 
 def create_scheduler(schedule: Schedule, optimizer: Optimizer, updates: int) -> LRScheduler | ReduceLROnPlateau:
@@ -51,20 +73,21 @@ def create_scheduler(schedule: Schedule, optimizer: Optimizer, updates: int) -> 
         rises = schedule.warmup * updates > 1  # torch divides by zero where the rise is one update long
         start = schedule.warmup if rises else 0.0
         total = max(updates, 2)
-        return OneCycleLR(optimizer, max_lr=schedule.lr, total_steps=total, pct_start=start, anneal_strategy="cos")
+        rates = [group["lr"] for group in optimizer.param_groups]
+        return OneCycleLR(optimizer, max_lr=rates, total_steps=total, pct_start=start, anneal_strategy="cos")
     return LambdaLR(optimizer, lambda update: 1.0)
 
 
 class EarlyStopping:
-    """Stops after `patience` epochs in which the val loss did not fall by more than `min_delta`; None: never."""
+    """Stops after `patience` epochs in which val got no better by more than `min_delta`; None: never."""
 
     def __init__(self, patience: int | None, min_delta: float) -> None:
         self.patience, self.min_delta = patience, min_delta
         self.best, self.waited = float("inf"), 0
 
-    def stops(self, val_loss: float) -> bool:
-        if val_loss < self.best - self.min_delta:
-            self.best, self.waited = val_loss, 0
+    def stops(self, badness: float) -> bool:
+        if badness < self.best - self.min_delta:
+            self.best, self.waited = badness, 0
         else:
             self.waited += 1
         return self.patience is not None and self.waited >= self.patience
