@@ -70,7 +70,7 @@ def as_efficientnet_pytorch(network):
 
 def assert_same(converted, network, heads):
     state = {name: own for name, own in network.state_dict().items() if not name.startswith(heads)}
-    assert list(converted) == list(state)
+    assert sorted(converted) == sorted(state)
     for name, tensor in state.items():
         assert converted[name].equal(tensor), name
 
