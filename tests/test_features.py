@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.members import FIRST
 from diagxnet.features import stack as features
 from diagxnet.features.stack import batch_statistics, stack_features
@@ -33,8 +33,8 @@ def finished(tmp_path, monkeypatch):
         stem = "patches" if patch_size is None else "convolutions"
         options = {"image_size": SIZE, "dropout": 0.5, "patch_size": patch_size, "stem": stem}
         options["batch_norm"] = patch_size is not None
-        model = create_base(arch, **options)
-        config = base_config(arch, **options, pretrained=False)
+        model = create_base(arch, findings=len(CHEXPERT), **options)
+        config = base_config(arch, findings=CHEXPERT.names, **options, pretrained=False)
         save_model(tmp_path / "models" / name, model, config, {})
     return tmp_path
 
@@ -51,7 +51,7 @@ def test_each_logit_is_the_models_in_evaluation_mode_for_the_row_beside_it(finis
     for split, offset in (("stack", 0), ("val", 1), ("test", 2)):
         rows, logits = stacked[split].rows, stacked[split].logits
         assert rows.tolist() == [offset, offset + 3, offset + 6]
-        assert logits.shape == (3, 2, len(FINDINGS))
+        assert logits.shape == (3, 2, len(CHEXPERT))
         for position, name in enumerate(NETWORKS):
             model = load_model(finished / "models" / name, from_config)
             with torch.inference_mode():
