@@ -19,7 +19,7 @@ from stages.running import peak_memory, run
 
 def main() -> None:
     params = SimpleNamespace(**read_all())
-    data = params.data.model_dump() | {"uncertain": params.data.rules()}
+    data = params.data.model_dump()
     columns = Columns(**data.pop("columns"), findings=Findings(tuple(data.pop("findings"))))
     problems, sizes = [], None
     try:

@@ -21,7 +21,7 @@ def main() -> None:
         Path("data/packed"),
         Path("data/prepared"),
         views=data.views,
-        uncertain=data.rules(),
+        uncertain=data.uncertain,
         blank=data.blank,
         split_seed=data.split_seed,
         max_patients=data.max_patients,

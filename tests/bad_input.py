@@ -437,7 +437,8 @@ TABLES = [
     BadInput(
         "an extra label column",
         with_column("Hernia"),
-        f"train.csv, line 1: unknown column 'Hernia': CheXpert has none of that name: take it out {MEND_TABLE}",
+        "train.csv, line 1: unknown column 'Hernia': where it is a finding, add it to data.findings; else take it out "
+        f"{MEND_TABLE}",
     ),
     BadInput(
         "a misspelt label column",

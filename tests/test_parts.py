@@ -38,7 +38,7 @@ def test_a_network_that_does_not_count_is_said_not_to_and_one_alone_has_no_weigh
     alone = parts_of({"core": None, "correction": None, "on_val": {}}, ())
     assert alone == {"val": {}, "behind_on_val": 0}
     assert parts_text(alone) == "The ensemble is what the network makes of the members' logits."
-    assert len(parts_content(alone)) == 1
+    assert len(parts_content(alone, CHEXPERT.titles)) == 1
 
 
 def test_an_evaluation_that_does_not_know_the_parts_has_no_section_on_them():

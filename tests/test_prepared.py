@@ -238,6 +238,7 @@ def test_equal_inputs_give_equal_bytes(root: Path) -> None:
     prepare_of(root, uncertain=dict.fromkeys(CHEXPERT.keys, "lsr_ones"))
     assert {path.name: path.read_bytes() for path in (root / ".prepared").iterdir()} == first
     assert sorted(first) == [
+        "findings.json",
         "folds.npz",
         "labels_stack.npz",
         "labels_test.npz",

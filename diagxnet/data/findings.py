@@ -8,7 +8,7 @@ They come from params.yaml (`data.findings`), travel with the prepared labels (f
 import difflib
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,14 +87,11 @@ def key_of(name: str) -> str:
     return re.sub("[^a-z0-9]+", "_", plain).strip("_")
 
 
-def check_same(models: Collection[str], labels: Sequence[str], where: str) -> None:
-    """InputError where the findings that models predict are not those of the `labels`, both names, in order.
-
-    where: the file that the former are of.
-    """
-    if list(models) == list(labels):
-        return
-    parts = [f"the models know {', '.join(models)}", f"the labels are of {', '.join(labels)}"]
-    if set(models) == set(labels):
-        parts.append("the same in another order")
-    raise InputError(f"{where}: {'; '.join(parts)} (train anew with these labels: dvc repro; or set data.findings)")
+def check_same(ours: Sequence[str], where: object, theirs: Sequence[str], there: object) -> None:
+    """InputError where the findings `ours` of the file `where` are not `theirs` of the file `there`, in their order."""
+    if list(ours) != list(theirs):
+        order = ", the same in another order" if set(ours) == set(theirs) else ""
+        raise InputError(
+            f"{where} is of {', '.join(ours)}; {there} of {', '.join(theirs)}{order} (make both of one data.findings: dvc "
+            "repro)"
+        )

@@ -77,7 +77,7 @@ class Ensemble:
             raise InputError(f"{folder}: no such folder (give the models folder that dvc repro wrote)")
         calibration = _calibration(folder / CALIBRATION)
         members, findings, image_size, views = _members(folder)
-        check_same(findings.keys, list(calibration["ensemble"]), str(folder / CALIBRATION))
+        check_same(list(calibration["ensemble"]), folder / CALIBRATION, findings.keys, folder / "meta" / CONFIG)
         accelerator = create_accelerator(precision)
         base = {name: _load(member_folder(folder, name), accelerator) for name in members}
         return cls(findings, image_size, base, load_meta(folder / "meta"), calibration, accelerator, views)
@@ -143,8 +143,7 @@ def _members(folder: Path) -> tuple[list[str], Findings, int, int]:
     configs = [_config(place) for place in places]
     findings = _findings(folder / "meta" / CONFIG, meta)
     for place, config in zip(places, configs, strict=True):
-        if config.get("findings") != list(findings.names):
-            raise InputError(f"{place / CONFIG}: findings are not {', '.join(findings.names)} (run dvc repro)")
+        check_same(_findings(place / CONFIG, config).names, place / CONFIG, findings.names, folder / "meta" / CONFIG)
     sizes = {config.get("image_size") for config in configs}
     if len(sizes) > 1 or len({config.get("folds") for config in configs}) > 1:
         raise InputError(f"{folder}: {', '.join(members)} and meta are not of one run (run dvc repro)")

@@ -15,7 +15,7 @@ from diagxnet.data.findings import check_same
 from diagxnet.data.folds import read_draws
 from diagxnet.data.members import member_folder
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepared import read_findings, read_manifest
+from diagxnet.data.prepared import FINDINGS_FILE, read_findings, read_manifest
 from diagxnet.features.stacked import STACKED_SPLITS, write_stacked
 from diagxnet.features.views import Views
 from diagxnet.training.checkpoint import CONFIG, load_model
@@ -59,7 +59,7 @@ def stack_features(
     findings = read_findings(prepared).names
     for name in members:
         config = member_folder(models, name) / CONFIG
-        check_same(read_json(config)["findings"], findings, str(config))
+        check_same(read_json(config)["findings"], config, findings, prepared / FINDINGS_FILE)
     folds = {len(each) for each in places.values()}
     if len(folds) > 1:
         raise InputError(f"{models}: the base models have different numbers of folds (run dvc repro)")

@@ -13,7 +13,7 @@ from diagxnet.data.folds import write_draws
 from diagxnet.data.packed import read_dropped, read_index
 from diagxnet.data.prepared import COLUMNS, FINDINGS_FILE, Labels
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, subset
-from diagxnet.labels.rules import apply_rules, looked_for, score_labels
+from diagxnet.labels.rules import apply_rules, looked_for, rules_of, score_labels
 from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, Table, read_tables
 
 COUNTS = ("positive", "negative", "uncertain", "blank")
@@ -61,6 +61,7 @@ def prepare(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     findings = columns.findings
+    uncertain = rules_of(findings, uncertain)
     write_json(folder / FINDINGS_FILE, {"findings": list(findings.names)})
     with replacing(folder / "manifest.csv") as temporary:
         ages = manifest["age"].astype("Int64")
@@ -98,7 +99,7 @@ def prepare(
     write_draws(folder, rows, manifest["patient"][development].to_numpy(object), split_seed)
     dropped = read_dropped(packed)
     summary = {
-        "rules": {"uncertain": dict(uncertain), "blank": blank, "views": views},
+        "rules": {"uncertain": uncertain, "blank": blank, "views": views},
         "tables": {
             table.name: count(table.frame, table.labels, findings) for table in (train, valid) if table is not None
         },

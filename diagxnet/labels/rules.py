@@ -19,6 +19,11 @@ RULES = ("ignore", "zeros", "ones", *LSR_RANGES)
 BLANKS = ("negative", "ignore")
 
 
+def rules_of(findings: Findings, uncertain: Mapping[str, str]) -> dict[str, str]:
+    """The rule for -1 of each finding, by key; `ignore` where `uncertain`, which may hold others too, has none."""
+    return {key: uncertain.get(key, "ignore") for key in findings.keys}
+
+
 def apply_rules(
     labels: np.ndarray,
     paths: Sequence[str],

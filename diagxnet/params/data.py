@@ -59,7 +59,3 @@ class DataParams(Section):
     shares: SharesParams = Field(description="shares of patients")
     max_patients: int | None = Field(ge=10, description="subset of train.csv's patients for a trial; null: all")
     bad_images: Literal["stop", "drop"] = Field(description="an image that cannot be read")
-
-    def rules(self) -> dict[str, Rule]:
-        """The rule for -1 of each of `findings`, by key."""
-        return {key: self.uncertain.get(key, "ignore") for key in Findings(tuple(self.findings)).keys}

@@ -16,7 +16,7 @@ from diagxnet.data.splits import LEARNED, SPLITS
 from diagxnet.images.decode import ImageError, decode
 from diagxnet.images.npy import packed_bytes
 from diagxnet.labels.prepare import assign_rows, check_splits, grouping, one_class_warnings
-from diagxnet.labels.rules import apply_rules, looked_for
+from diagxnet.labels.rules import apply_rules, looked_for, rules_of
 from diagxnet.preflight.rehearsal import Pace
 from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, Table, read_tables
 from diagxnet.training.recipe import Recipe
@@ -83,6 +83,7 @@ def look_at_data(
     )
     if len(chosen):
         found.lines.append(grouping(chosen, columns.patient))
+    uncertain = rules_of(columns.findings, uncertain)
     sought = np.zeros_like(labels, bool)
     sought[used] = looked_for(labels[used], chosen["table"].to_numpy(object))
     for split in LEARNED:

@@ -90,6 +90,8 @@ def flat(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     for key, value in params.items():
         if isinstance(value, Mapping):
             leaves |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            leaves[f"{prefix}{key}"] = f"[{', '.join(value)}]"
         else:
             names = {None: "null", True: "true", False: "false"}
             leaves[f"{prefix}{key}"] = names[value] if value is None or isinstance(value, bool) else str(value)
