@@ -92,6 +92,6 @@ def check_same(ours: Sequence[str], where: object, theirs: Sequence[str], there:
     if list(ours) != list(theirs):
         order = ", the same in another order" if set(ours) == set(theirs) else ""
         raise InputError(
-            f"{where} is of {', '.join(ours)}; {there} of {', '.join(theirs)}{order} (make both of one data.findings: dvc "
-            "repro)"
+            f"{where} is of {', '.join(ours)}; {there} of {', '.join(theirs)}{order} (make both of one data.findings: "
+            "dvc repro)"
         )
