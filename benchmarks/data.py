@@ -35,8 +35,8 @@ from PIL import Image
 
 from benchmarks.data_steps import PREPARING, cpu_seconds
 from diagxnet.console.cores import cores
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_json
-from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_labels
 from diagxnet.images.pack import pack
@@ -49,7 +49,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHEXPERT_ROWS, CHEXPERT_PATIENTS, VALID_ROWS = 223_414, 64_540, 234
 SEVENTH = 7  # about every seventh image of CheXpert is lateral
 RELEASE = "CheXpert-v1.0"
-HEADER = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS]
+HEADER = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT.names]
 AUGMENTATION = {"rotation": 7.0, "translation": 0.05, "scale": 0.05, "flip": 0.0, "contrast": 0.1}
 BATCH = 16
 
@@ -102,7 +102,7 @@ def write_tables(root: Path, rows: int) -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(HEADER)
             for path, view in table:
-                labels = random.choice(["1.0", "0.0", "-1.0", ""], p=[0.15, 0.1, 0.05, 0.7], size=len(FINDINGS))
+                labels = random.choice(["1.0", "0.0", "-1.0", ""], p=[0.15, 0.1, 0.05, 0.7], size=len(CHEXPERT))
                 writer.writerow([f"{RELEASE}/{path}", "Female", "60", view, "AP" if view == "Frontal" else "", *labels])
 
 
@@ -403,14 +403,14 @@ def label_rules(root: Path, folder: Path) -> list[dict]:
     packed = pack_into(root, here, 64)
     results = []
     for blank, rule in itertools.product(("negative", "ignore"), RULES):
-        options = PREPARING | {"blank": blank, "uncertain": dict.fromkeys(KEYS, rule)}
+        options = PREPARING | {"blank": blank, "uncertain": dict.fromkeys(CHEXPERT.keys, rule)}
         summary = prepare(root, packed, here / "prepared", **options)
         if not results:
             print(audit_table(summary))
         train = read_labels(here / "prepared", "train")
         known, positive = train.mask.sum(0).tolist(), np.where(train.mask, train.targets, 0).sum(0).round(1).tolist()
         result = {"blank": blank, "uncertain": rule, "known": int(train.mask.sum())}
-        result |= dict(zip(KEYS, zip(known, positive, strict=True), strict=True))
+        result |= dict(zip(CHEXPERT.keys, zip(known, positive, strict=True), strict=True))
         results.append(result)
         print(json.dumps(result), flush=True)
     shutil.rmtree(here)

@@ -10,11 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-from diagxnet.data.findings import KEYS
+from diagxnet.data.chexpert import CHEXPERT
 
 PREPARING = {
     "views": "frontal",
-    "uncertain": dict.fromkeys(KEYS, "lsr_ones"),
+    "uncertain": dict.fromkeys(CHEXPERT.keys, "lsr_ones"),
     "blank": "negative",
     "split_seed": 1,
     "max_patients": None,

@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.demo.anatomy import draw_anatomy
 from diagxnet.demo.canvas import Box
 from diagxnet.demo.draw import draw_demo
@@ -53,7 +53,7 @@ def severity_sheet(key: str, boxes: bool, view: View) -> Image.Image:
     """Six patients with one finding, from hardly visible to severe."""
     films = []
     for column, severity in enumerate(SEVERITIES):
-        patient = 100 * KEYS.index(key) + column + 1
+        patient = 100 * CHEXPERT.keys.index(key) + column + 1
         signs = {} if key == "no_finding" else {key: Sign(severity, 1)}
         shown = view if view.name == "lateral" else View("frontal", "AP" if column % 2 else "PA")
         film, found = render_view(SEED, patient, 1, draw_anatomy(SEED, patient), signs, shown, SIZE)
@@ -76,7 +76,7 @@ def study_sheet(first: int) -> Image.Image:
 
 def draw_sheets(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for key in KEYS:
+    for key in CHEXPERT.keys:
         severity_sheet(key, False, View("frontal", "PA")).save(folder / f"frontal_{key}.png")
         severity_sheet(key, True, View("lateral", "")).save(folder / f"lateral_{key}.png")
     for first in (1, 31):
@@ -96,7 +96,7 @@ def frontal_share(folder: Path, table: str) -> tuple[np.ndarray, np.ndarray, np.
     paths = [folder / path.split("/", 1)[1] for path in rows["Path"]]
     with ThreadPoolExecutor() as pool:
         images = np.stack(list(pool.map(lambda path: decode(path, IMAGE_SIZE), paths)))
-    labels = rows[list(FINDINGS)].fillna(0).to_numpy(np.float32)
+    labels = rows[list(CHEXPERT.names)].fillna(0).to_numpy(np.float32)
     labels[labels == -1] = np.nan
     return images, labels, rows["Path"].str.extract(r"patient(\d+)")[0].astype(int).to_numpy()
 
@@ -104,7 +104,7 @@ def frontal_share(folder: Path, table: str) -> tuple[np.ndarray, np.ndarray, np.
 def train_densenet(images: np.ndarray, labels: np.ndarray, seed: int) -> torch.nn.Module:
     """The default recipe in short: from scratch, AdamW, one cycle, class weights, smoothing, light augmentation."""
     torch.manual_seed(seed)
-    model = timm.create_model("densenet121", in_chans=1, num_classes=len(FINDINGS)).to(
+    model = timm.create_model("densenet121", in_chans=1, num_classes=len(CHEXPERT)).to(
         memory_format=torch.channels_last
     )
     known = ~np.isnan(labels)
@@ -154,8 +154,8 @@ def linear_scores(images: np.ndarray, labels: np.ndarray, test: np.ndarray) -> n
         block = IMAGE_SIZE // THUMBNAIL
         return stack.reshape(len(stack), THUMBNAIL, block, THUMBNAIL, block).mean((2, 4)).reshape(len(stack), -1)
 
-    scores = np.zeros((len(test), len(FINDINGS)))
-    for finding in range(len(FINDINGS)):
+    scores = np.zeros((len(test), len(CHEXPERT)))
+    for finding in range(len(CHEXPERT)):
         known = ~np.isnan(labels[:, finding])
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced"))
         model.fit(thumbnails(images[known]), labels[known, finding])
@@ -175,7 +175,7 @@ def measure_difficulty(folder: Path, seed: int) -> None:
     print(f"{training.sum()} training images, {len(test)} test images")
     print(f"{'finding':28} positives train test   DenseNet-121  linear 16 x 16")
     table = []
-    for index, finding in enumerate(FINDINGS):
+    for index, finding in enumerate(CHEXPERT.names):
         pair = [roc_auc_score(truth[:, index], scores[:, index]) for scores in (densenet, linear)]
         table.append(pair)
         positives = int(np.nansum(labels[training, index])), int(truth[:, index].sum())

@@ -19,7 +19,7 @@ from statistics import NormalDist
 import numpy as np
 
 from diagxnet.console.cores import cores
-from diagxnet.data.findings import CHEXPERT5, KEYS
+from diagxnet.data.chexpert import CHEXPERT, CHEXPERT5
 from diagxnet.statistics.bootstrap import Resampled, resample
 from diagxnet.statistics.comparison import verdict
 from diagxnet.statistics.intervals import difference_interval, proportion_interval, widened
@@ -46,8 +46,8 @@ TEST_SETS = {
     "CheXpert test": (500, 500, (62, 253, 151, 264, 8, 78, 29, 11, 153, 9, 104, 4, 5, 261)),
     "NIH": (235, 156, (121, 5, 5, 114, 11, 24, 6, 114, 24, 6, 18, 5, 0, 0)),
 }
-"""Units, patients and positives of each finding, in the order of KEYS, of test sets as they are: Irvin et al. 2019;
-Rajpurkar et al. 2021 (CheXternal); a sample of ChestX-ray14 (Wang et al. 2017)."""
+"""Units, patients and positives of each finding, in the order of CHEXPERT.keys, of test sets as they are: Irvin et al.
+2019; Rajpurkar et al. 2021 (CheXternal); a sample of ChestX-ray14 (Wang et al. 2017)."""
 
 MIN_POSITIVES = 10
 PATIENT_SHARE = 0.5
@@ -131,7 +131,7 @@ def judged(name: str, resamples: int, seed: int) -> Iterator[tuple[str, bool]]:
     units, patients, positives = TEST_SETS[name]
     generator = np.random.default_rng([units, patients, seed])
     owners = np.sort(np.append(np.arange(patients), generator.integers(0, patients, units - patients)))
-    columns = AT_ONCE * len(KEYS)
+    columns = AT_ONCE * len(CHEXPERT)
 
     def normal(*shape: int) -> np.ndarray:
         """[*shape, units, columns], standard normal, alike within a patient."""
@@ -143,7 +143,7 @@ def judged(name: str, resamples: int, seed: int) -> Iterator[tuple[str, bool]]:
     numbers = np.tile(positives, AT_ONCE)  # finding by finding, test set by test set
     ranks = normal().argsort(axis=0).argsort(axis=0)
     targets = ranks < numbers
-    true_auroc = np.array(AUROCS)[np.add.outer(np.arange(AT_ONCE), np.arange(len(KEYS))).ravel() % len(AUROCS)]
+    true_auroc = np.array(AUROCS)[np.add.outer(np.arange(AT_ONCE), np.arange(len(CHEXPERT))).ravel() % len(AUROCS)]
     shifts = np.array([SHIFTS[value] for value in true_auroc])
     scores = CORRELATION**0.5 * normal() + (1 - CORRELATION) ** 0.5 * normal(2) + shifts * targets
     drawn = resample(scores, targets, np.ones_like(targets), owners, resamples=resamples, seed=seed)
@@ -152,9 +152,16 @@ def judged(name: str, resamples: int, seed: int) -> Iterator[tuple[str, bool]]:
     precision = [average_precision(shift, n / units) if n else np.nan for shift, n in zip(shifts, numbers, strict=True)]
     truths = {"auroc": true_auroc, "auprc": np.array(precision)}
     for number in range(AT_ONCE):
-        own = slice(number * len(KEYS), (number + 1) * len(KEYS))
+        own = slice(number * len(CHEXPERT), (number + 1) * len(CHEXPERT))
         one = Scored(
-            ("first", "second"), scores[:, :, own], targets[:, own], np.ones_like(targets[:, own]), owners, {}, owners
+            ("first", "second"),
+            scores[:, :, own],
+            targets[:, own],
+            np.ones_like(targets[:, own]),
+            owners,
+            {},
+            owners,
+            CHEXPERT,
         )
         estimates = [_estimates(one, points[m], drawn, m, own) for m in (0, 1)]
         yield from _judged(estimates, {metric: values[own] for metric, values in truths.items()}, positives)
@@ -164,12 +171,12 @@ def _estimates(
     one: Scored, points: dict[str, np.ndarray], drawn: Resampled, model: int, own: slice
 ) -> dict[str, Estimate]:
     """By metric, of a model (its place) and of the test set `one`, whose columns are `own`."""
-    keys = [KEYS[f] for f in np.flatnonzero(one.scorable())]
-    sizes = dict(zip(KEYS, one.rarer_patients().tolist(), strict=True))
+    keys = [CHEXPERT.keys[f] for f in np.flatnonzero(one.scorable())]
+    sizes = dict(zip(CHEXPERT.keys, one.rarer_patients().tolist(), strict=True))
     result = {}
     for metric, values in points.items():
-        by_key = dict(zip(KEYS, values[own].tolist(), strict=True))
-        resamples = dict(zip(KEYS, getattr(drawn, metric)[model, own], strict=True))
+        by_key = dict(zip(CHEXPERT.keys, values[own].tolist(), strict=True))
+        resamples = dict(zip(CHEXPERT.keys, getattr(drawn, metric)[model, own], strict=True))
         kept = ({key: each[key] for key in keys} for each in (by_key, resamples))
         result[metric] = Estimate(*kept, sizes, one.headline(MIN_POSITIVES))
     return result
@@ -181,7 +188,7 @@ def _judged(
     headline = estimates[0]["auroc"].headline
     means = {"mean": headline, "five findings": [key for key in headline if key in CHEXPERT5]}
     for metric, called in (("auroc", "AUROC"), ("auprc", "AUPRC")):
-        truth = dict(zip(KEYS, truths[metric].tolist(), strict=True))
+        truth = dict(zip(CHEXPERT.keys, truths[metric].tolist(), strict=True))
         intervals = with_intervals(estimates[0][metric])["ci"]
         differences = compare(estimates[0][metric], estimates[1][metric])
         for (words, keys), mean in zip(means.items(), ("macro", "chexpert5"), strict=True):
@@ -189,7 +196,7 @@ def _judged(
             yield f"{called}, {words}: difference of two", _holds(differences[mean]["ci"], 0.0)
         for first, last in RARITY:
             words = f"{first} to {last} positives" if last else f"{first} positives and more"
-            for key, n in zip(KEYS, positives, strict=True):
+            for key, n in zip(CHEXPERT.keys, positives, strict=True):
                 if key in truth and first <= n <= (last or n):
                     yield f"{called}, one finding, {words}", _holds(intervals["per_finding"][key], truth[key])
                     held = _holds(differences["per_finding"][key]["ci"], 0.0)

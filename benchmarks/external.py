@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_json, write_text
-from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.demo.draw import COLUMNS, draw_demo
 from diagxnet.ensemble.calibration import FindingCalibration, write_calibration
 from diagxnet.external.validation import External, validate, write_external
@@ -51,13 +51,19 @@ def make_tiny_models(folder: Path) -> None:
     history = {"best_epoch": 1, "epochs_run": 1, "stopped_early": False, "train_images": 0, "epochs": [OWN]}
     for name, (arch, batch_norm) in NETWORKS.items():
         options = {"patch_size": None, "stem": "patches", "dropout": 0.0, "pretrained": False}
-        config = base_config(arch, image_size=SIDE, batch_norm=batch_norm, **options)
+        config = base_config(arch, findings=CHEXPERT.names, image_size=SIDE, batch_norm=batch_norm, **options)
         save_model(folder / name, from_config(config), config, history)
     options = {"hidden_dim": 16, "dropout": 0.0, "init": "average", "inputs": "logits"}
-    config = {"arch": "mlp", "options": options, "members": 1, "models": list(NETWORKS), "findings": list(FINDINGS)}
-    save_model(folder / "meta", create_meta("mlp", len(NETWORKS), **options), config, history)
+    config = {
+        "arch": "mlp",
+        "options": options,
+        "members": 1,
+        "models": list(NETWORKS),
+        "findings": list(CHEXPERT.names),
+    }
+    save_model(folder / "meta", create_meta("mlp", len(NETWORKS), len(CHEXPERT), **options), config, history)
     fitted = FindingCalibration(1.0, 0.0, "platt", 10, 10, {"youden": 0.5, "specificity_90": 0.6})
-    calibration = {model: dict.fromkeys(KEYS, fitted) for model in (*NETWORKS, *COMBINED)}
+    calibration = {model: dict.fromkeys(CHEXPERT.keys, fitted) for model in (*NETWORKS, *COMBINED)}
     write_calibration(folder / "calibration.json", calibration, "image", next(iter(NETWORKS)))
     nothing = TrainedOn(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros((0, 16), np.uint8))
     write_trained_on(folder / FILE, nothing)
@@ -72,7 +78,7 @@ def make_tiny_images(folder: Path, images: int) -> None:
         sample.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 256, (SIDE + 8, SIDE), np.uint8)).save(sample)
         contents.append(sample.read_bytes())
-    labels = generator.choice(["1.0", "0.0", "-1.0", ""], (images, len(KEYS)), p=[0.15, 0.15, 0.05, 0.65])
+    labels = generator.choice(["1.0", "0.0", "-1.0", ""], (images, len(CHEXPERT)), p=[0.15, 0.15, 0.05, 0.65])
     with (folder / "train.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

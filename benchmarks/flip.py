@@ -15,8 +15,8 @@ from diagxnet.params.base import DensenetParams
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.data import pack_into
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_json
-from diagxnet.data.findings import KEYS
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_labels
 from diagxnet.labels.prepare import prepare
@@ -79,7 +79,7 @@ def train_and_score(params, flip: float, seed: int, packed: Path, prepared: Path
     source = ImageSource(open_packed(packed), rows)
     logits = predict_logits(model, source, len(rows), batch_size=64, accelerator=accelerator)
     scores = {}
-    for index, key in enumerate(KEYS):
+    for index, key in enumerate(CHEXPERT.keys):
         truth = targets[mask[:, index], index] > 0.5
         if min(truth.sum(), (~truth).sum()) >= MIN_POSITIVES:
             scores[key] = float(roc_auc_score(truth, logits[mask[:, index], index]))

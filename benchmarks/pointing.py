@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.images.decode import RESIZE_RATIO, _box, decode
 from diagxnet.prediction.saliency import heat_maps
@@ -53,20 +53,20 @@ def main() -> None:
     hits: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     places: dict[str, Counter] = defaultdict(Counter)
     for path, row in labels.iterrows():
-        findings = [f for f in FINDINGS if row[f] == 1 and (path, f) in boxes]
+        findings = [f for f in CHEXPERT.names if row[f] == 1 and (path, f) in boxes]
         if not findings:
             continue
         file = chosen.root / path.split("/", 1)[1]
         with Image.open(file) as image:
             image_size = image.size
-        maps = heat_maps(ensemble, decode(file, size), [FINDINGS.index(finding) for finding in findings])
+        maps = heat_maps(ensemble, decode(file, size), [CHEXPERT.names.index(finding) for finding in findings])
         for finding, heat in zip(findings, maps, strict=True):
             mask = covered(boxes[path, finding], image_size, size)
             place = np.unravel_index(heat.argmax(), heat.shape)
             hits[finding].append((float(mask[place]), float(mask.mean()), float(mask[size // 2, size // 2])))
             places[finding][tuple(int(each) * CELLS // size for each in place)] += 1
     print(f"{'finding':<28} maps   hit  random  centre  repeat")
-    for finding in FINDINGS:
+    for finding in CHEXPERT.names:
         if finding in hits:
             hit, random, centre = np.mean(hits[finding], axis=0)
             repeat = places[finding].most_common(1)[0][1] / len(hits[finding])

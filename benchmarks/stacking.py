@@ -41,8 +41,8 @@ import torch
 from torch import nn
 
 from benchmarks.data import pack_into
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_arrays, write_json
-from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.members import FIRST, member_folder
 from diagxnet.data.prepared import COLUMNS
 from diagxnet.features.stack import stack_features
@@ -327,9 +327,9 @@ def read_competition(root: Path) -> tuple[np.ndarray, np.ndarray]:
     """Scores [studies, models, findings] and targets [studies, findings]; of a finding without scores 0 and NaN."""
     truth = pd.read_csv(root / "groundtruth.csv", index_col="Study")
     models = [pd.read_csv(path, index_col="Study").loc[truth.index] for path in sorted((root / "models").glob("*.csv"))]
-    scored = [finding in models[0] for finding in FINDINGS]
-    scores = np.stack([model.reindex(columns=FINDINGS).fillna(0).to_numpy(float) for model in models], axis=1)
-    return scores, np.where(scored, truth[list(FINDINGS)].to_numpy(float), np.nan)
+    scored = [finding in models[0] for finding in CHEXPERT.names]
+    scores = np.stack([model.reindex(columns=CHEXPERT.names).fillna(0).to_numpy(float) for model in models], axis=1)
+    return scores, np.where(scored, truth[list(CHEXPERT.names)].to_numpy(float), np.nan)
 
 
 def known(targets: np.ndarray) -> np.ndarray:
@@ -404,7 +404,7 @@ def make_logits(folder: Path) -> None:
     manifest.to_csv(folder / "data/prepared/manifest.csv", index=False)
     for split in ("stack", "val"):
         rows = manifest.index[manifest["split"] == split].to_numpy()
-        targets = (chance.random((len(rows), len(KEYS))) < 0.2).astype(np.float32)
+        targets = (chance.random((len(rows), len(CHEXPERT))) < 0.2).astype(np.float32)
         logits = {name: (chance.normal(size=targets.shape) + targets).astype(np.float32) for name in FIRST}
         write_stacked(folder / "data/stacked", split, rows, logits)
         mask = chance.random(targets.shape) < 0.9

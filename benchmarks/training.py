@@ -36,8 +36,8 @@ from benchmarks.data import AUGMENTATION, Items, pack_into
 from benchmarks.data_steps import PREPARING
 from diagxnet.console.cores import cores
 from diagxnet.console.progress import Progress
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_json
-from diagxnet.data.findings import FINDINGS
 from diagxnet.data.members import FIRST
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import Labels, read_labels, read_manifest
@@ -150,7 +150,7 @@ def plain_loader(data: Data, labels: Labels, training: bool) -> DataLoader:
 
 def plain_model(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return timm.create_model(ARCHS[name], num_classes=len(FINDINGS)).to(DEVICE)
+    return timm.create_model(ARCHS[name], num_classes=len(CHEXPERT)).to(DEVICE)
 
 
 def plain_epoch(model: nn.Module, loader: DataLoader) -> list[tuple[float, int]]:
@@ -222,7 +222,7 @@ class Stopwatch(Progress):
 
 def our_model(name: str) -> BaseModel:
     torch.manual_seed(0)
-    return create_base(ARCHS[name], image_size=SIZE)
+    return create_base(ARCHS[name], findings=len(CHEXPERT), image_size=SIZE)
 
 
 def our_examples(data: Data, labels: Labels, augmentation: dict[str, float]) -> Examples:
@@ -249,8 +249,8 @@ def pure_step(model: BaseModel, precision: str, batch: int = BATCH) -> Callable[
     optimizer = torch.optim.AdamW(model.parameters(), RECIPE.schedule.lr, weight_decay=RECIPE.optimization.weight_decay)
     model, optimizer = accelerator.prepare(model, optimizer)
     images = torch.rand(batch, 1, SIZE, SIZE, device=DEVICE)
-    targets = torch.zeros(batch, len(FINDINGS), device=DEVICE)
-    mask, weights = torch.ones_like(targets, dtype=torch.bool), torch.ones(len(FINDINGS), device=DEVICE)
+    targets = torch.zeros(batch, len(CHEXPERT), device=DEVICE)
+    mask, weights = torch.ones_like(targets, dtype=torch.bool), torch.ones(len(CHEXPERT), device=DEVICE)
     model.train()
 
     def step() -> None:
@@ -431,6 +431,7 @@ def measure_whole(data: Data, preparing: float, precision: str) -> list[dict]:
         ours[name] = timed(lambda m=model, of=examples: our_epoch(m, *of, precision, data.folder))
         config = base_config(
             ARCHS[name],
+            findings=CHEXPERT.names,
             image_size=SIZE,
             pretrained=False,
             dropout=0.0,
@@ -440,7 +441,7 @@ def measure_whole(data: Data, preparing: float, precision: str) -> list[dict]:
         )
         save_model(data.folder / "models" / name, model.cpu(), config, {})
         report_part("ours", name, ours[name])
-    meta = nn.Sequential(nn.Linear(2 * len(FINDINGS), 256), nn.ReLU(), nn.Linear(256, len(FINDINGS))).to(DEVICE)
+    meta = nn.Sequential(nn.Linear(2 * len(CHEXPERT), 256), nn.ReLU(), nn.Linear(256, len(CHEXPERT))).to(DEVICE)
     loaders = plain_loader(data, stack, training=True), plain_loader(data, val, training=False)
     plain["meta"] = timed(lambda: plain_meta_epoch(models, meta, *loaders))
     report_part("plain", "meta", plain["meta"])

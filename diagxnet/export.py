@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from diagxnet.console.commands import run_command
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import replacing
-from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import RULES
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.features.views import views_of
@@ -40,7 +39,7 @@ class Whole(nn.Module):
         self.base = nn.ModuleList(nn.ModuleList(networks) for networks in ensemble.base.values())
         self.views = ensemble.views
         self.learner = ensemble.meta  # `meta` is a name that torch.fx uses itself
-        own = [ensemble.calibration["ensemble"][key] for key in KEYS]
+        own = list(ensemble.calibration["ensemble"].values())
         for name in ("slope", "intercept"):
             values = np.array([getattr(each, name) for each in own], np.float32)  # None becomes NaN
             self.register_buffer(f"{name}s", torch.from_numpy(values))
@@ -96,9 +95,10 @@ def export(models: str | Path, file: Path) -> None:
         dynamo=True,
         verbose=False,
     )
-    thresholds = {rule: dict(zip(KEYS, map(_known, ensemble.thresholds(rule)), strict=True)) for rule in RULES}
+    keys = ensemble.findings.keys
+    thresholds = {rule: dict(zip(keys, map(_known, ensemble.thresholds(rule)), strict=True)) for rule in RULES}
     program.model.metadata_props.update(
-        findings=",".join(KEYS), image_size=str(ensemble.image_size), thresholds=json.dumps(thresholds)
+        findings=",".join(keys), image_size=str(ensemble.image_size), thresholds=json.dumps(thresholds)
     )
     program.model.metadata_props["not_learned"] = ",".join(ensemble.not_learned)
     try:

@@ -1,4 +1,4 @@
-"""Predicts the fourteen findings of chest radiographs with a trained ensemble.
+"""Predicts findings of chest radiographs with a trained ensemble.
 
     python -m diagxnet.predict FILE FOLDER TABLE.csv --csv predictions.csv --heatmap maps --html study_list.html
 
@@ -8,7 +8,6 @@ For research only: not a medical device, not for decisions about patients.
 import argparse
 import contextlib
 import csv
-import difflib
 import errno
 import json
 import os
@@ -23,14 +22,13 @@ from diagxnet.console.commands import run_command
 from diagxnet.console.errors import InputError, printable
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import replacing
-from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.findings import Findings
 from diagxnet.ensemble.calibration import RULES
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.images.decode import ImageError
 from diagxnet.prediction.inputs import list_inputs
 from diagxnet.prediction.run import Outcome, run
 
-NAMES = dict(zip(KEYS, FINDINGS, strict=True))
 SHOWN = 5
 """Files and linked folders that were passed over are named up to this many."""
 
@@ -66,20 +64,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the models")
     options.add_argument("--csv", type=Path, metavar="FILE", help="write a table, a row an image, bad ones too")
     options.add_argument("--heatmap", type=Path, metavar="DIR", help="draw heat maps of the findings that are present")
-    options.add_argument("--finding", action="append", type=finding, metavar="NAME", help="map this one; repeatable")
+    options.add_argument("--finding", action="append", metavar="NAME", help="map this one; repeatable")
     options.add_argument("--html", type=Path, metavar="FILE", help="write a study list with thumbnails and maps")
     options.add_argument("--json", action="store_true", help="print a JSON object a line instead of text")
     return options
-
-
-def finding(text: str) -> str:
-    """The key of a finding given as key or by its name."""
-    key = text.strip().lower().replace(" ", "_")
-    if key not in KEYS:
-        near = difflib.get_close_matches(key, KEYS, n=1)
-        hint = f"is it {near[0]}?" if near else f"one of {', '.join(KEYS)}"
-        raise argparse.ArgumentTypeError(f"unknown finding {text!r}: {hint}")
-    return key
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -100,12 +88,13 @@ def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> in
         what = "no images by name or content, or linked folders"
         print(f"predict: passed over, {what}: {len(passed):,} ({names}{more})", file=sys.stderr)
     ensemble = Ensemble.load(options.models, precision=options.precision)
-    check_learned(ensemble, options.finding or ())
-    writers: list[Writer] = [print_json if options.json else Printer(ensemble, options.rule)]
+    wanted = to_map(ensemble, options.finding or ())
+    printer = json_printer(ensemble.findings) if options.json else Printer(ensemble, options.rule)
+    writers: list[Writer] = [printer]
     if options.csv is not None:
-        writers.append(stack.enter_context(csv_writer(options.csv)))
+        writers.append(stack.enter_context(csv_writer(options.csv, ensemble.findings)))
     if options.heatmap is not None or options.html is not None:
-        writers.append(stack.enter_context(map_writer(ensemble, options)))
+        writers.append(stack.enter_context(map_writer(ensemble, options, wanted)))
     failed = 0
     with Progress(len(items), "predict", shown=len(items) > 1) as progress:
         for outcome in run(ensemble, items, rule=options.rule):
@@ -119,14 +108,24 @@ def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> in
     return 1 if failed else 0
 
 
-def check_learned(ensemble: Ensemble, wanted: Sequence[str]) -> None:
-    """InputError for a finding to map that the ensemble never learned; a line on the findings that are left empty."""
+def to_map(ensemble: Ensemble, wanted: Sequence[str]) -> list[str]:
+    """Keys of the findings that are `wanted`, by name or key; a line on the findings that are left empty.
+
+    InputError for one that the ensemble does not know or never learned.
+    """
+    names = ensemble.findings.titles
     if ensemble.not_learned:
-        names = ", ".join(NAMES[key] for key in ensemble.not_learned)
-        print(f"predict: not learned, so left empty: {names} (no label in training)", file=sys.stderr)
-    for key in wanted:
-        if key in ensemble.not_learned:
-            raise InputError(f"{NAMES[key]}: these models never learned it, so there is no map (leave it out)")
+        unknown = ", ".join(names[key] for key in ensemble.not_learned)
+        print(f"predict: not learned, so left empty: {unknown} (no label in training)", file=sys.stderr)
+    keys = []
+    for text in wanted:
+        try:
+            keys.append(ensemble.findings.named(text))
+        except ValueError as error:
+            raise InputError(f"--finding {text}: {error} (name one that these models predict)") from None
+        if keys[-1] in ensemble.not_learned:
+            raise InputError(f"{names[keys[-1]]}: these models never learned it, so there is no map (leave it out)")
+    return keys
 
 
 def complaints(outcome: Outcome) -> Iterator[str]:
@@ -144,27 +143,29 @@ class Printer:
     """
 
     def __init__(self, ensemble: Ensemble, rule: str) -> None:
-        self.thresholds = ensemble.thresholds(rule)
+        self.findings, self.thresholds = ensemble.findings, ensemble.thresholds(rule)
+        self.width = max(26, *map(len, self.findings.names))
 
     def __call__(self, outcome: Outcome) -> None:
         if outcome.error is not None:
             return
         print(outcome.item.shown)
         for finding in (-outcome.probabilities).argsort(kind="stable"):
-            key, threshold = KEYS[finding], self.thresholds[finding]
+            key, threshold = self.findings.keys[finding], self.thresholds[finding]
+            name = f"{self.findings.names[finding]:<{self.width}}"
             if np.isnan(outcome.probabilities[finding]):
-                print(f"    {FINDINGS[finding]:<26} not learned")
+                print(f"    {name} not learned")
                 continue
             mark = "*" if key in outcome.present else " "
             above = "no threshold" if threshold != threshold else f"threshold {threshold:.3f}"
-            print(f"  {mark} {FINDINGS[finding]:<26} {outcome.probabilities[finding]:.3f}  ({above})")
+            print(f"  {mark} {name} {outcome.probabilities[finding]:.3f}  ({above})")
 
 
-def print_json(outcome: Outcome) -> None:
-    print(json.dumps(as_record(outcome)))
+def json_printer(findings: Findings) -> Writer:
+    return lambda outcome: print(json.dumps(as_record(outcome, findings)))
 
 
-def as_record(outcome: Outcome) -> dict:
+def as_record(outcome: Outcome, findings: Findings) -> dict:
     """`path` and `error`, or `path`, `probabilities` by finding key, `present` keys and `doubts`.
 
     The probability of a finding that was not learned is None.
@@ -175,7 +176,7 @@ def as_record(outcome: Outcome) -> dict:
         "path": outcome.item.shown,
         "probabilities": {
             key: None if np.isnan(value) else round(value, 6)
-            for key, value in zip(KEYS, outcome.probabilities.tolist(), strict=True)
+            for key, value in zip(findings.keys, outcome.probabilities.tolist(), strict=True)
         },
         "present": list(outcome.present),
         "doubts": list(outcome.doubts),
@@ -183,7 +184,7 @@ def as_record(outcome: Outcome) -> dict:
 
 
 @contextlib.contextmanager
-def csv_writer(path: Path) -> Iterator[Writer]:
+def csv_writer(path: Path, findings: Findings) -> Iterator[Writer]:
     """Writes a row an image: path, the probabilities by finding key, present, doubts, error; whole or not at all.
 
     The probability of a finding that was not learned is empty.
@@ -193,10 +194,12 @@ def csv_writer(path: Path) -> Iterator[Writer]:
             temporary = stack.enter_context(replacing(path))
             file = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["path", *KEYS, "present", "doubts", "error"])
+        rows.writerow(["path", *findings.keys, "present", "doubts", "error"])
 
         def write(outcome: Outcome) -> None:
-            values = ["" if np.isnan(value) else f"{value:.6f}" for value in outcome.probabilities] or [""] * len(KEYS)
+            values = ["" if np.isnan(value) else f"{value:.6f}" for value in outcome.probabilities] or [""] * len(
+                findings
+            )
             notes = ["; ".join(outcome.present), "; ".join(outcome.doubts), outcome.error or ""]
             with writing(path):
                 rows.writerow([outcome.item.shown, *values, *notes])
@@ -205,25 +208,28 @@ def csv_writer(path: Path) -> Iterator[Writer]:
 
 
 @contextlib.contextmanager
-def map_writer(ensemble: Ensemble, options: argparse.Namespace) -> Iterator[Writer]:
-    """Draws the heat maps of each image into `--heatmap` and gathers the study list, which is written at the end."""
+def map_writer(ensemble: Ensemble, options: argparse.Namespace, wanted: Sequence[str]) -> Iterator[Writer]:
+    """Draws the heat maps of each image into `--heatmap` and gathers the study list, which is written at the end.
+
+    wanted: keys of the findings to map; where there are none, those that are present.
+    """
     from diagxnet.prediction.maps import map_outcome, write_maps  # matplotlib takes a second to import
     from diagxnet.prediction.study_list import StudyList
 
     thresholds = ensemble.thresholds(options.rule)
-    studies = StudyList(thresholds)
+    studies = StudyList(ensemble.findings, thresholds)
     if options.html is not None:
         with writing(options.html):  # found out now, not after an hour of predictions
             check_replaceable(options.html)
 
     def write(outcome: Outcome) -> None:
         try:
-            maps = None if outcome.error is not None else map_outcome(ensemble, outcome, options.finding or ())
+            maps = None if outcome.error is not None else map_outcome(ensemble, outcome, wanted)
         except ImageError as error:
             raise InputError(f"{outcome.item.shown}: changed while it was predicted: it {error} (run again)") from None
         if options.heatmap is not None and maps is not None:
             with writing(options.heatmap):
-                write_maps(options.heatmap, outcome, maps, thresholds)
+                write_maps(options.heatmap, outcome, maps, ensemble.findings, thresholds)
         if options.html is not None:
             studies.add(outcome, maps)
 

@@ -10,12 +10,11 @@ from sklearn.metrics import roc_curve
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_text
-from diagxnet.data.findings import KEYS
 from diagxnet.data.members import member_folder
 from diagxnet.reporting.curves import ENSEMBLE, precision_stairs
 from diagxnet.reporting.drawing import DPI, gray_line, handle, panels, render, unit_square
 from diagxnet.reporting.page import Html, element, figure, page, table
-from diagxnet.reporting.wording import NAMES, ON_VAL, RESEARCH_ONLY, difference_text, flat, verdicts_text
+from diagxnet.reporting.wording import ON_VAL, RESEARCH_ONLY, difference_text, flat, verdicts_text
 from diagxnet.statistics.comparison import label, verdict
 from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.metrics import mean_keys
@@ -79,8 +78,13 @@ def write_comparison(path: Path, first: Run, second: Run, scoring: Scoring) -> N
     """Writes a page on `first` beside `second`: paired differences, curves, and the params in which they differ.
 
     Both are scored on the test images (or studies) that both have, with the labels of `first`. Raises InputError where
-    the two share nothing, or no finding of what they share has both classes.
+    the two are of different findings, share nothing, or no finding of what they share has both classes.
     """
+    if first.test.findings != second.test.findings:
+        ours, theirs = (", ".join(run.test.findings.names) for run in (first, second))
+        raise InputError(
+            f"{first.name} is of {ours}; {second.name} of {theirs} (compare runs with the same data.findings)"
+        )
     ours, theirs = shared(first.test, second.test)
     units = "studies" if scoring.unit == "study" else "images"
     if not ours.scorable().any():
@@ -210,7 +214,8 @@ def _titles(scored: Scored, min_positives: int) -> dict[int, str]:
 
 
 def _starred(scored: Scored, finding: int, min_positives: int) -> str:
-    return NAMES[KEYS[finding]] if scored.enough(min_positives)[finding] else f"{NAMES[KEYS[finding]]} *"
+    name = scored.findings.names[finding]
+    return name if scored.enough(min_positives)[finding] else f"{name} *"
 
 
 def _legend(runs: tuple[Run, Run], *, markers: bool = False) -> list[object]:
@@ -273,7 +278,7 @@ def _findings(first: Run, second: Run, estimates: list, scored: Scored, min_posi
         rows = []
         differences = compare(ours, theirs)["per_finding"]
         for key, difference in differences.items():
-            f = KEYS.index(key)
+            f = scored.keys.index(key)
             values = (f"{ours.values[key]:.3f}", f"{theirs.values[key]:.3f}")
             counts = (f"{positives[f] + negatives[f]:,}", f"{positives[f]:,}")
             word = difference.get("verdict", "too few")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from diagxnet.data.files import write_json
+from diagxnet.data.findings import Findings
 from diagxnet.data.members import MORE, names
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
@@ -18,7 +19,7 @@ def main() -> None:
     for line in (*notices(params), *cache_notice(Path.cwd()), *sweep(Path("models"), params[MORE])):
         print(line)
     check_root(data.root, Path.cwd())
-    columns = Columns(**data.columns.model_dump())
+    columns = Columns(**data.columns.model_dump(), findings=Findings(tuple(data.findings)))
     inventory = take_inventory(Path(data.root), cache=default_cache(), linked=data.linked, columns=columns)
     write_json("models/more/members.json", {"members": list(names(params))})
     write_json("data/inventory.json", inventory)

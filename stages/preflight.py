@@ -6,6 +6,7 @@ No stage of dvc.yaml: `python -m stages.preflight` writes nothing.
 from types import SimpleNamespace
 
 from diagxnet.console.errors import InputError, problems_error
+from diagxnet.data.findings import Findings
 from diagxnet.params.whole import read_all
 from diagxnet.preflight.plan import hours, look_at_data, training_line
 from diagxnet.preflight.rehearsal import rehearse_base, rehearse_meta
@@ -19,7 +20,7 @@ from stages.running import peak_memory, run
 def main() -> None:
     params = SimpleNamespace(**read_all())
     data = params.data.model_dump()
-    columns = Columns(**data.pop("columns"))
+    columns = Columns(**data.pop("columns"), findings=Findings(tuple(data.pop("findings"))))
     problems, sizes = [], None
     try:
         plan, found = look_at_data(data.pop("root"), **data, columns=columns, disk="data")
@@ -45,6 +46,7 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
     """Prints what each training costs; `sizes`: images by split, None where they are not known."""
     sizes = sizes or {"train": 0, "val": 0, "stack": 0, "test": 0}
     total, features = 0.0, 0.0
+    findings = len(params.data.findings)
     folds = base_model.folds(params)
     learned, stacked, models = sizes["train"], sizes["stack"], 1
     if folds is not None:
@@ -53,10 +55,15 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
     members = base_model.members(params)
     for name, member in members.items():
         recipe, network, precision = base_model.options(params, member)
-        model = create_base(**network, image_size=params.data.image_size)
+        model = create_base(**network, findings=findings, image_size=params.data.image_size)
         augmentation = params.augment.model_dump()
         pace = rehearse_base(
-            model, recipe, image_size=params.data.image_size, augmentation=augmentation, precision=precision
+            model,
+            recipe,
+            image_size=params.data.image_size,
+            augmentation=augmentation,
+            precision=precision,
+            findings=findings,
         )
         line, seconds = training_line(f"train_{name}", network["arch"], pace, recipe, learned, sizes["val"])
         counts = {"folds": folds or 1, "seeds": member.seeds}
@@ -68,7 +75,9 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
     recipe, arch, options = train_meta.options(params)
     line, seconds = f"train_meta: {arch}, no network to train", 0.0
     if arch != "convex":
-        pace = rehearse_meta(create_meta(arch, len(members), **options), recipe, models=len(members))
+        pace = rehearse_meta(
+            create_meta(arch, len(members), findings, **options), recipe, models=len(members), findings=findings
+        )
         line, seconds = training_line("train_meta", arch, pace, recipe, stacked, sizes["val"])
     seeds = params.meta.ensemble_seeds
     seconds *= seeds

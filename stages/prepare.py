@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from diagxnet.data.findings import Findings
 from diagxnet.data.prepared import read_manifest
 from diagxnet.images.work import release
 from diagxnet.labels.prepare import audit_table, grouping, prepare
@@ -14,19 +15,20 @@ from stages.running import run
 def main() -> None:
     data = read_params(data=DataParams).data
     release(Path(".resume/pack"))  # data/packed is on DVC's record now
+    findings = Findings(tuple(data.findings))
     summary = prepare(
         Path(data.root),
         Path("data/packed"),
         Path("data/prepared"),
         views=data.views,
-        uncertain=data.uncertain.model_dump(),
+        uncertain=data.uncertain,
         blank=data.blank,
         split_seed=data.split_seed,
         max_patients=data.max_patients,
         shares=data.shares.model_dump(),
-        columns=Columns(**data.columns.model_dump()),
+        columns=Columns(**data.columns.model_dump(), findings=findings),
     )
-    print(audit_table(summary))
+    print(audit_table(summary, findings))
     print(grouping(read_manifest("data/prepared"), data.columns.patient))
 
 

@@ -9,8 +9,8 @@ import torch
 
 from diagxnet.audit.claims import Claims, Pipeline
 from diagxnet.audit.run import read_claims
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_arrays, write_json
-from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.features.stack import stack_features
@@ -29,7 +29,14 @@ from diagxnet.training.networks import base_config, from_config, member_counts, 
 from tests.radiographs import Row, image_path, write_image, write_table
 
 SIZE = 32
-NETWORK = {"image_size": SIZE, "pretrained": False, "dropout": 0.0, "stem": "patches", "batch_norm": False}
+NETWORK = {
+    "findings": CHEXPERT.names,
+    "image_size": SIZE,
+    "pretrained": False,
+    "dropout": 0.0,
+    "stem": "patches",
+    "batch_norm": False,
+}
 NETWORKS = {
     "densenet": base_config("resnet10t", patch_size=None, **NETWORK),
     "vit": base_config("vit_tiny_patch16_224", patch_size=16, **NETWORK),
@@ -88,7 +95,7 @@ def make_run(
         data / "packed",
         data / "prepared",
         views="all",
-        uncertain=dict.fromkeys(KEYS, "ignore"),
+        uncertain=dict.fromkeys(CHEXPERT.keys, "ignore"),
         blank="negative",
         split_seed=1,
         max_patients=None,
@@ -97,7 +104,7 @@ def make_run(
     for seed, (name, config) in enumerate(networks.items()):
         make_base(member_folder(models, name), config, seed=seed, folds=folds, seeds=seeds)
     torch.manual_seed(9)
-    meta = create_meta("mlp", len(networks), **OPTIONS)
+    meta = create_meta("mlp", len(networks), len(CHEXPERT), **OPTIONS)
     torch.nn.init.normal_(meta.layers[-1].weight, std=0.1)
     config = {"arch": "mlp", "options": OPTIONS, "models": list(networks), "members": 1, "views": views}
     save_model(models / "meta", meta, config, HISTORY)
@@ -140,14 +147,14 @@ def _draw(release: Path) -> None:
     rows = []
     for patient in range(130):
         for view in (1, 2)[: 1 + patient % 2]:
-            drawn = generator.choice(["1.0", "0.0", "-1.0", ""], size=len(FINDINGS), p=[0.35, 0.35, 0.1, 0.2])
+            drawn = generator.choice(["1.0", "0.0", "-1.0", ""], size=len(CHEXPERT), p=[0.35, 0.35, 0.1, 0.2])
             rows.append(
                 Row(
                     image_path(patient, view=view),
                     sex=("Female", "Male", "Unknown")[patient % 3 % 2 + (patient % 17 == 0)],
                     age=str(20 + patient % 70),
                     projection=("AP", "PA", "")[patient % 3],
-                    labels=dict(zip(FINDINGS[1:12], drawn.tolist(), strict=False)),
+                    labels=dict(zip(CHEXPERT.names[1:12], drawn.tolist(), strict=False)),
                 )
             )
             write_image(release / rows[-1].path, seed=len(rows))

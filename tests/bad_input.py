@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from PIL import Image, PngImagePlugin
 
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import read_json, write_json
-from diagxnet.data.findings import KEYS
 from diagxnet.images.pack import pack
 from diagxnet.labels.prepare import prepare
 from diagxnet.params.checked import read_yaml
@@ -24,7 +24,7 @@ from diagxnet.recipe import check_recipe, flags, read_recipe
 from diagxnet.stacking.learners import create_meta, load_meta
 from diagxnet.tables.inventory import take_inventory, write_inventory
 from diagxnet.tables.paths import NAMED_LIKE
-from diagxnet.tables.reading import CHEXPERT, NAME_THE_PATIENT, Columns
+from diagxnet.tables.reading import CHEXPERT_COLUMNS, NAME_THE_PATIENT, Columns
 from diagxnet.training.checkpoint import save_model
 from diagxnet.training.networks import PICKLED, base_config, create_base, from_config, load_base
 from tests.conftest import ROOT
@@ -36,8 +36,10 @@ FIRST = image_path(0)
 WINDOWS_PATH = f"C:\\release\\{FIRST}"
 SHARE_PATH = f"\\\\server\\{FIRST}"
 META = {"arch": "mlp", "options": {"hidden_dim": 8}, "models": ["densenet", "vit"], "members": 1}
+META["findings"] = list(CHEXPERT.names)
 BASE = base_config(
     "vit_tiny_patch16_224",
+    findings=CHEXPERT.names,
     image_size=32,
     pretrained=False,
     dropout=0.0,
@@ -57,7 +59,7 @@ class BadInput:
     needs_links: bool = False
 
 
-def inventory_of(root: Path, columns: Columns = CHEXPERT) -> dict:
+def inventory_of(root: Path, columns: Columns = CHEXPERT_COLUMNS) -> dict:
     return take_inventory(root, cache=root / ".cache", columns=columns)
 
 
@@ -79,7 +81,7 @@ def prepare_of(root: Path, **changes: object) -> dict:
     pack_of(root, bad_images="drop")
     arguments = {
         "views": "all",
-        "uncertain": dict.fromkeys(KEYS, "ignore"),
+        "uncertain": dict.fromkeys(CHEXPERT.keys, "ignore"),
         "blank": "negative",
         "split_seed": 1,
         "max_patients": None,
@@ -89,7 +91,7 @@ def prepare_of(root: Path, **changes: object) -> dict:
 
 
 def table(
-    edit: Callable[[str], str], name: str = "train.csv", encoding: str = "utf-8", columns: Columns = CHEXPERT
+    edit: Callable[[str], str], name: str = "train.csv", encoding: str = "utf-8", columns: Columns = CHEXPERT_COLUMNS
 ) -> Callable:
     """A case whose table `name` is edited; taking the inventory must refuse it."""
 
@@ -114,7 +116,7 @@ def first_row(old: str, new: str) -> Callable:
     return table(edit)
 
 
-def with_column(name: str, columns: Columns = CHEXPERT) -> Callable:
+def with_column(name: str, columns: Columns = CHEXPERT_COLUMNS) -> Callable:
     """A case whose train.csv has one more column, blank in each row."""
     return table(lambda text: text.replace("\n", ",\n").replace(",\n", f",{name}\n", 1), columns=columns)
 
@@ -240,7 +242,7 @@ def pack_of_other_tables(root: Path) -> Callable[[], object]:
             root / ".packed",
             root / ".prepared",
             views="all",
-            uncertain=dict.fromkeys(KEYS, "ignore"),
+            uncertain=dict.fromkeys(CHEXPERT.keys, "ignore"),
             blank="negative",
             split_seed=1,
             max_patients=None,
@@ -323,7 +325,7 @@ def model(damage: Callable[[Path], None]) -> Callable:
 
     def make(root: Path) -> Callable[[], object]:
         folder = root / "meta"
-        save_model(folder, create_meta("mlp", 2, **META["options"]), META, {})
+        save_model(folder, create_meta("mlp", 2, len(CHEXPERT), **META["options"]), META, {})
         damage(folder)
 
         def load() -> None:
@@ -372,7 +374,7 @@ def pickled_weights(folder: Path) -> None:
 
 
 def another_models_weights(folder: Path) -> None:
-    save_model(folder, create_meta("mlp", 2, hidden_dim=6), META, {})
+    save_model(folder, create_meta("mlp", 2, len(CHEXPERT), hidden_dim=6), META, {})
 
 
 def pretrained(write: Callable[[Path], None], name: str = "weights.safetensors") -> Callable:
@@ -380,7 +382,7 @@ def pretrained(write: Callable[[Path], None], name: str = "weights.safetensors")
 
     def make(root: Path) -> Callable[[], object]:
         write(root / name)
-        return lambda: create_base("resnet10t", image_size=32, pretrained=f"{root}/{name}")
+        return lambda: create_base("resnet10t", findings=14, image_size=32, pretrained=f"{root}/{name}")
 
     return make
 
@@ -435,7 +437,8 @@ TABLES = [
     BadInput(
         "an extra label column",
         with_column("Hernia"),
-        f"train.csv, line 1: unknown column 'Hernia': CheXpert has none of that name: take it out {MEND_TABLE}",
+        "train.csv, line 1: unknown column 'Hernia': where it is a finding, add it to data.findings; else take it out "
+        f"{MEND_TABLE}",
     ),
     BadInput(
         "a misspelt label column",
@@ -1045,7 +1048,9 @@ MODELS = [
 CHECKPOINTS = [
     BadInput(
         "a file of pretrained weights that is not there",
-        lambda root: lambda: create_base("resnet10t", image_size=32, pretrained=f"{root}/gone.safetensors"),
+        lambda root: (
+            lambda: create_base("resnet10t", findings=14, image_size=32, pretrained=f"{root}/gone.safetensors")
+        ),
         "pretrained = '{root}/gone.safetensors': no such file (true takes timm's hub)",
     ),
     BadInput(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import NOT_LEARNED, FindingCalibration, write_calibration
 from diagxnet.stacking.learners import MetaLearner, create_members
@@ -21,7 +21,7 @@ NETWORKS = {
     "vit": {"arch": "vit_tiny_patch16_224", "patch_size": 8, "stem": "convolutions", "batch_norm": True},
 }
 OPTIONS = {"hidden_dim": 8, "dropout": 0.1, "init": "average", "inputs": "logits"}
-NO_THRESHOLD = KEYS.index("fracture")
+NO_THRESHOLD = CHEXPERT.keys.index("fracture")
 
 
 def make_models(
@@ -43,31 +43,31 @@ def make_models(
     torch.manual_seed(seed)
     for name in networks:
         options = {"stem": "patches"} | networks[name] | {"image_size": size, "pretrained": False, "dropout": 0.5}
-        config = base_config(**options)
+        config = base_config(findings=CHEXPERT.names, **options)
         for place in itertools.chain(*member_folders(member_folder(folder, name), folds, seeds)):
-            model = create_base(**options)
+            model = create_base(findings=len(CHEXPERT), **options)
             for module in model.modules():
                 if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) and module.affine:
                     torch.nn.init.normal_(module.running_mean, std=0.1)
             save_model(place, model, config, {})
         save_joint(member_folder(folder, name), config | member_counts(folds, seeds), {})
-    meta = create_members("mlp", len(networks), members, **OPTIONS)
+    meta = create_members("mlp", len(networks), len(CHEXPERT), members, **OPTIONS)
     for module in meta.modules():
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.normal_(module.weight, std=0.3)
         if isinstance(module, MetaLearner):
             drawn = np.random.default_rng(seed)
-            module.set_core(drawn.uniform(0, 1, (len(networks), len(KEYS))), drawn.normal(size=len(KEYS)))
+            module.set_core(drawn.uniform(0, 1, (len(networks), len(CHEXPERT))), drawn.normal(size=len(CHEXPERT)))
             module.factor.fill_(0.6)
-    config = {"arch": "mlp", "options": OPTIONS, "models": list(networks), "findings": list(FINDINGS)}
+    config = {"arch": "mlp", "options": OPTIONS, "models": list(networks), "findings": list(CHEXPERT.names)}
     save_model(folder / "meta", meta, config | {"members": members, "views": views}, {})
-    drawn = np.random.default_rng(seed).uniform(0.5, 1.5, (len(models), len(KEYS), 2))
+    drawn = np.random.default_rng(seed).uniform(0.5, 1.5, (len(models), len(CHEXPERT), 2))
     calibration = {
         model: {
             key: NOT_LEARNED
             if key in not_learned
             else FindingCalibration(*map(float, drawn[m, f]), "platt", 20, 60, _thresholds(f))
-            for f, key in enumerate(KEYS)
+            for f, key in enumerate(CHEXPERT.keys)
         }
         for m, model in enumerate(models)
     }

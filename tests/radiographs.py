@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.chexpert import CHEXPERT
 
-HEADER = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS]
+HEADER = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT.names]
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Row:
     labels: dict[str, str] = field(default_factory=dict)
 
     def cells(self) -> list[str]:
-        labels = [self.labels.get(finding, "") for finding in FINDINGS]
+        labels = [self.labels.get(finding, "") for finding in CHEXPERT.names]
         return [f"release/{self.path}", self.sex, self.age, self.view, self.projection, *labels]
 
 

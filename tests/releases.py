@@ -4,7 +4,7 @@ import csv
 import gzip
 from pathlib import Path
 
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.chexpert import CHEXPERT
 from tests.radiographs import write_image
 
 NIH_HEADER = [
@@ -51,12 +51,14 @@ def make_mimic(root: Path, images: list[tuple] = MIMIC_IMAGES) -> Path:
     root.mkdir(parents=True)
     metadata = [[*image[:3], image[3]] for image in images]
     split = [[image[0], image[2], image[1], image[4]] for image in images]
-    labels = {image[2]: [image[1], image[2], *(image[5].get(f, "") for f in FINDINGS)] for image in images if image[5]}
+    labels = {
+        image[2]: [image[1], image[2], *(image[5].get(f, "") for f in CHEXPERT.names)] for image in images if image[5]
+    }
     _write(
         root / "mimic-cxr-2.0.0-metadata.csv.gz", [["dicom_id", "subject_id", "study_id", "ViewPosition"], *metadata]
     )
     _write(root / "mimic-cxr-2.0.0-split.csv.gz", [["dicom_id", "study_id", "subject_id", "split"], *split])
-    _write(root / "mimic-cxr-2.0.0-chexpert.csv.gz", [["subject_id", "study_id", *FINDINGS], *labels.values()])
+    _write(root / "mimic-cxr-2.0.0-chexpert.csv.gz", [["subject_id", "study_id", *CHEXPERT.names], *labels.values()])
     for seed, (dicom, subject, study, *_) in enumerate(MIMIC_IMAGES):
         write_image(root / f"files/p{subject[:2]}/p{subject}/s{study}/{dicom}.jpg", seed=seed)
     return root

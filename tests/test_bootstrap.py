@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.evaluation import judged
-from diagxnet.data.findings import KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.statistics import bootstrap
 from diagxnet.statistics.bootstrap import draw_counts, resample
 from diagxnet.statistics.intervals import (
@@ -237,16 +237,16 @@ def test_the_p_value_is_5_percent_where_the_interval_ends_at_0():
 
 def test_a_finding_that_is_better_alone_is_not_distinguishable_among_many_and_one_far_ahead_is():
     generator = np.random.default_rng(0)
-    keys = KEYS[:10]
-    values = dict.fromkeys(keys, 0.0) | {KEYS[0]: 0.022, KEYS[1]: -0.05}
+    keys = CHEXPERT.keys[:10]
+    values = dict.fromkeys(keys, 0.0) | {CHEXPERT.keys[0]: 0.022, CHEXPERT.keys[1]: -0.05}
     drawn = {key: generator.normal(value, 0.01, 1000) for key, value in values.items()}
-    sizes = dict.fromkeys(keys, 50) | {KEYS[9]: 1}
+    sizes = dict.fromkeys(keys, 50) | {CHEXPERT.keys[9]: 1}
     first = Estimate(values, drawn, sizes, keys[:9])
     zero = replace(first, values=dict.fromkeys(keys, 0.0), resamples=dict.fromkeys(keys, np.zeros(1000)))
     result = compare(first, zero)["per_finding"]
-    assert result[KEYS[0]]["ci"]["lower"] > 0
-    assert result[KEYS[0]]["verdict"] == "not distinguishable"
-    assert (result[KEYS[1]]["verdict"], "verdict" in result[KEYS[9]]) == ("worse", False)
+    assert result[CHEXPERT.keys[0]]["ci"]["lower"] > 0
+    assert result[CHEXPERT.keys[0]]["verdict"] == "not distinguishable"
+    assert (result[CHEXPERT.keys[1]]["verdict"], "verdict" in result[CHEXPERT.keys[9]]) == ("worse", False)
 
 
 def test_findings_of_a_single_patient_are_in_no_mean_unless_there_is_no_other():
@@ -256,11 +256,11 @@ def test_findings_of_a_single_patient_are_in_no_mean_unless_there_is_no_other():
     targets[[0, 20], 0] = True  # two films of one patient
     targets[[0, 1], 1] = True
     scored = replace(scored, targets=targets)
-    assert scored.headline(10) == (KEYS[13],)
-    assert scored.headline(2) == (KEYS[1], KEYS[13])
-    assert scored.headline(30) == (KEYS[1], KEYS[13])
+    assert scored.headline(10) == (CHEXPERT.keys[13],)
+    assert scored.headline(2) == (CHEXPERT.keys[1], CHEXPERT.keys[13])
+    assert scored.headline(30) == (CHEXPERT.keys[1], CHEXPERT.keys[13])
     rare = replace(scored, targets=targets & (np.arange(14) == 0))
-    assert rare.headline(1) == (KEYS[0],)
+    assert rare.headline(1) == (CHEXPERT.keys[0],)
     assert with_intervals(estimate(rare, resamples=20, seed=0)["ensemble"]["auroc"])["ci"]["macro"]["upper"] == 1.0
 
 

@@ -9,8 +9,8 @@ from sklearn.calibration import _sigmoid_calibration
 from sklearn.linear_model import LogisticRegression
 
 from diagxnet.console.errors import InputError
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import read_json, write_json
-from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import probabilities, read_calibration, write_calibration
 from diagxnet.statistics.bootstrap import Draws, draw_counts
 from diagxnet.statistics.calibrating import LEAST_SLOPE, fit_calibration, offset, platt, thresholds
@@ -246,7 +246,7 @@ def test_calibration_json_reads_back_as_what_was_fitted(tmp_path):
     for m, model in enumerate(scored.models):
         expected = [
             expit(calibration[model][key].slope * scored.logits[m, :, f] + calibration[model][key].intercept)
-            for f, key in enumerate(KEYS)
+            for f, key in enumerate(CHEXPERT.keys)
         ]
         assert probabilities(scored.logits[m], again[model]) == pytest.approx(np.stack(expected, axis=1))
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.findings import FINDINGS, KEYS, PARENTS
+from diagxnet.data.chexpert import CHEXPERT, PARENTS
 from diagxnet.demo.anatomy import draw_anatomy
 from diagxnet.demo.canvas import Curve, Frame, blur
 from diagxnet.demo.draw import COLUMNS, draw_demo, plan_patients
@@ -71,7 +71,7 @@ def test_a_larger_demo_begins_with_the_smaller_one():
 def test_the_tables_have_the_columns_and_rows_of_chexpert(demo):
     for name, rows in (("train", IMAGES), ("valid", TEST_IMAGES)):
         drawn = table(demo, name)
-        assert tuple(drawn.columns) == COLUMNS == ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
+        assert tuple(drawn.columns) == COLUMNS == ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT.names)
         assert len(drawn) == rows
         assert drawn["Path"].str.fullmatch(rf"demo/{name}/patient\d{{5}}/study\d/view\d_(frontal|lateral)\.jpg").all()
 
@@ -161,7 +161,7 @@ def test_regions_name_images_of_the_tables_and_signs_of_the_findings(demo):
     paths = {path for name in ("train", "valid") for path in table(demo, name)["Path"]}
     assert regions
     assert {row["Path"] for row in regions} <= paths
-    assert {row["finding"] for row in regions} <= set(FINDINGS) - {"No Finding"}
+    assert {row["finding"] for row in regions} <= set(CHEXPERT.names) - {"No Finding"}
 
 
 def test_more_images_than_patients_are_refused(tmp_path):
@@ -195,4 +195,4 @@ def test_a_blur_keeps_the_mean_of_what_is_far_from_the_border():
 
 def test_keys_of_the_plan_are_those_of_the_findings():
     labels = plan_patients("train", 1, 1)[0].studies[0].labels
-    assert tuple(labels) == KEYS
+    assert tuple(labels) == CHEXPERT.keys

@@ -9,8 +9,8 @@ import torch
 from scipy.special import expit
 
 from diagxnet.console.errors import InputError
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import read_json, write_json
-from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.members import FIRST
 from diagxnet.data.packed import open_packed
 from diagxnet.ensemble.ensemble import Ensemble
@@ -79,13 +79,13 @@ def test_an_image_has_the_same_logits_as_in_the_pipeline_to_the_bit(tmp_path, mo
 
 def test_probabilities_are_the_calibrated_logits_of_the_ensemble(models, ensemble, images):
     prediction = ensemble.predict(images)
-    assert prediction.base_logits.shape == (5, 2, len(FINDINGS))
+    assert prediction.base_logits.shape == (5, 2, len(CHEXPERT))
     logits = ensemble.meta(torch.from_numpy(prediction.base_logits)).detach().numpy()
     np.testing.assert_allclose(prediction.logits, logits, rtol=1e-6)
     assert not np.allclose(logits, prediction.base_logits.mean(1), atol=1e-3)
     own = read_json(models / "calibration.json")["models"]["ensemble"]["edema"]
-    expected = expit(own["slope"] * logits[:, KEYS.index("edema")].astype(float) + own["intercept"])
-    np.testing.assert_allclose(prediction.probabilities[:, KEYS.index("edema")], expected, rtol=1e-6)
+    expected = expit(own["slope"] * logits[:, CHEXPERT.keys.index("edema")].astype(float) + own["intercept"])
+    np.testing.assert_allclose(prediction.probabilities[:, CHEXPERT.keys.index("edema")], expected, rtol=1e-6)
 
 
 def test_folds_and_members_are_averaged(tmp_path, images):
@@ -108,7 +108,7 @@ def test_an_image_has_the_same_logits_whatever_is_beside_it(ensemble, images):
 
 def test_no_images_give_no_predictions(ensemble):
     prediction = ensemble.predict(np.zeros((0, SIZE, SIZE), np.uint8))
-    assert prediction.probabilities.shape == (0, len(FINDINGS))
+    assert prediction.probabilities.shape == (0, len(CHEXPERT))
 
 
 def test_a_finding_of_one_class_on_val_has_no_threshold(ensemble):
@@ -130,7 +130,7 @@ def test_images_of_another_shape_or_type_are_refused(ensemble, images):
     [
         ("vit/config.json", {"image_size": 40}, "not of one run"),
         ("vit/config.json", {"folds": 3}, "not of one run"),
-        ("densenet/config.json", {"findings": ["Edema"]}, r"config.json: findings are not No Finding,"),
+        ("densenet/config.json", {"findings": ["Edema"]}, r"config.json is of Edema; .*config.json of No Finding,"),
         ("meta/config.json", {"models": []}, "names no base models"),
         ("calibration.json", {"version": 0}, "another version"),
     ],
@@ -162,6 +162,6 @@ def test_an_ensemble_of_any_number_of_members_predicts_and_maps(tmp_path, images
     ensemble = Ensemble.load(models, precision="fp32")
     prediction = ensemble.predict(images)
     assert tuple(ensemble.base) == names
-    assert prediction.base_logits.shape == (len(images), len(names), len(KEYS))
-    assert prediction.probabilities.shape == (len(images), len(KEYS))
+    assert prediction.base_logits.shape == (len(images), len(names), len(CHEXPERT))
+    assert prediction.probabilities.shape == (len(images), len(CHEXPERT))
     assert heat_maps(ensemble, images[0], [5]).max() == pytest.approx(1.0)

@@ -18,8 +18,8 @@ from sklearn.metrics import (
 )
 
 from diagxnet.console.errors import InputError
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import read_json
-from diagxnet.data.findings import KEYS
 from diagxnet.data.members import FIRST
 from diagxnet.ensemble.calibration import not_learned, read_calibration, write_calibration
 from diagxnet.reporting.curves import POINTS, write_curves
@@ -158,7 +158,7 @@ def test_the_summary_and_the_terminal_open_with_val_and_of_the_ensemble_that_is_
     rows = leaves(read_json(root / "metrics/summary.json"))
     assert list(rows)[:8] == [f".val.{model}.{name}" for model in MODELS for name in ("auroc", "auprc")]
     val = read_scored(root / "data", root / "models", "val", "image")
-    known = [f for f in range(len(KEYS)) if val.scorable()[f]]
+    known = [f for f in range(len(CHEXPERT)) if val.scorable()[f]]
     for m, model in enumerate(MODELS[:3]):
         for name, metric in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
             own = [metric(val.targets[val.known(f), f], val.logits[m, val.known(f), f]) for f in known]
@@ -228,7 +228,7 @@ def test_a_finding_with_one_class_has_no_key_and_is_counted(done):
 
 
 def test_a_finding_that_was_not_learned_is_said_to_be_and_has_no_figure_probability_or_weight(done, tmp_path):
-    edema = KEYS.index("edema")
+    edema = CHEXPERT.keys.index("edema")
     val, test = make_scored(seed=1), make_scored()
     for scored in (val, test):
         scored.mask[:, edema] = scored.targets[:, edema] = False
@@ -267,7 +267,7 @@ def test_findings_with_few_positives_are_flagged(done):
 def test_findings_with_few_of_one_class_are_in_no_mean_and_report_and_card_say_so(done):
     root, results = done
     evaluation = results.evaluation
-    left = set(KEYS) - set(evaluation["few"]) - {"fracture"}
+    left = set(CHEXPERT.keys) - set(evaluation["few"]) - {"fracture"}
     assert evaluation["counts"]["findings_in_means"] == len(left) < evaluation["counts"]["findings_scored"]
     for name in ("auroc", "auprc", "brier", "ece"):
         own = evaluation["ensemble"][name]
@@ -374,7 +374,7 @@ def test_every_figure_of_a_finding_is_scikit_learns_at_the_thresholds_of_val():
     results = _measured(val, test)
     for m, model in enumerate(MODELS):
         own = results.evaluation[model]
-        for f, key in enumerate(KEYS):
+        for f, key in enumerate(CHEXPERT.keys):
             truth, score, probability = test.targets[:, f], test.logits[m, :, f], results.calibrated[m][:, f]
             assert own["auroc"]["per_finding"][key] == pytest.approx(roc_auc_score(truth, score))
             assert own["auprc"]["per_finding"][key] == pytest.approx(average_precision_score(truth, score))
@@ -558,7 +558,7 @@ def test_the_model_card_has_the_fields_of_mitchell_et_al(done):
 
 def test_calibration_json_holds_every_model_and_finding_in_order(done):
     content = read_json(done[0] / "models/calibration.json")
-    assert content["findings"] == list(KEYS)
+    assert content["findings"] == list(CHEXPERT.keys)
     assert list(content["models"]) == list(MODELS)
-    assert all(list(findings) == list(KEYS) for findings in content["models"].values())
+    assert all(list(findings) == list(CHEXPERT.keys) for findings in content["models"].values())
     assert content["models"]["ensemble"]["fracture"]["thresholds"] is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diagxnet.data.findings import KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.export import Whole, main
 from tests.ensembles import NETWORKS, SIZE, make_models
@@ -27,7 +27,7 @@ def test_the_exported_file_gives_pytorchs_probabilities_for_any_number_of_images
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["ensemble.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "out" / "ensemble.onnx", providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
-    assert metadata["findings"].split(",") == list(KEYS)
+    assert metadata["findings"].split(",") == list(CHEXPERT.keys)
     assert metadata["image_size"] == str(SIZE)
     assert metadata["not_learned"] == "edema"
     ensemble = Ensemble.load(models, precision="fp32")
@@ -39,7 +39,7 @@ def test_the_exported_file_gives_pytorchs_probabilities_for_any_number_of_images
         np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-4)
         np.testing.assert_allclose(logits, expected.logits, atol=1e-4)
         for given in (probabilities, logits):
-            assert np.isnan(given).all(axis=0).tolist() == [key == "edema" for key in KEYS]
+            assert np.isnan(given).all(axis=0).tolist() == [key == "edema" for key in CHEXPERT.keys]
         assert np.nanmax(probabilities) - np.nanmin(probabilities) > 0.01
 
 
@@ -52,7 +52,7 @@ def test_the_network_that_is_exported_says_what_the_ensemble_says_and_nothing_of
     np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-4)
     np.testing.assert_allclose(logits, expected.logits, atol=1e-4)
     for given in (probabilities, logits):
-        assert given.isnan().all(dim=0).tolist() == [key == "edema" for key in KEYS]
+        assert given.isnan().all(dim=0).tolist() == [key == "edema" for key in CHEXPERT.keys]
 
 
 def test_without_onnx_the_message_says_what_to_install(tmp_path, monkeypatch, capsys):

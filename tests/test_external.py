@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from diagxnet.console.errors import InputError
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import content_hash, read_json, write_json
-from diagxnet.data.findings import KEYS
 from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import read_calibration
 from diagxnet.ensemble.ensemble import Ensemble
@@ -76,7 +76,7 @@ def write(world: Path, folder: Path, **options) -> None:
 @pytest.fixture(scope="module")
 def done(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("done")
-    mapping = {"source": "Theirs", "findings": {key: [] for key in KEYS} | {"edema": ["Wet", "Oedema"]}}
+    mapping = {"source": "Theirs", "findings": {key: [] for key in CHEXPERT.keys} | {"edema": ["Wet", "Oedema"]}}
     write_json(world / "other/mapping.json", mapping | {"unused": ["<b>Hernia</b>"], "notes": ["a note"]})
     write(world, folder)
     (world / "other/mapping.json").unlink()
@@ -96,7 +96,7 @@ def test_the_logits_are_the_ensembles_own_of_each_image(world):
 
 def test_metrics_are_those_of_the_scored_labels_with_the_calibration_as_it_stands(world, done):
     folder, results = done
-    edema = KEYS.index("edema")
+    edema = CHEXPERT.keys.index("edema")
     known = results.test.known(edema)
     assert len(known) == PATIENTS - 1  # a -1 is masked
     targets, logits = results.test.targets[known, edema], results.test.logits[3, known, edema]
@@ -140,7 +140,7 @@ def test_what_the_ensemble_never_learned_is_masked_and_named_however_it_is_annot
     assert overlap["findings"]["compared"] == 1
     assert set(evaluation["ensemble"]["auroc"]["per_finding"]) == {"no_finding"}
     assert set(evaluation["one_class"]["test"]) == {"pneumonia"}
-    page = str(external_sections(evaluation["external"], evaluation["counts"]))
+    page = str(external_sections(evaluation))
     assert "never learned by this ensemble: Edema." in page
 
 
@@ -160,8 +160,8 @@ def test_a_finding_that_one_table_leaves_blank_is_masked_there_and_scored_in_the
         write_image(copied / "other" / row.path)
     write_table(copied / "other/valid.csv", rows)
     results = run(copied)
-    assert results.test.mask[:, KEYS.index("no_finding")].sum() == PATIENTS + 2
-    assert results.test.mask[:, KEYS.index("edema")].sum() == PATIENTS - 1
+    assert results.test.mask[:, CHEXPERT.keys.index("no_finding")].sum() == PATIENTS + 2
+    assert results.test.mask[:, CHEXPERT.keys.index("edema")].sum() == PATIENTS - 1
 
 
 def test_a_mapping_that_merges_classes_is_named_in_the_output_and_on_the_page(done):
@@ -218,7 +218,7 @@ def test_models_that_do_not_say_what_they_were_trained_on_are_refused_unless_bot
         run(copied, allow_images=True)
     evaluation = run(copied, allow_images=True, allow_patients=True).evaluation
     assert evaluation["external"]["trained_on"]["checked"] is False
-    page = str(external_sections(evaluation["external"], evaluation["counts"]))
+    page = str(external_sections(evaluation))
     assert "Nobody could tell" in page
 
 
@@ -295,7 +295,7 @@ def test_ensembles_of_one_and_of_three_members_are_scored_on_another_hospital_an
     make_workspace(tmp_path / "home", members=names)
     evaluation = run(tmp_path, data=tmp_path / "home/data").evaluation
     assert models_of(evaluation) == models_of(evaluation["external"]["gap"]) == (*names, "average", "ensemble")
-    page = str(external_sections(evaluation["external"], evaluation["counts"]))
+    page = str(external_sections(evaluation))
     for name in names:
         assert f"<td>{label(name)}: AUROC</td>" in page
     make_workspace(tmp_path / "foreign", members=("densenet", "vit"))
@@ -313,7 +313,7 @@ def test_the_drop_is_the_plain_difference_and_its_interval_holds_zero_where_ther
     own, foreign = hospitals(skill=1.5)
     entry = gap(own, foreign, calibration, resamples=200, seed=1)["ensemble"]["auroc"]["macro"]
     expected = [
-        np.mean([auroc(each.targets[:, f], each.logits[3, :, f]) for f in range(len(KEYS))])
+        np.mean([auroc(each.targets[:, f], each.logits[3, :, f]) for f in range(len(CHEXPERT))])
         for each in (own, foreign.scored)
     ]
     assert entry["own"] == pytest.approx(expected[0])
@@ -345,7 +345,7 @@ def test_resampled_calibration_is_that_of_the_drawn_rows():
     """With one resample in which each patient is drawn as often as counted, checked against the plain metrics."""
     scored = make_scored(units=60, patients=20)
     scored.mask[::7] = False
-    probability = np.random.default_rng(5).random((60, len(KEYS)))
+    probability = np.random.default_rng(5).random((60, len(CHEXPERT)))
     drawn = calibration_estimates(scored, probability, resamples=3, seed=4)
     counts = np.concatenate([*draw_counts(20, 3, 4, 3)], axis=1)
     codes = np.unique(scored.patients, return_inverse=True)[1]
@@ -354,7 +354,7 @@ def test_resampled_calibration_is_that_of_the_drawn_rows():
         rows = rows[scored.mask[rows, 5]]
         for name, metric in {"brier": brier, "ece": ece}.items():
             expected = metric(scored.targets[rows, 5], probability[rows, 5])
-            assert drawn[name].resamples[KEYS[5]][resample] == pytest.approx(expected)
+            assert drawn[name].resamples[CHEXPERT.keys[5]][resample] == pytest.approx(expected)
     assert set(drawn) == set(CALIBRATION_METRICS)
 
 

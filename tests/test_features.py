@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.chexpert import CHEXPERT
+from diagxnet.data.files import write_json
 from diagxnet.data.members import FIRST
 from diagxnet.features import stack as features
 from diagxnet.features.stack import batch_statistics, stack_features
@@ -28,13 +29,14 @@ def finished(tmp_path, monkeypatch):
     splits = ["stack", "val", "test"] * 3
     table = pd.DataFrame({"row": range(9), "split": splits, "patient": [f"p{row}" for row in range(9)]})
     monkeypatch.setattr(features, "read_manifest", lambda folder: table)
+    write_json(tmp_path / "prepared" / "findings.json", {"findings": list(CHEXPERT.names)})
     for name, (arch, patch_size) in NETWORKS.items():
         torch.manual_seed(1)
         stem = "patches" if patch_size is None else "convolutions"
         options = {"image_size": SIZE, "dropout": 0.5, "patch_size": patch_size, "stem": stem}
         options["batch_norm"] = patch_size is not None
-        model = create_base(arch, **options)
-        config = base_config(arch, **options, pretrained=False)
+        model = create_base(arch, findings=len(CHEXPERT), **options)
+        config = base_config(arch, findings=CHEXPERT.names, **options, pretrained=False)
         save_model(tmp_path / "models" / name, model, config, {})
     return tmp_path
 
@@ -51,7 +53,7 @@ def test_each_logit_is_the_models_in_evaluation_mode_for_the_row_beside_it(finis
     for split, offset in (("stack", 0), ("val", 1), ("test", 2)):
         rows, logits = stacked[split].rows, stacked[split].logits
         assert rows.tolist() == [offset, offset + 3, offset + 6]
-        assert logits.shape == (3, 2, len(FINDINGS))
+        assert logits.shape == (3, 2, len(CHEXPERT))
         for position, name in enumerate(NETWORKS):
             model = load_model(finished / "models" / name, from_config)
             with torch.inference_mode():
@@ -135,3 +137,11 @@ def test_batch_statistics_are_copies_not_views():
 def test_logits_and_labels_of_different_images_are_refused():
     with pytest.raises(InputError, match="are of different images"):
         same_rows(np.array([1, 2]), np.array([2, 1]), "val")
+
+
+def test_models_of_other_findings_than_the_labels_end_in_a_line_that_names_both(finished):
+    write_json(finished / "prepared" / "findings.json", {"findings": ["Tuberculosis", "Edema"]})
+    with pytest.raises(
+        InputError, match=r"densenet.config\.json: is of No Finding, .*; .*findings\.json of Tuberculosis, Edema"
+    ):
+        _stack(finished)

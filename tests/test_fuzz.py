@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.images.decode import ImageError, decode
 from diagxnet.stacking.learners import create_meta, load_meta
 from diagxnet.tables.reading import read_named, read_tables
@@ -163,7 +163,7 @@ def test_damaged_weights_are_loaded_in_their_shapes_or_refused(tmp_path, damage,
     torch.manual_seed(0)
     folder = tmp_path / "meta"
     if not folder.exists():
-        save_model(folder, create_meta("mlp", 2, **META["options"]), META, {})
+        save_model(folder, create_meta("mlp", 2, len(CHEXPERT), **META["options"]), META, {})
         (folder / "whole").write_bytes((folder / "model.safetensors").read_bytes())
     content = damaged((folder / "whole").read_bytes(), damage)
     content = content if size is None else struct.pack("<Q", size) + content[8:]
@@ -172,6 +172,9 @@ def test_damaged_weights_are_loaded_in_their_shapes_or_refused(tmp_path, damage,
     if model is None:
         assert refusal
         return
-    shapes = {name: tensor.shape for name, tensor in create_meta("mlp", 2, **META["options"]).state_dict().items()}
+    shapes = {
+        name: tensor.shape
+        for name, tensor in create_meta("mlp", 2, len(CHEXPERT), **META["options"]).state_dict().items()
+    }
     assert {name: tensor.shape for name, tensor in model.state_dict().items()} == shapes
-    assert model(torch.zeros(2, 2, len(FINDINGS))).shape == (2, len(FINDINGS))
+    assert model(torch.zeros(2, 2, len(CHEXPERT))).shape == (2, len(CHEXPERT))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from diagxnet.console.errors import InputError
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import content_hash, read_json
-from diagxnet.data.findings import KEYS
 from diagxnet.importers import release
 from diagxnet.importers.mimic import import_mimic
 from diagxnet.importers.nih import import_nih, labels
@@ -26,7 +26,7 @@ def run(monkeypatch, name: str, *arguments) -> int:
 
 
 def label(table, row: int, key: str) -> float:
-    return table.labels[row, KEYS.index(key)]
+    return table.labels[row, CHEXPERT.keys.index(key)]
 
 
 def tree(root) -> set[str]:
@@ -72,14 +72,16 @@ def test_chestxray14s_classes_become_findings_by_the_published_mapping(tmp_path,
     assert [label(valid, 0, key) for key in ("pleural_effusion", "pleural_other", "lung_opacity")] == [1, 1, 1]
     assert np.isnan(label(train, 1, "enlarged_cardiomediastinum"))
     for table in (train, valid):
-        assert np.isnan(table.labels[:, [KEYS.index("fracture"), KEYS.index("support_devices")]]).all()
+        assert np.isnan(
+            table.labels[:, [CHEXPERT.keys.index("fracture"), CHEXPERT.keys.index("support_devices")]]
+        ).all()
 
 
 def test_the_nih_radiographs_of_the_project_follow_the_same_mapping(nih):
     """Their tables were made by others from the same release: each row must be what some set of classes gives."""
     tables = read_tables(nih)
     rows = np.concatenate([table.labels for table in tables])
-    column = {key: rows[:, KEYS.index(key)] for key in KEYS}
+    column = {key: rows[:, CHEXPERT.keys.index(key)] for key in CHEXPERT.keys}
     for row in range(len(rows)):
         classes = {
             name

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import read_arrays, read_json, write_arrays
-from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.data.folds import read_draws, write_draws
 from diagxnet.data.prepared import COLUMNS
 from diagxnet.features.stacked import read_stacked, write_stacked
@@ -31,7 +31,7 @@ def data(tmp_path):
     for split, images in (("stack", 80), ("val", 40)):
         rows = np.arange(images) + len(manifest)
         manifest += [{"row": row, "split": split, "patient": f"{split}{row // 2}"} for row in rows]
-        targets = (generator.random((images, len(FINDINGS))) < 0.4).astype(np.float32)
+        targets = (generator.random((images, len(CHEXPERT))) < 0.4).astype(np.float32)
         logits = {
             name: (generator.normal(size=targets.shape) + gain * targets).astype(np.float32)
             for name, gain in (("densenet", 0.2), ("vit", 2.0))
@@ -71,7 +71,7 @@ def test_each_architecture_learns_and_is_loaded_as_it_was_trained(data, arch):
     losses = [epoch.record["val_loss"] for epoch in _train(data, "meta", arch=arch)]
     assert min(losses) < losses[0]
     model = load_meta(data / "meta")
-    logits = torch.randn(5, 2, len(FINDINGS))
+    logits = torch.randn(5, 2, len(CHEXPERT))
     assert not torch.allclose(apply_meta(model, logits), logits.mean(1), atol=1e-3)
     assert read_json(data / "meta" / "config.json")["arch"] == arch
 
@@ -80,7 +80,7 @@ def test_each_architecture_learns_and_is_loaded_as_it_was_trained(data, arch):
 def test_the_better_member_has_the_greater_weight_and_the_record_says_how_much(data, arch, capsys):
     list(_train(data, "meta", arch=arch))
     made = read_json(data / "meta" / "config.json")["combination"]
-    weights = [[made["core"]["weights"][name][key] for key in KEYS] for name in ("densenet", "vit")]
+    weights = [[made["core"]["weights"][name][key] for key in CHEXPERT.keys] for name in ("densenet", "vit")]
     assert np.mean(weights[1]) > 0.7
     np.testing.assert_allclose(np.sum(weights, axis=0), 1)
     assert made["on_val"]["best_member"]["model"] == "vit"
@@ -130,7 +130,7 @@ def test_a_val_patient_has_no_hand_in_the_figures_of_val(data):
     chance = np.random.default_rng(1)
     for split, images in (("stack", 80), ("val", 40)):
         first = 0 if split == "stack" else 80
-        noise = {name: chance.normal(size=(images, len(FINDINGS))).astype(np.float32) for name in ("a", "b", "c")}
+        noise = {name: chance.normal(size=(images, len(CHEXPERT))).astype(np.float32) for name in ("a", "b", "c")}
         write_stacked(data / "stacked", split, np.arange(first, first + images), noise)
     list(_train(data, "meta", arch="convex"))
     assert read_json(data / "meta" / "config.json")["combination"]["on_val"]["average"]["auroc"] < 0.03
@@ -160,7 +160,7 @@ def test_under_crossfit_the_weights_are_those_that_suit_means_of_folds_whatever_
     """Each fold's model of the first member errs by itself, so the mean of five is better than any one of them: its
     best weight is 0.42 for the out-of-fold logits, and 0.58 for the means."""
     chance = np.random.default_rng(0)
-    images, findings = 1500, len(FINDINGS)
+    images, findings = 1500, len(CHEXPERT)
     targets = (chance.random((2, images, findings)) < 0.3).astype(np.float32)
     first, second = (targets * 1.5 + chance.normal(size=targets.shape) for _ in range(2))
     own = {"stack": 1.5, "val": 0.3}  # variance that models of a fold have each, and their mean

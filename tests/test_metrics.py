@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diagxnet.data.findings import KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.statistics.metrics import (
     auprc,
     auroc,
@@ -79,7 +79,7 @@ def test_a_finding_with_one_class_has_no_key():
     targets = make_scored(units=20).targets.copy()
     targets[:, 0], targets[:, 1] = True, False
     keys = per_finding(_with(targets, np.ones_like(targets)), np.zeros((20, 14)), auroc).keys()
-    assert list(keys) == list(KEYS[2:])
+    assert list(keys) == list(CHEXPERT.keys[2:])
 
 
 def test_masked_labels_change_no_metric():

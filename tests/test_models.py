@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.params.meta import ARCHS, NETWORKS
 from diagxnet.stacking.learners import MetaMLP, apply_meta, create_meta, load_meta
 from diagxnet.training.checkpoint import load_model, save_model
@@ -19,18 +19,19 @@ from diagxnet.training.mean import MeanLogits
 from diagxnet.training.networks import base_config, create_base, from_config
 
 CONFIG = {"arch": "mlp", "options": {"hidden_dim": 8}, "models": ["densenet", "vit"], "members": 1}
-TINY = {"arch": "vit_tiny_patch16_224", "image_size": 32, "patch_size": 16}
+CONFIG["findings"] = list(CHEXPERT.names)
+TINY = {"arch": "vit_tiny_patch16_224", "findings": len(CHEXPERT), "image_size": 32, "patch_size": 16}
 
 
 def test_a_base_model_reads_one_grey_channel_and_gives_one_logit_per_finding():
-    for options in (TINY, {"arch": "densenet121", "image_size": 64}):
+    for options in (TINY, {"arch": "densenet121", "findings": len(CHEXPERT), "image_size": 64}):
         size = options["image_size"]
-        assert create_base(**options).eval()(torch.rand(2, 1, size, size)).shape == (2, len(FINDINGS))
+        assert create_base(**options).eval()(torch.rand(2, 1, size, size)).shape == (2, len(CHEXPERT))
 
 
 def test_convolutions_with_batch_norm_are_channels_last_and_a_plain_transformer_is_not():
     for options, expected in (
-        ({"arch": "densenet121", "image_size": 32}, True),
+        ({"arch": "densenet121", "findings": len(CHEXPERT), "image_size": 32}, True),
         (TINY | {"stem": "convolutions"}, True),
         (TINY, False),
     ):
@@ -100,7 +101,7 @@ def test_a_base_model_with_a_convolutional_stem_loads_to_the_same_logits(tmp_pat
     options = {**TINY, "stem": "convolutions", "batch_norm": True, "dropout": 0.0}
     model = create_base(**options)
     model.train()(torch.rand(4, 1, 32, 32))
-    save_model(tmp_path, model, base_config(**options, pretrained=False), {"epochs": []})
+    save_model(tmp_path, model, base_config(**options | {"findings": CHEXPERT.names}, pretrained=False), {"epochs": []})
     images = torch.rand(3, 1, 32, 32)
     assert torch.equal(load_model(tmp_path, from_config)(images), model.eval()(images))
 
@@ -122,14 +123,14 @@ def test_weights_of_a_local_file_are_loaded_summed_over_colours_under_a_new_clas
     torch.manual_seed(5)
     source = timm.create_model(arch, num_classes=1000)
     save(source.state_dict(), tmp_path / name)
-    model = create_base(arch, image_size=224, pretrained=str(tmp_path / name)).network
+    model = create_base(arch, findings=len(CHEXPERT), image_size=224, pretrained=str(tmp_path / name)).network
     first = "conv1.0.weight" if arch == "resnet10t" else "patch_embed.proj.weight"
     ours, theirs = model.state_dict(), source.state_dict()
     assert torch.allclose(ours[first], theirs[first].sum(1, keepdim=True), atol=1e-6)
     equal = {name: torch.equal(ours[name], theirs[name]) for name in ours if ours[name].shape == theirs[name].shape}
     assert all(equal.values())
     assert len(equal) > len(ours) - 4
-    assert model.get_classifier().out_features == len(FINDINGS)
+    assert model.get_classifier().out_features == len(CHEXPERT)
 
 
 def test_weights_of_another_architecture_stop_the_run(tmp_path):
@@ -193,19 +194,21 @@ def test_a_hub_that_cannot_be_reached_ends_in_one_line_that_names_the_file_optio
 )
 def test_an_architecture_that_cannot_be_is_refused_by_name(options, message):
     with pytest.raises(InputError, match=message):
-        create_base(**options)
+        create_base(**{"findings": 2} | options)
 
 
 @pytest.mark.parametrize("arch", ["mixer_s32_224", "swin_tiny_patch4_window7_224", "test_vit"])
 def test_an_architecture_of_one_image_size_is_built_for_the_size_that_is_asked_for(arch):
-    model = create_base(arch, image_size=64)
+    model = create_base(arch, findings=len(CHEXPERT), image_size=64)
     assert model.training
-    assert model.eval()(torch.rand(1, 1, 64, 64)).shape == (1, len(FINDINGS))
+    assert model.eval()(torch.rand(1, 1, 64, 64)).shape == (1, len(CHEXPERT))
 
 
 def test_a_saved_base_model_loads_to_the_same_logits_in_evaluation_mode(tmp_path):
     model = create_base(**TINY).eval()
-    config = base_config(**TINY, pretrained=False, dropout=0.0, stem="patches", batch_norm=False)
+    config = base_config(
+        **TINY | {"findings": CHEXPERT.names}, pretrained=False, dropout=0.0, stem="patches", batch_norm=False
+    )
     save_model(tmp_path, model, config, {"epochs": []})
     loaded = load_model(tmp_path, from_config)
     images = torch.rand(3, 1, 32, 32)
@@ -222,7 +225,7 @@ def test_equal_weights_are_saved_as_equal_bytes(tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "config", "other"])
 def test_a_damaged_model_folder_is_refused_with_what_to_do(tmp_path, damage):
-    model = MetaMLP(2, 8)
+    model = MetaMLP(2, len(CHEXPERT), 8)
     save_model(tmp_path, model, CONFIG, {})
     weights = tmp_path / "model.safetensors"
     if damage == "cut":
@@ -230,7 +233,7 @@ def test_a_damaged_model_folder_is_refused_with_what_to_do(tmp_path, damage):
     if damage == "config":
         (tmp_path / "config.json").write_text("{", encoding="utf-8")
     if damage == "other":
-        save_model(tmp_path, MetaMLP(2, 16), CONFIG, {})
+        save_model(tmp_path, MetaMLP(2, len(CHEXPERT), 16), CONFIG, {})
     with pytest.raises(InputError, match=r"this is no model of ours.*run dvc repro"):
         load_meta(tmp_path)
 
@@ -238,19 +241,21 @@ def test_a_damaged_model_folder_is_refused_with_what_to_do(tmp_path, damage):
 @pytest.mark.parametrize("inputs", ["logits", "probabilities"])
 @pytest.mark.parametrize("arch", NETWORKS)
 def test_a_meta_learner_starts_at_the_mean_of_the_base_logits(arch, inputs):
-    logits = torch.randn(5, 2, len(FINDINGS))
+    logits = torch.randn(5, 2, len(CHEXPERT))
     options = {"hidden_dim": 16, "inputs": inputs}
-    torch.testing.assert_close(apply_meta(create_meta(arch, 2, init="average", **options), logits), logits.mean(1))
+    torch.testing.assert_close(
+        apply_meta(create_meta(arch, 2, len(CHEXPERT), init="average", **options), logits), logits.mean(1)
+    )
     assert not torch.allclose(
-        apply_meta(create_meta(arch, 2, init="random", **options), logits), logits.mean(1), atol=0.1
+        apply_meta(create_meta(arch, 2, len(CHEXPERT), init="random", **options), logits), logits.mean(1), atol=0.1
     )
 
 
 @pytest.mark.parametrize("arch", NETWORKS)
 def test_a_meta_learner_that_starts_at_the_average_can_leave_it(arch):
-    model = create_meta(arch, 2, hidden_dim=16, dropout=0.0, init="average")
+    model = create_meta(arch, 2, len(CHEXPERT), hidden_dim=16, dropout=0.0, init="average")
     optimizer = torch.optim.Adam(model.parameters(), 0.1)
-    logits, targets = torch.randn(64, 2, len(FINDINGS)), torch.zeros(64, len(FINDINGS))
+    logits, targets = torch.randn(64, 2, len(CHEXPERT)), torch.zeros(64, len(CHEXPERT))
     start = F.binary_cross_entropy_with_logits(model(logits), targets).item()
     for _ in range(20):
         optimizer.zero_grad()
@@ -261,15 +266,15 @@ def test_a_meta_learner_that_starts_at_the_average_can_leave_it(arch):
 
 
 def test_a_random_start_has_no_weights_beside_the_network():
-    guide = create_meta("mlp", 2, hidden_dim=256, init="random")
+    guide = create_meta("mlp", 2, len(CHEXPERT), hidden_dim=256, init="random")
     assert (
         sum(parameter.numel() for parameter in guide.parameters()) == 28 * 256 + 256 + 256 * 128 + 128 + 128 * 14 + 14
     )
 
 
 def test_the_linear_meta_learner_weighs_each_findings_own_logits():
-    model = create_meta("linear", 2, init="random")
-    logits = torch.randn(3, 2, len(FINDINGS))
+    model = create_meta("linear", 2, len(CHEXPERT), init="random")
+    logits = torch.randn(3, 2, len(CHEXPERT))
     expected = [
         sum(float(model.slopes[base, 4] * row[base, 4]) for base in range(2)) + float(model.intercepts[4])
         for row in logits
@@ -279,8 +284,8 @@ def test_the_linear_meta_learner_weighs_each_findings_own_logits():
 
 def test_attention_sees_the_other_findings_and_tells_the_models_apart():
     torch.manual_seed(0)
-    model = create_meta("attention", 2, hidden_dim=16, init="random")
-    logits = torch.randn(4, 2, len(FINDINGS))
+    model = create_meta("attention", 2, len(CHEXPERT), hidden_dim=16, init="random")
+    logits = torch.randn(4, 2, len(CHEXPERT))
     other, swapped = logits.clone(), logits.flip(1)
     other[:, :, 3] += 2
     assert not torch.allclose(apply_meta(model, other)[:, 9], apply_meta(model, logits)[:, 9], atol=1e-4)
@@ -288,38 +293,38 @@ def test_attention_sees_the_other_findings_and_tells_the_models_apart():
 
 
 def test_probabilities_go_in_where_they_are_asked_for():
-    model = create_meta("linear", 2, init="random", inputs="probabilities")
-    logits = torch.randn(3, 2, len(FINDINGS))
+    model = create_meta("linear", 2, len(CHEXPERT), init="random", inputs="probabilities")
+    logits = torch.randn(3, 2, len(CHEXPERT))
     expected = (logits.sigmoid() * model.slopes).sum(1) + model.intercepts
     torch.testing.assert_close(apply_meta(model, logits), expected)
 
 
 def test_members_are_loaded_as_the_mean_of_their_logits(tmp_path):
-    members = [create_meta("mlp", 2, hidden_dim=8, init="random") for _ in range(3)]
+    members = [create_meta("mlp", 2, len(CHEXPERT), hidden_dim=8, init="random") for _ in range(3)]
     save_model(
         tmp_path, MeanLogits(members), CONFIG | {"members": 3, "options": {"hidden_dim": 8, "init": "random"}}, {}
     )
-    logits = torch.randn(5, 2, len(FINDINGS))
+    logits = torch.randn(5, 2, len(CHEXPERT))
     expected = torch.stack([apply_meta(member, logits) for member in members]).mean(0)
     torch.testing.assert_close(apply_meta(load_meta(tmp_path), logits), expected)
 
 
 def test_the_meta_learner_has_the_guides_layers_and_can_leave_the_average():
-    model = create_meta("mlp", 2, hidden_dim=256, dropout=0.2, init="average")
+    model = create_meta("mlp", 2, len(CHEXPERT), hidden_dim=256, dropout=0.2, init="average")
     assert [layer.out_features for layer in model.layers if hasattr(layer, "out_features")] == [256, 128, 14]
-    model(torch.randn(4, 2, len(FINDINGS))).square().sum().backward()
+    model(torch.randn(4, 2, len(CHEXPERT))).square().sum().backward()
     assert model.layers[-1].weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_the_ensemble_is_its_core_and_the_factors_part_of_the_correction(arch):
     torch.manual_seed(0)
-    model = create_meta(arch, 2, hidden_dim=8, init="average")
-    weights, offsets = np.random.default_rng(0).random((2, len(FINDINGS))), np.arange(len(FINDINGS)) / 10
+    model = create_meta(arch, 2, len(CHEXPERT), hidden_dim=8, init="average")
+    weights, offsets = np.random.default_rng(0).random((2, len(CHEXPERT))), np.arange(len(CHEXPERT)) / 10
     model.set_core(weights, offsets)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
-    logits = torch.randn(3, 2, len(FINDINGS))
+    logits = torch.randn(3, 2, len(CHEXPERT))
     core = (logits.numpy() * weights).sum(1) + offsets
     whole = apply_meta(model, logits).numpy()
     model.factor.fill_(0.2)
@@ -328,6 +333,6 @@ def test_the_ensemble_is_its_core_and_the_factors_part_of_the_correction(arch):
 
 
 def test_the_order_of_findings_is_chexperts():
-    assert FINDINGS[0] == "No Finding"
-    assert FINDINGS[-1] == "Support Devices"
-    assert np.argmax([finding == "Edema" for finding in FINDINGS]) == 5
+    assert CHEXPERT.names[0] == "No Finding"
+    assert CHEXPERT.names[-1] == "Support Devices"
+    assert np.argmax([finding == "Edema" for finding in CHEXPERT.names]) == 5

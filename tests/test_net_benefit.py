@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diagxnet.data.findings import KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.reporting.sections.benefit import useful_text
 from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.net_benefit import THRESHOLDS, decision_curves
@@ -29,8 +29,8 @@ def probability(scored):
 def test_net_benefit_counts_cases_found_less_needless_actions_at_the_odds_of_the_threshold(scored, probability):
     masked = replace(scored, mask=scored.mask & (np.arange(300) % 3 > 0)[:, None])
     for key, curve in curves_of(masked, probability).items():
-        known = masked.known(KEYS.index(key))
-        targets, called = masked.targets[known, KEYS.index(key)], probability[known, KEYS.index(key)]
+        known = masked.known(CHEXPERT.keys.index(key))
+        targets, called = masked.targets[known, CHEXPERT.keys.index(key)], probability[known, CHEXPERT.keys.index(key)]
         for place in (4, 49, 79):
             t = THRESHOLDS[place]
             true, false = (np.mean(own & (called >= t)) for own in (targets, ~targets))
@@ -40,7 +40,7 @@ def test_net_benefit_counts_cases_found_less_needless_actions_at_the_odds_of_the
 
 def test_calls_that_know_the_truth_find_every_case_and_a_constant_is_never_above_both(scored):
     for key, curve in curves_of(scored, scored.targets.astype(float)).items():
-        np.testing.assert_allclose(curve.model, scored.targets[:, KEYS.index(key)].mean())
+        np.testing.assert_allclose(curve.model, scored.targets[:, CHEXPERT.keys.index(key)].mean())
         assert curve.useful().all()
     for curve in curves_of(scored, np.full(scored.targets.shape, 0.305)).values():
         np.testing.assert_allclose(curve.model[:30], curve.everybody[:30])
@@ -54,9 +54,9 @@ def test_the_band_is_that_of_a_mean_over_patients_whatever_their_number_of_image
     twice = np.repeat(np.arange(300), 2)
     again = curves_of(scored.subset(twice), probability[twice])
     for key, curve in once.items():
-        targets = scored.targets[:, KEYS.index(key)]
-        worth = np.where(targets, 1.0, -1.0) * (probability[:, KEYS.index(key)] >= THRESHOLDS[49])  # odds of 1
-        size = scored.rarer_patients()[KEYS.index(key)]
+        targets = scored.targets[:, CHEXPERT.keys.index(key)]
+        worth = np.where(targets, 1.0, -1.0) * (probability[:, CHEXPERT.keys.index(key)] >= THRESHOLDS[49])  # odds of 1
+        size = scored.rarer_patients()[CHEXPERT.keys.index(key)]
         expected = worth.std() / np.sqrt(300) * 2 * np.sqrt(size / (size - 1))
         assert (curve.upper - curve.lower)[49] / 2 == pytest.approx(expected, rel=0.1)
         np.testing.assert_allclose(again[key].lower, curve.lower)

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, f1_score, precision_score, recall_score
 
-from diagxnet.data.findings import KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.ensemble.calibration import FindingCalibration
 from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.operating import MEASURES, brier_scores, confusions, operating_points
 from tests.workspace import make_scored
 
 CALIBRATION = {
-    key: FindingCalibration(1.0, 0.0, "platt", 20, 20, {"youden": 0.5, "specificity_90": 0.9}) for key in KEYS
+    key: FindingCalibration(1.0, 0.0, "platt", 20, 20, {"youden": 0.5, "specificity_90": 0.9}) for key in CHEXPERT.keys
 }
-F = KEYS.index("edema")
+F = CHEXPERT.keys.index("edema")
 
 
 def draws_of(scored, resamples=500):
     return Draws.of(scored.patients, resamples=resamples, seed=0)
 
 
-def points_of(scored, probability, calibration=CALIBRATION, prevalence=None, headline=KEYS):
+def points_of(scored, probability, calibration=CALIBRATION, prevalence=None, headline=CHEXPERT.keys):
     return operating_points(scored, probability, calibration, draws_of(scored), headline, prevalence or {})
 
 
@@ -49,7 +49,7 @@ def test_every_measure_agrees_with_scikit_learn_over_the_known_units(scored, pro
         "f1": f1_score(targets, called),
     }
     assert {name: own[name]["per_finding"]["edema"] for name in MEASURES} == pytest.approx(expected)
-    brier = brier_scores(masked, probability, draws_of(masked), KEYS)
+    brier = brier_scores(masked, probability, draws_of(masked), CHEXPERT.keys)
     assert brier["per_finding"]["edema"] == pytest.approx(brier_score_loss(targets, probability[known, F]))
     assert brier["macro"] == pytest.approx(np.mean(list(brier["per_finding"].values())))
 

@@ -26,7 +26,7 @@ MISTAKES = [
     ("  hidden_dim: 256", "  hiden_dim: 256", r"meta\.hiden_dim: unknown key; did you mean hidden_dim\?"),
     ("  init: average", "  init: zero", r"meta\.init = 'zero': must be 'average' or 'random'"),
     ("    edema: ones", "    edema: one", r"data\.uncertain\.edema = 'one': must be 'ignore', 'zeros', 'ones'"),
-    ("    edema: ones", "    oedema: ones", r"data\.uncertain\.oedema: unknown key; did you mean edema\?"),
+    ("    edema: ones", "    oedema: ones", r"data\.uncertain\.oedema: no such finding; did you mean edema\?"),
     ("    val: 0.2", "    val: 0.9", r"data\.shares = .*: val \+ stack must be below 1.*got 1\.1"),
     ("  max_patients: null", "  max_patients: 3", r"data\.max_patients = 3: must be greater than or equal to 10"),
     ("  label_smoothing: 0.1", "  label_smoothing: 1.5", r"train\.label_smoothing = 1\.5: must be less than 1"),

@@ -2,8 +2,8 @@
 
 import pytest
 
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import read_json
-from diagxnet.data.findings import KEYS
 from diagxnet.reporting.sections.parts import SECTION, parts_content, parts_of, parts_text
 from diagxnet.statistics.results import measure
 from tests.test_evaluation import COUNTS, SCORING, run
@@ -23,9 +23,9 @@ def test_report_card_and_metrics_say_how_much_of_each_member_and_of_the_network_
     for text in page, card:
         assert "DenseNet 0.75 (0.75 to 0.75), ViT 0.25 (0.25 to 0.25)" in text
         assert "The network's correction is in it with factor 0.4." in text.replace("&#x27;", "'")
-    assert page.count(">0.75</td>") == len(KEYS)
+    assert page.count(">0.75</td>") == len(CHEXPERT)
     evaluation, summary = (read_json(root / f"metrics/{name}.json") for name in ("evaluation", "summary"))
-    assert evaluation["combination"]["weights"]["vit"] == dict.fromkeys(KEYS, 0.25)
+    assert evaluation["combination"]["weights"]["vit"] == dict.fromkeys(CHEXPERT.keys, 0.25)
     assert evaluation["combination"]["factor"] == 0.4
     assert summary["behind_on_val"] == 1
     assert "It is behind by more than the error. Macro AUROC on val" in page
@@ -38,7 +38,7 @@ def test_a_network_that_does_not_count_is_said_not_to_and_one_alone_has_no_weigh
     alone = parts_of({"core": None, "correction": None, "on_val": {}}, ())
     assert alone == {"val": {}, "behind_on_val": 0}
     assert parts_text(alone) == "The ensemble is what the network makes of the members' logits."
-    assert len(parts_content(alone)) == 1
+    assert len(parts_content(alone, CHEXPERT.titles)) == 1
 
 
 def test_an_evaluation_that_does_not_know_the_parts_has_no_section_on_them():

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.findings import KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.images.decode import read_radiograph
 from diagxnet.images.doubts import FRONTAL, NOT_FRONTAL, Doubt, doubts_of_square, frontal_likeness
@@ -91,7 +91,7 @@ def test_probabilities_are_printed_sorted_and_marked_where_they_reach_the_thresh
     assert main([str(path), "--models", str(models)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == str(path)
-    assert len(lines) == 1 + len(KEYS)
+    assert len(lines) == 1 + len(CHEXPERT)
     values = [float(line[31:36]) for line in lines[1:]]
     assert values == sorted(values, reverse=True)
     for line, value in zip(lines[1:], values, strict=True):
@@ -115,7 +115,7 @@ def test_a_finding_that_was_not_learned_is_left_empty_everywhere_and_has_no_map(
     ]
     (row,) = rows(table)
     assert (row["edema"], row["no_finding"]) == ("", "")
-    assert all(0 < float(row[key]) < 1 for key in KEYS if key not in ("edema", "no_finding"))
+    assert all(0 < float(row[key]) < 1 for key in CHEXPERT.keys if key not in ("edema", "no_finding"))
     assert not {"edema", "no_finding"} & set(row["present"].split("; "))
     assert "<td>Edema</td><td>not learned</td><td>none</td>" in page.read_text(encoding="utf-8")
     assert main([str(film), "--models", str(models), "--json"]) == 0
@@ -129,8 +129,8 @@ def test_what_was_not_learned_has_no_logit_either(tmp_path):
     ensemble = Ensemble.load(make_models(tmp_path / "models", not_learned=("edema",)))
     prediction = ensemble.predict(np.zeros((2, SIZE, SIZE), np.uint8))
     for values in (prediction.probabilities, prediction.logits, prediction.base_logits):
-        missing = np.isnan(values).reshape(-1, len(KEYS))
-        assert (missing == [key == "edema" for key in KEYS]).all()
+        missing = np.isnan(values).reshape(-1, len(CHEXPERT))
+        assert (missing == [key == "edema" for key in CHEXPERT.keys]).all()
 
 
 def test_a_table_in_chexperts_form_names_images_below_its_folder(tmp_path):
@@ -340,7 +340,7 @@ def test_the_study_list_is_sorted_by_the_finding_that_is_chosen(models, tmp_path
     page = tmp_path / "list.html"
     assert main([str(tmp_path), "--models", str(models), "--html", str(page), "--csv", str(tmp_path / "p.csv")]) == 0
     found = rows(tmp_path / "p.csv")
-    key = next(key for key in KEYS if float(found[1][key]) > float(found[0][key]))
+    key = next(key for key in CHEXPERT.keys if float(found[1][key]) > float(found[0][key]))
     text = page.read_text(encoding="utf-8")
     chosen = text.replace(' checked=""', "").replace(f'id="by-{key}"', f'id="by-{key}" checked=""')
     (tmp_path / "chosen.html").write_text(chosen, encoding="utf-8", newline="\n")

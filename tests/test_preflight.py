@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.findings import KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.preflight.plan import Notices, Plan, hours, look_at_data, training_line
 from diagxnet.preflight.rehearsal import Pace, rehearse_base
 from diagxnet.training.networks import create_base
@@ -16,7 +16,7 @@ from tests.radiographs import make_data
 OPTIONS = {
     "image_size": 32,
     "views": "frontal",
-    "uncertain": dict.fromkeys(KEYS, "ignore"),
+    "uncertain": dict.fromkeys(CHEXPERT.keys, "ignore"),
     "blank": "negative",
     "split_seed": 1,
     "max_patients": None,
@@ -102,9 +102,9 @@ def test_a_table_that_cannot_be_read_stops_at_once(tmp_path: Path) -> None:
 
 def test_a_rehearsal_takes_the_real_loop_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    model = create_base("vit_tiny_patch16_224", image_size=32)
+    model = create_base("vit_tiny_patch16_224", findings=14, image_size=32)
     before = model.network.head.weight.clone()
-    pace = rehearse_base(model, recipe(), image_size=32, augmentation={}, precision="fp32")
+    pace = rehearse_base(model, recipe(), image_size=32, augmentation={}, precision="fp32", findings=14)
     assert not before.equal(model.network.head.weight)
     assert pace.learning >= pace.running > 0
     assert pace.parameters == sum(parameter.numel() for parameter in model.parameters())

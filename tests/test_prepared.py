@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diagxnet.data.findings import KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.packed import read_index
 from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.labels.prepare import audit_table
@@ -57,14 +57,14 @@ def test_every_row_is_in_one_split_and_files_agree(root: Path) -> None:
 
 
 def test_train_and_stack_follow_the_rules_and_val_and_test_mask_what_is_uncertain(root: Path) -> None:
-    uncertain = dict.fromkeys(KEYS, "lsr_ones")
+    uncertain = dict.fromkeys(CHEXPERT.keys, "lsr_ones")
     prepare_of(root, uncertain=uncertain, blank="ignore")
     manifest, read = read_manifest(root / ".prepared"), labels_as_read(root)
     for split in SPLITS:
         paths = manifest["path"][manifest["split"] == split].tolist()
         labels = np.array([read[path] for path in paths])
         if split in ("train", "stack"):
-            expected = apply_rules(labels, paths, uncertain=uncertain, blank="ignore", seed=1)
+            expected = apply_rules(labels, paths, CHEXPERT, uncertain=uncertain, blank="ignore", seed=1)
         else:
             expected = score_labels(labels, blank="ignore")
         prepared = read_labels(root / ".prepared", split)
@@ -96,7 +96,7 @@ def test_without_valid_csv_a_share_of_patients_is_the_test_set(tmp_path: Path) -
 
 
 def test_removing_rows_moves_no_other_row_and_changes_no_other_target(root: Path) -> None:
-    uncertain = dict.fromkeys(KEYS, "lsr_zeros")
+    uncertain = dict.fromkeys(CHEXPERT.keys, "lsr_zeros")
     prepare_of(root, uncertain=uncertain)
     before, targets_before = splits_and_targets(root)
     lines = (root / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -157,7 +157,7 @@ def test_rows_that_contradict_themselves_are_counted(tmp_path: Path) -> None:
 
 def test_splits_add_up_to_the_tables(root: Path) -> None:
     summary = prepare_of(root)
-    for key in KEYS:
+    for key in CHEXPERT.keys:
         for label in ("positive", "negative", "uncertain", "blank"):
             whole = sum(summary["tables"][name]["findings"][key]["images"][label] for name in ("train", "valid"))
             assert sum(summary["splits"][split]["findings"][key]["images"][label] for split in SPLITS) == whole
@@ -192,25 +192,25 @@ def test_what_is_blank_throughout_its_table_is_masked_and_without_a_label_in_tra
     summary = prepare_of(tmp_path, blank=blank)
     known = {split: read_labels(tmp_path / ".prepared", split).mask.mean(axis=0) for split in SPLITS}
     for split in SPLITS:
-        assert known[split][KEYS.index("fracture")] == 0  # labelled in valid.csv, which teaches nothing
-    assert known["train"][KEYS.index("edema")] == 1
-    assert known["test"][KEYS.index("edema")] == 0
+        assert known[split][CHEXPERT.keys.index("fracture")] == 0  # labelled in valid.csv, which teaches nothing
+    assert known["train"][CHEXPERT.keys.index("edema")] == 1
+    assert known["test"][CHEXPERT.keys.index("edema")] == 0
     for key in ("no_finding", "pneumonia"):
-        assert (known["train"][KEYS.index(key)] == 1) == (blank == "negative")
-    blank_in = {key: [split for split in SPLITS if key in summary["not_annotated"][split]] for key in KEYS}
+        assert (known["train"][CHEXPERT.keys.index(key)] == 1) == (blank == "negative")
+    blank_in = {key: [split for split in SPLITS if key in summary["not_annotated"][split]] for key in CHEXPERT.keys}
     assert blank_in["edema"] == ["test"]
     assert blank_in["fracture"] == ["train", "val", "stack"]
     assert blank_in["no_finding"] == blank_in["pneumonia"] == []
     assert {"no_finding", "edema"}.isdisjoint(summary["not_learned"])
     assert "fracture" in summary["not_learned"]
-    assert ("pneumonia" in summary["not_learned"]) == (known["train"][KEYS.index("pneumonia")] == 0)
+    assert ("pneumonia" in summary["not_learned"]) == (known["train"][CHEXPERT.keys.index("pneumonia")] == 0)
     warned = next(line for line in summary["warnings"] if "fracture" in line)
     assert warned.endswith("no known label in train as all are blank; nothing can be learned from that")
 
 
 def test_a_rule_for_uncertain_labels_that_leaves_one_class_is_named(tmp_path: Path) -> None:
     write_studies(tmp_path)
-    warnings = prepare_of(tmp_path, uncertain=dict.fromkeys(KEYS, "ones"))["warnings"]
+    warnings = prepare_of(tmp_path, uncertain=dict.fromkeys(CHEXPERT.keys, "ones"))["warnings"]
     assert (
         "edema: positives only in train under data.uncertain.edema: ones; nothing can be learned from that" in warnings
     )
@@ -218,7 +218,7 @@ def test_a_rule_for_uncertain_labels_that_leaves_one_class_is_named(tmp_path: Pa
 
 def test_the_audit_table_shows_each_table_and_split_within_120_columns(root: Path) -> None:
     summary = prepare_of(root)
-    text = audit_table(summary)
+    text = audit_table(summary, CHEXPERT)
     for title in (
         "train.csv as read: 60 images",
         "valid.csv as read: 8 images",
@@ -233,11 +233,12 @@ def test_the_audit_table_shows_each_table_and_split_within_120_columns(root: Pat
 
 
 def test_equal_inputs_give_equal_bytes(root: Path) -> None:
-    prepare_of(root, uncertain=dict.fromkeys(KEYS, "lsr_ones"))
+    prepare_of(root, uncertain=dict.fromkeys(CHEXPERT.keys, "lsr_ones"))
     first = {path.name: path.read_bytes() for path in (root / ".prepared").iterdir()}
-    prepare_of(root, uncertain=dict.fromkeys(KEYS, "lsr_ones"))
+    prepare_of(root, uncertain=dict.fromkeys(CHEXPERT.keys, "lsr_ones"))
     assert {path.name: path.read_bytes() for path in (root / ".prepared").iterdir()} == first
     assert sorted(first) == [
+        "findings.json",
         "folds.npz",
         "labels_stack.npz",
         "labels_test.npz",
@@ -278,7 +279,7 @@ def test_the_nih_data_prepare_under_every_rule(nih: Path, tmp_path: Path, rule: 
             tmp_path / ".packed",
             tmp_path / "prepared",
             views="all",
-            uncertain=dict.fromkeys(KEYS, rule),
+            uncertain=dict.fromkeys(CHEXPERT.keys, rule),
             blank=blank,
             split_seed=1,
             max_patients=None,
@@ -288,4 +289,4 @@ def test_the_nih_data_prepare_under_every_rule(nih: Path, tmp_path: Path, rule: 
         assert summary["not_learned"] == ["fracture", "support_devices"]
         for split in SPLITS:
             mask = read_labels(tmp_path / "prepared", split).mask
-            assert not mask[:, [KEYS.index("fracture"), KEYS.index("support_devices")]].any()
+            assert not mask[:, [CHEXPERT.keys.index("fracture"), CHEXPERT.keys.index("support_devices")]].any()

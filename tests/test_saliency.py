@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.prediction.overlay import overlay
 from diagxnet.prediction.saliency import _layer, heat_maps
@@ -32,7 +32,7 @@ class Dark(nn.Module):
     def forward_head(self, features):
         half = features.shape[-1] // 2
         quarters = [features[:, 0, y : y + half, x : x + half].mean((1, 2)) for y in (0, half) for x in (0, half)]
-        return torch.stack([*quarters, *[quarters[0] * 0] * (len(FINDINGS) - 4)], dim=1)
+        return torch.stack([*quarters, *[quarters[0] * 0] * (len(CHEXPERT) - 4)], dim=1)
 
 
 class Tokens(Dark):
@@ -86,7 +86,7 @@ def ensemble(tmp_path_factory):
 
 def _ensemble(ensemble, weights, networks):
     base = {name: [BaseModel(each).eval()] for name, each in zip(("densenet", "vit"), networks, strict=True)}
-    return Ensemble(SIDE, base, Blend(weights), ensemble.calibration, ensemble.accelerator)
+    return Ensemble(CHEXPERT, SIDE, base, Blend(weights), ensemble.calibration, ensemble.accelerator)
 
 
 @pytest.mark.parametrize("network", [Dark, Tokens, ChannelsLast])
@@ -110,7 +110,7 @@ def test_each_model_weighs_as_much_as_the_meta_learner_lets_it(ensemble):
         """Reads finding 0 in the last quarter."""
 
         def forward_head(self, features):
-            return super().forward_head(features)[:, [3, 2, 1, 0, *range(4, len(FINDINGS))]]
+            return super().forward_head(features)[:, [3, 2, 1, 0, *range(4, len(CHEXPERT))]]
 
     def shares(weights):
         heat = heat_maps(_ensemble(ensemble, weights, [Dark(), Other()]), image, [0])[0]
@@ -141,10 +141,10 @@ def test_maps_of_densenet_and_vit_follow_the_image_and_leave_the_models_as_they_
 
 
 def test_the_layer_that_is_mapped_is_the_last_with_enough_cells():
-    densenet = create_base("densenet121", image_size=224)
+    densenet = create_base("densenet121", findings=len(CHEXPERT), image_size=224)
     assert _layer(densenet, 224) is densenet.network.features.norm5
     assert _layer(densenet, 80) is densenet.network.features.denseblock2
-    vit = create_base("vit_tiny_patch16_224", image_size=SIZE, patch_size=8)
+    vit = create_base("vit_tiny_patch16_224", findings=len(CHEXPERT), image_size=SIZE, patch_size=8)
     assert _layer(vit, SIZE) is vit.network.blocks[-2]
     with pytest.raises(InputError, match="no heat maps for Identity"):
         _layer(BaseModel(nn.Identity()), 80)
@@ -153,9 +153,9 @@ def test_the_layer_that_is_mapped_is_the_last_with_enough_cells():
 @pytest.mark.parametrize("arch", ["convnext_atto", "mixer_s32_224", "resnet18"])
 def test_other_networks_have_maps_that_follow_the_image(ensemble, arch):
     torch.manual_seed(0)
-    model = create_base(arch, image_size=SIDE).eval()
+    model = create_base(arch, findings=len(CHEXPERT), image_size=SIDE).eval()
     nn.init.normal_(model.network.get_classifier().weight)  # some begin at 0
-    alone = Ensemble(SIDE, {"one": [model]}, Blend([1.0]), ensemble.calibration, ensemble.accelerator)
+    alone = Ensemble(CHEXPERT, SIDE, {"one": [model]}, Blend([1.0]), ensemble.calibration, ensemble.accelerator)
     images = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE), dtype=np.uint8)
     maps = np.stack([heat_maps(alone, image, [0, 1, 2, 3]) for image in images])
     assert maps.max() == pytest.approx(1)

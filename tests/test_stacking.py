@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.stacking.factor import fit_factor
 from diagxnet.stacking.logistic import by_patient
 from diagxnet.stacking.standing import stand
@@ -217,4 +217,4 @@ def _of(drawn):
 def test_nothing_is_said_of_a_val_split_without_two_classes():
     logits, targets, mask, patients = draw(MEMBERS["equal"], 20, 0)
     assert stand(logits.mean(1), logits, ("a", "b"), targets * 0, mask, patients) == []
-    assert len(FINDINGS) == 14
+    assert len(CHEXPERT) == 14

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.tables.reading import read_named, read_tables
 from tests.radiographs import HEADER, Row, image_path, write_table
 
@@ -21,15 +21,15 @@ def test_labels_are_1_0_minus_1_or_nan_in_chexperts_order(tmp_path: Path) -> Non
     )
     expected = np.full(14, np.nan)
     for key, label in (("edema", 1), ("fracture", 0), ("pneumonia", -1), ("no_finding", -1)):
-        expected[KEYS.index(key)] = label
+        expected[CHEXPERT.keys.index(key)] = label
     np.testing.assert_array_equal(table.labels, expected[None])
 
 
 def test_labels_written_with_spaces_or_more_digits_are_the_same_labels(tmp_path: Path) -> None:
     table = read_rows(tmp_path, Row(image_path(1), labels={"Edema": " 1 ", "Fracture": "-1.00", "Pneumonia": "  "}))
-    assert table.labels[0, KEYS.index("edema")] == 1
-    assert table.labels[0, KEYS.index("fracture")] == -1
-    assert np.isnan(table.labels[0, KEYS.index("pneumonia")])
+    assert table.labels[0, CHEXPERT.keys.index("edema")] == 1
+    assert table.labels[0, CHEXPERT.keys.index("fracture")] == -1
+    assert np.isnan(table.labels[0, CHEXPERT.keys.index("pneumonia")])
 
 
 def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(text, encoding="utf-8", newline="\n")
     table = read_named(tmp_path, ["train"])[0]
     assert table.frame["view"].tolist() == ["lateral"]
-    assert table.labels[0, [KEYS.index("edema"), KEYS.index("no_finding")]].tolist() == [1, 0]
+    assert table.labels[0, [CHEXPERT.keys.index("edema"), CHEXPERT.keys.index("no_finding")]].tolist() == [1, 0]
 
 
 def test_equal_study_names_of_two_patients_are_two_studies(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_chexperts_unknown_sex_age_0_and_blank_projection_are_read(tmp_path: Pat
 
 
 def test_sex_age_and_projection_columns_are_optional(tmp_path: Path) -> None:
-    header = ["Path", "Frontal/Lateral", *FINDINGS]
+    header = ["Path", "Frontal/Lateral", *CHEXPERT.names]
     text = ",".join(header) + f"\nrelease/{image_path(1)},Frontal{',' * 14}\n"
     (tmp_path / "train.csv").write_text(text, encoding="utf-8")
     frame = read_named(tmp_path, ["train"])[0].frame

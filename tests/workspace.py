@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_arrays, write_json
-from diagxnet.data.findings import KEYS
 from diagxnet.data.members import FIRST, member_folder
 from diagxnet.features.stacked import read_stacked
 from diagxnet.labels.prepare import count
@@ -22,7 +22,7 @@ SIZES = {"train": 60, "val": 120, "stack": 40, "test": 150}
 PREVALENCE = np.array([0.3, 0.4, 0.3, 0.5, 0.03, 0.2, 0.14, 0.1, 0.35, 0.12, 0.28, 0.1, 0.0, 0.45])
 """Of each finding: Fracture is never positive, Lung Lesion seldom."""
 
-ONE_CLASS_ON_VAL = KEYS.index("pleural_other")
+ONE_CLASS_ON_VAL = CHEXPERT.keys.index("pleural_other")
 OPTIONS = {"hidden_dim": 8, "dropout": 0.0, "init": "average"}
 
 
@@ -31,7 +31,7 @@ def combination(members: Sequence[str]) -> dict:
     weights = dict(zip(members, (0.75, 0.25, 0.5, 0.1, 0.2), strict=False))
     return {
         "core": {
-            "weights": {name: dict.fromkeys(KEYS, weight) for name, weight in weights.items()},
+            "weights": {name: dict.fromkeys(CHEXPERT.keys, weight) for name, weight in weights.items()},
             "standardised": False,
             "strengths": {"for_all": 1.0, "by_finding": 0.3},
             "kept": 0.9,
@@ -54,10 +54,10 @@ def make_scored(
     """Units with every finding known and both classes of each; skill grows along the models."""
     models = (*members, *COMBINED)
     generator = np.random.default_rng(seed)
-    targets = generator.random((units, len(KEYS))) < 0.3
+    targets = generator.random((units, len(CHEXPERT))) < 0.3
     targets[0], targets[1] = True, False
     means = targets * skill * np.linspace(0.5, 1, len(models))[:, None, None]
-    logits = generator.normal(size=(len(models), units, len(KEYS))) + means
+    logits = generator.normal(size=(len(models), units, len(CHEXPERT))) + means
     owners = np.arange(units) % (patients or units)
     groups = {
         "sex": np.where(owners % 2, "male", "female").astype(object),
@@ -72,6 +72,7 @@ def make_scored(
         np.array([f"patient{owner:05d}" for owner in owners], object),
         groups,
         np.array([f"image{unit}" for unit in range(units)], object),
+        CHEXPERT,
     )
 
 
@@ -80,7 +81,7 @@ def make_material(results: Results) -> Material:
     images = len(results.test.names)
     summary = {"rules": {"uncertain": {}, "blank": "negative", "views": "all"}, "splits": {}, "warnings": []}
     summary |= {"dropped": {"images": 0}, "dropped_images": []}
-    positive = np.zeros((images, len(KEYS)), bool)
+    positive = np.zeros((images, len(CHEXPERT)), bool)
     return Material(results, summary, {}, np.zeros((images, 8, 8), np.uint8), np.arange(images), positive)
 
 
@@ -104,6 +105,7 @@ def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIR
         write_arrays(root / f"data/stacked/logits_{split}.npz", rows=rows, **logits)
     stored = read_stacked(root / "data/stacked", "val")
     write_arrays(root / "data" / LEFT_OUT, rows=stored.rows, logits=stored.logits.mean(axis=1) + 0.1)
+    write_json(prepared / "findings.json", {"findings": list(CHEXPERT.names)})
     write_json(prepared / "summary.json", _audit(manifest, labels))
     np.save(packed / "images.npy", np.random.default_rng(4).integers(0, 256, (len(manifest), 32, 32), dtype=np.uint8))
     for name in (*members, "meta"):
@@ -111,8 +113,14 @@ def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIR
         model, config = torch.nn.Linear(1, 1), {"arch": name, "pretrained": False}
         if name == "meta":
             model, config = (
-                create_meta("mlp", len(members), **OPTIONS),
-                {"arch": "mlp", "options": OPTIONS, "models": list(members), "members": 1}
+                create_meta("mlp", len(members), len(CHEXPERT), **OPTIONS),
+                {
+                    "arch": "mlp",
+                    "options": OPTIONS,
+                    "models": list(members),
+                    "members": 1,
+                    "findings": list(CHEXPERT.names),
+                }
                 | {"combination": combination(members)},
             )
             torch.nn.init.normal_(model.layers[-1].weight, std=0.05)
@@ -125,7 +133,7 @@ def _labels(generator: np.random.Generator) -> dict[str, np.ndarray]:
     """[images, findings] of each split: 1, 0, and NaN where masked."""
     labels = {}
     for split, size in SIZES.items():
-        drawn = (generator.random((size, len(KEYS))) < PREVALENCE).astype(float)
+        drawn = (generator.random((size, len(CHEXPERT))) < PREVALENCE).astype(float)
         drawn[generator.random(drawn.shape) < 0.05] = np.nan
         labels[split] = drawn
     labels["val"][:, ONE_CLASS_ON_VAL] = 0
@@ -149,8 +157,8 @@ def _manifest(generator: np.random.Generator) -> pd.DataFrame:
 
 def _audit(manifest: pd.DataFrame, labels: dict[str, np.ndarray]) -> dict:
     return {
-        "rules": {"uncertain": dict.fromkeys(KEYS, "ignore"), "blank": "negative", "views": "all"},
-        "splits": {split: count(manifest[manifest["split"] == split], own) for split, own in labels.items()},
+        "rules": {"uncertain": dict.fromkeys(CHEXPERT.keys, "ignore"), "blank": "negative", "views": "all"},
+        "splits": {split: count(manifest[manifest["split"] == split], own, CHEXPERT) for split, own in labels.items()},
         "dropped": {"images": 1, "train": 1},
         "dropped_images": [{"table": "train", "path": "train/<b>patient</b>.jpg", "reason": "truncated"}],
         "not_annotated": {split: [] for split in labels},

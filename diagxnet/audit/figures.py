@@ -9,7 +9,6 @@ import numpy as np
 from diagxnet.audit.recomputed import Units, read_units, recompute, subgroup_auroc
 from diagxnet.audit.run import FIGURE_TOLERANCE, AuditError, Run, below, flat, reading, unequal
 from diagxnet.data.files import read_arrays, read_json
-from diagxnet.data.findings import KEYS
 from diagxnet.data.folds import read_draws
 from diagxnet.data.members import member_folder
 from diagxnet.data.packed import open_packed
@@ -77,8 +76,9 @@ def _mean_logits(models: list, packed: np.ndarray, rows: np.ndarray, accelerator
 
 def calibration(run: Run) -> str:
     learned = read_arrays(run.data / "prepared" / "labels_train.npz")["mask"].any(axis=0)
-    not_learned = [key for key, known in zip(KEYS, learned, strict=True) if not known]
-    again = fit_calibration(read_scored(run.data, run.models, "val", run.unit), run.min_positives, not_learned)
+    val = read_scored(run.data, run.models, "val", run.unit)
+    not_learned = [key for key, known in zip(val.keys, learned, strict=True) if not known]
+    again = fit_calibration(val, run.min_positives, not_learned)
     wrong = []
     for model in again:
         for key, fitted in again[model].items():

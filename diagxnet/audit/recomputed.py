@@ -6,7 +6,7 @@ table. What both paths share is the trained meta-learner, and the calibration, w
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -16,8 +16,9 @@ import torch
 from scipy.special import expit
 from scipy.stats import rankdata
 
+from diagxnet.data.chexpert import five_of
 from diagxnet.data.files import read_arrays
-from diagxnet.data.findings import CHEXPERT5, KEYS
+from diagxnet.data.prepared import read_findings
 from diagxnet.ensemble.calibration import Calibration
 from diagxnet.stacking.learners import apply_meta, load_meta
 
@@ -32,12 +33,14 @@ BAND_NAMES = ["under_40", "40_to_59", "60_to_79", "80_and_over"]
 @dataclass(frozen=True)
 class Units:
     """A split's images or studies. logits: by model [units, findings] float64. positive, negative: [units, findings]
-    bool, both False where the label is unknown. frame: [units], columns patient, sex, age, view (groups)."""
+    bool, both False where the label is unknown. frame: [units], columns patient, sex, age, view (groups). keys: of the
+    findings."""
 
     logits: dict[str, np.ndarray]
     positive: np.ndarray
     negative: np.ndarray
     frame: pd.DataFrame
+    keys: tuple[str, ...]
 
 
 def read_units(data: Path, models: Path, split: str, unit: str) -> Units:
@@ -71,7 +74,8 @@ def read_units(data: Path, models: Path, split: str, unit: str) -> Units:
     ]
     ages = pd.to_numeric(frame["age"], errors="coerce")
     frame["age"] = pd.cut(ages, BANDS, right=False, labels=BAND_NAMES).astype(object).fillna("unknown")
-    units = Units({name: values.astype(np.float64) for name, values in logits.items()}, positive, negative, frame)
+    logits = {name: values.astype(np.float64) for name, values in logits.items()}
+    units = Units(logits, positive, negative, frame, read_findings(data / "prepared").keys)
     return units if unit == "image" else _studies(units)
 
 
@@ -87,7 +91,7 @@ def _studies(units: Units) -> Units:
     views = units.frame.groupby(studies, sort=False)["view"].nunique()
     frame.loc[views > 1, "view"] = "mixed"
     logits = {name: grouped(values).mean().to_numpy() for name, values in units.logits.items()}
-    return Units(logits, positive, known & ~positive, frame.reset_index(drop=True))
+    return Units(logits, positive, known & ~positive, frame.reset_index(drop=True), units.keys)
 
 
 def recompute(val: Units, test: Units, calibration: Calibration, min_positives: int) -> dict[str, float | str]:
@@ -95,16 +99,17 @@ def recompute(val: Units, test: Units, calibration: Calibration, min_positives: 
     models, and the counts. Subgroups are of `subgroup_auroc`. min_positives: see `in_means`."""
     figures: dict[str, float] = {}
     headline = in_means(test, min_positives)
-    both = [f for f in range(len(KEYS)) if test.positive[:, f].any() and test.negative[:, f].any()]
+    keys = test.keys
+    both = [f for f in range(len(keys)) if test.positive[:, f].any() and test.negative[:, f].any()]
     for model, logits in test.logits.items():
         own = calibration[model]
         slopes, intercepts = (
-            np.array([getattr(own[key], name) for key in KEYS], float) for name in ("slope", "intercept")
+            np.array([getattr(own[key], name) for key in keys], float) for name in ("slope", "intercept")
         )
         calibrated, raw = expit(slopes * logits + intercepts), expit(logits)
         values: dict[str, dict[str, float]] = {}
         for f in both:
-            key, positive, negative = KEYS[f], test.positive[:, f], test.negative[:, f]
+            key, positive, negative = keys[f], test.positive[:, f], test.negative[:, f]
             pair = logits[positive, f], logits[negative, f]
             values.setdefault("auroc", {})[key] = mann_whitney(*pair)
             values.setdefault("auprc", {})[key] = average_precision(*pair)
@@ -129,10 +134,10 @@ def recompute(val: Units, test: Units, calibration: Calibration, min_positives: 
 def in_means(units: Units, min_positives: int) -> list[str]:
     """Keys of the findings that means are over: with so many positives and negatives, of two patients or more; where
     there is none, any number; where there is none either, one patient."""
-    both = [f for f in range(len(KEYS)) if units.positive[:, f].any() and units.negative[:, f].any()]
+    both = [f for f in range(len(units.keys)) if units.positive[:, f].any() and units.negative[:, f].any()]
     several = [f for f in both if _least(units, f)[1] >= 2]
     chosen = [f for f in several if _least(units, f)[0] >= min_positives] or several or both
-    return [KEYS[f] for f in chosen]
+    return [units.keys[f] for f in chosen]
 
 
 def _least(units: Units, finding: int) -> tuple[int, int]:
@@ -169,7 +174,7 @@ def differences(
                 ours = f"comparison.ensemble_minus_{name}.{metric}.difference"
                 result[ours] = value - figures[f"{other}.{metric}"]
     ours, theirs = (
-        {key: figures[name] for key in KEYS if (name := f"{model}.auroc.per_finding.{key}") in figures}
+        {key: figures[name] for key in headline if (name := f"{model}.auroc.per_finding.{key}") in figures}
         for model in ("ensemble", best)
     )
     ahead = [ours[key] - theirs[key] > ROUNDING for key in headline]
@@ -180,7 +185,7 @@ def counts(test: Units) -> dict[str, float]:
     positives, negatives = test.positive.sum(axis=0), test.negative.sum(axis=0)
     result = {"counts.units": len(test.frame), "counts.patients": test.frame["patient"].nunique()}
     result["counts.findings_scored"] = int(((positives > 0) & (negatives > 0)).sum())
-    for f, key in enumerate(KEYS):
+    for f, key in enumerate(test.keys):
         result[f"counts.positives.{key}"], result[f"counts.negatives.{key}"] = int(positives[f]), int(negatives[f])
         result[f"counts.masked.{key}"] = len(test.frame) - int(positives[f]) - int(negatives[f])
     return result
@@ -193,11 +198,19 @@ def subgroup_auroc(test: Units, min_positives: int) -> dict[str, float]:
         for group, members in test.frame.groupby(attribute).groups.items():
             chosen = members.to_numpy()
             logits = {model: values[chosen] for model, values in test.logits.items()}
-            part = Units(logits, test.positive[chosen], test.negative[chosen], test.frame.iloc[chosen])
+            part = replace(
+                test,
+                logits=logits,
+                positive=test.positive[chosen],
+                negative=test.negative[chosen],
+                frame=test.frame.iloc[chosen],
+            )
             for model in test.logits:
                 prefix = f"{model}.subgroups.{attribute}.{group}"
                 if aurocs := _of_findings(part, model, mann_whitney, min_positives, patients=2):
-                    figures |= {f"{prefix}.auroc.{key}": value for key, value in with_means(aurocs, KEYS).items()}
+                    figures |= {
+                        f"{prefix}.auroc.{key}": value for key, value in with_means(aurocs, list(aurocs)).items()
+                    }
                     figures[f"{prefix}.units"] = len(chosen)
     return figures
 
@@ -211,7 +224,7 @@ def _of_findings(
 ) -> dict[str, float]:
     """`metric` by finding key, of the findings with at least `least` positives and negatives of so many patients."""
     result = {}
-    for f, key in enumerate(KEYS):
+    for f, key in enumerate(units.keys):
         positive, negative = units.positive[:, f], units.negative[:, f]
         if all(found >= wanted for found, wanted in zip(_least(units, f), (max(least, 1), patients), strict=True)):
             result[key] = metric(units.logits[model][positive, f], units.logits[model][negative, f])
@@ -221,7 +234,7 @@ def _of_findings(
 def with_means(per_finding: Mapping[str, float], headline: Sequence[str]) -> dict[str, float]:
     """By `per_finding.KEY`, and the means over `headline`: `macro`, and `chexpert5` over those of the five."""
     result = {f"per_finding.{key}": value for key, value in per_finding.items()}
-    for name, keys in {"macro": headline, "chexpert5": [key for key in CHEXPERT5 if key in headline]}.items():
+    for name, keys in {"macro": headline, "chexpert5": five_of(headline)}.items():
         if values := [per_finding[key] for key in keys if key in per_finding]:
             result[name] = fmean(values)
     return result

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from diagxnet.data.files import read_arrays
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import read_arrays, read_json
+from diagxnet.data.findings import Findings
 from diagxnet.data.splits import assert_disjoint
 
 COLUMNS = ("row", "split", "path", "patient", "study", "view", "projection", "sex", "age")
+FINDINGS_FILE = "findings.json"
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,17 @@ class Labels:
     rows: np.ndarray
     targets: np.ndarray
     mask: np.ndarray
+
+
+def read_findings(folder: str | Path) -> Findings:
+    """The findings that the labels in `folder` are of; InputError where it does not say."""
+    path = Path(folder) / FINDINGS_FILE
+    try:
+        return Findings(tuple(read_json(path)["findings"]))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file (make it with: dvc repro prepare)") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: damaged (make it anew: dvc repro -f prepare)") from None
 
 
 def read_manifest(folder: str | Path) -> pd.DataFrame:

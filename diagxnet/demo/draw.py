@@ -17,13 +17,13 @@ from PIL import Image
 from diagxnet.console.cores import cores
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import replacing, write_text
-from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.demo.anatomy import draw_anatomy
 from diagxnet.demo.labels import Study, plan_studies
 from diagxnet.demo.render import render_view
 
-COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
+COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT.names)
 REGION_COLUMNS = ("Path", "finding", "left", "top", "right", "bottom")
 FIRST_VALID_PATIENT = 64541
 """As in the release; the patients of train.csv are numbered from 1."""
@@ -113,10 +113,10 @@ def _draw_patient(job: tuple[PatientPlan, int, int, Path]) -> tuple[list[tuple[s
             _write_jpeg(folder / inside, film)
             path = f"{folder.name}/{inside}"
             sex = "Female" if anatomy.female else "Male"
-            labels = [study.labels[key] for key in KEYS]
+            labels = [study.labels[key] for key in CHEXPERT.keys]
             rows.append((path, sex, str(anatomy.age), view.name.capitalize(), view.projection, *labels))
             for key, box in boxes:
-                regions.append((path, FINDINGS[KEYS.index(key)], box.left, box.top, box.right, box.bottom))
+                regions.append((path, CHEXPERT.titles[key], box.left, box.top, box.right, box.bottom))
     return rows, regions
 
 

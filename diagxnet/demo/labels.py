@@ -7,7 +7,7 @@ positive (figure 1 there), which raises Enlarged Cardiomediastinum and Consolida
 
 from dataclasses import dataclass
 
-from diagxnet.data.findings import KEYS, PARENTS
+from diagxnet.data.chexpert import CHEXPERT, PARENTS
 from diagxnet.demo.chance import Chance
 
 NONE, FAINT, CLEAR = 0, 1, 2
@@ -169,7 +169,7 @@ def _reported(chance: Chance, signs: dict[str, Sign]) -> dict[str, str]:
             labels[key] = "-1.0" if spoken else ""
     _raise_parents(labels)
     labels["no_finding"] = "" if any(key != "support_devices" for key in signs) else "1.0"
-    return {key: labels[key] for key in KEYS}
+    return {key: labels[key] for key in CHEXPERT.keys}
 
 
 def _certain(signs: dict[str, Sign]) -> dict[str, str]:
@@ -177,7 +177,7 @@ def _certain(signs: dict[str, Sign]) -> dict[str, str]:
     labels = {key: "1.0" if key in signs and signs[key].severity >= 0.17 else "0.0" for key in SHARES}
     _raise_parents(labels)
     found = any(value == "1.0" for key, value in labels.items() if key != "support_devices")
-    return {key: labels.get(key, "0.0" if found else "1.0") for key in KEYS}
+    return {key: labels.get(key, "0.0" if found else "1.0") for key in CHEXPERT.keys}
 
 
 def _raise_parents(labels: dict[str, str]) -> None:

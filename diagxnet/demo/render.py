@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from diagxnet.data.findings import KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.demo.anatomy import Anatomy, Pose, draw_pose
 from diagxnet.demo.canvas import Box, Frame
 from diagxnet.demo.chance import Chance
@@ -42,7 +42,7 @@ def render_view(
 
 def sign_chances(seed: int, patient: int, signs: dict[str, Sign]) -> dict[str, Chance]:
     """A stream for each sign; a sign that stays from study to study keeps its stream, and so its place."""
-    return {key: Chance(seed, patient, 4, sign.origin, KEYS.index(key)) for key, sign in signs.items()}
+    return {key: Chance(seed, patient, 4, sign.origin, CHEXPERT.keys.index(key)) for key, sign in signs.items()}
 
 
 def _chest(view: View, anatomy: Anatomy, pose: Pose, size: int, chance: Chance) -> Frontal | Lateral:

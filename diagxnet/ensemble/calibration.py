@@ -32,7 +32,6 @@ from scipy.special import expit
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
-from diagxnet.data.findings import KEYS
 
 VERSION = 2
 SPECIFICITY = 0.9
@@ -55,7 +54,7 @@ NOT_LEARNED = FindingCalibration(None, None, "not_learned", 0, 0, None)
 """Of a finding without a known label in train."""
 
 Calibration = dict[str, dict[str, FindingCalibration]]
-"""Calibrations by model and finding key."""
+"""Calibrations by model and finding key, in the order of the logits' last axis."""
 
 
 def not_learned(calibration: Calibration) -> tuple[str, ...]:
@@ -64,18 +63,19 @@ def not_learned(calibration: Calibration) -> tuple[str, ...]:
 
 
 def probabilities(logits: np.ndarray, calibration: dict[str, FindingCalibration]) -> np.ndarray:
-    """Calibrated probabilities [..., findings] float64 of one model's `logits` [..., findings], findings as in KEYS.
+    """Calibrated probabilities [..., findings] float64 of one model's `logits` [..., findings], findings as in
+    `calibration`.
 
     NaN for a finding that was not learned.
     """
-    slopes = np.array([calibration[key].slope for key in KEYS], float)
-    intercepts = np.array([calibration[key].intercept for key in KEYS], float)
+    slopes = np.array([own.slope for own in calibration.values()], float)
+    intercepts = np.array([own.intercept for own in calibration.values()], float)
     return expit(slopes * logits.astype(np.float64) + intercepts)
 
 
 def write_calibration(path: Path, calibration: Calibration, unit: str, best_base: str) -> None:
     models = {name: {key: vars(each) for key, each in findings.items()} for name, findings in calibration.items()}
-    known = {"version": VERSION, "unit": unit, "best_base": best_base, "findings": list(KEYS)}
+    known = {"version": VERSION, "unit": unit, "best_base": best_base, "findings": list(calibration["ensemble"])}
     write_json(path, known | {"models": models})
 
 
@@ -85,9 +85,9 @@ def read_calibration(path: Path) -> Calibration:
         content = read_json(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no calibration here (make it with: dvc repro evaluate)") from None
-    if content.get("version") != VERSION or tuple(content.get("findings", ())) != KEYS:
+    if content.get("version") != VERSION:
         raise InputError(f"{path}: written by another version of this program (run: dvc repro evaluate)")
     return {
-        model: {key: FindingCalibration(**each) for key, each in findings.items()}
-        for model, findings in content["models"].items()
+        model: {key: FindingCalibration(**own[key]) for key in content["findings"]}
+        for model, own in content["models"].items()
     }

@@ -3,7 +3,7 @@
 ensemble = Ensemble.load("models")
 images = np.stack([decode(path, ensemble.image_size) for path in paths])  # diagxnet.images.decode.decode, as pack does
 prediction = ensemble.predict(images)
-prediction.probabilities[0, KEYS.index("edema")]
+prediction.probabilities[0, ensemble.findings.keys.index("edema")]
 """
 
 import itertools
@@ -17,7 +17,7 @@ from torch import nn
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
-from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.findings import Findings, check_same
 from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import RULES, Calibration, not_learned, probabilities, read_calibration
 from diagxnet.features.views import Views
@@ -34,7 +34,7 @@ BATCH_SIZE = 64
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the ensemble says of images; findings in the order of `diagxnet.data.findings.KEYS`.
+    """What the ensemble says of images; findings in the order of `Ensemble.findings`.
 
     probabilities: [images, findings] float64 in 0..1, the ensemble's, calibrated. logits: [images, findings] float32,
     the ensemble's, not calibrated. base_logits: [images, models, findings] float32, models as in `Ensemble.base`. All
@@ -50,12 +50,13 @@ class Prediction:
 class Ensemble:
     """Base models, meta-learner, calibration and thresholds of a `models` folder, loaded.
 
-    image_size: side in pixels of the images that `predict` takes. base: for each member, in order, its networks, one or
-    one a fold and seed, whose mean counts. meta: the meta-learner. calibration: by model and finding, as in
-    models/calibration.json. accelerator: device and precision. views: of each image, whose logits are averaged (see
-    features.views).
+    findings: what it predicts. image_size: side in pixels of the images that `predict` takes. base: for each member, in
+    order, its networks, one or one a fold and seed, whose mean counts. meta: the meta-learner. calibration: by model
+    and finding, as in models/calibration.json. accelerator: device and precision. views: of each image, whose logits
+    are averaged (see features.views).
     """
 
+    findings: Findings
     image_size: int
     base: dict[str, list[BaseModel]]
     meta: nn.Module
@@ -75,10 +76,11 @@ class Ensemble:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder (give the models folder that dvc repro wrote)")
         calibration = _calibration(folder / CALIBRATION)
-        members, image_size, views = _members(folder)
+        members, findings, image_size, views = _members(folder)
+        check_same(list(calibration["ensemble"]), folder / CALIBRATION, findings.keys, folder / "meta" / CONFIG)
         accelerator = create_accelerator(precision)
         base = {name: _load(member_folder(folder, name), accelerator) for name in members}
-        return cls(image_size, base, load_meta(folder / "meta"), calibration, accelerator, views)
+        return cls(findings, image_size, base, load_meta(folder / "meta"), calibration, accelerator, views)
 
     def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Prediction:
         """Calibrated probabilities and logits of `images`, in their order.
@@ -89,7 +91,7 @@ class Ensemble:
         """
         base_logits = self.base_logits(images, batch_size=batch_size)
         logits = apply_meta(self.meta, torch.from_numpy(base_logits)).numpy()
-        unknown = [KEYS.index(key) for key in self.not_learned]
+        unknown = [self.findings.keys.index(key) for key in self.not_learned]
         logits[:, unknown], base_logits[..., unknown] = np.nan, np.nan
         return Prediction(probabilities(logits, self.calibration["ensemble"]), logits, base_logits)
 
@@ -100,7 +102,7 @@ class Ensemble:
                 f"images are {images.dtype} {list(images.shape)}: these models read uint8 [images, {self.image_size}, "
                 f"{self.image_size}] (make them with diagxnet.images.decode.decode)"
             )
-        base_logits = np.zeros((len(images), len(self.base), len(FINDINGS)), np.float32)
+        base_logits = np.zeros((len(images), len(self.base), len(self.findings)), np.float32)
         if not len(images):
             return base_logits
         rows = np.arange(len(images))
@@ -126,26 +128,33 @@ class Ensemble:
         """
         if rule not in RULES:
             raise InputError(f"threshold rule {rule!r}: must be one of {', '.join(RULES)}")
-        known = (self.calibration["ensemble"][key].thresholds for key in KEYS)
+        known = (own.thresholds for own in self.calibration["ensemble"].values())
         return np.array([np.nan if each is None else each[rule] for each in known])
 
 
-def _members(folder: Path) -> tuple[list[str], int, int]:
-    """The members that the meta-learner of `folder` was trained on, the side in pixels of the images that all of
-    them read, and the views of each; checked to belong together, and theirs our findings."""
+def _members(folder: Path) -> tuple[list[str], Findings, int, int]:
+    """The members that the meta-learner of `folder` was trained on, the findings, the side in pixels of the images that
+    all of them read, and the views of each; checked to belong together."""
     meta = _config(folder / "meta")
     members = meta.get("models")
     if not isinstance(members, list) or not members:
         raise InputError(f"{folder / 'meta' / CONFIG}: names no base models (run dvc repro)")
     places = [member_folder(folder, name) for name in members]
     configs = [_config(place) for place in places]
-    for place, config in zip([*places, folder / "meta"], [*configs, meta], strict=True):
-        if config.get("findings") != list(FINDINGS):
-            raise InputError(f"{place / CONFIG}: findings are not {', '.join(FINDINGS)} (run dvc repro)")
+    findings = _findings(folder / "meta" / CONFIG, meta)
+    for place, config in zip(places, configs, strict=True):
+        check_same(_findings(place / CONFIG, config).names, place / CONFIG, findings.names, folder / "meta" / CONFIG)
     sizes = {config.get("image_size") for config in configs}
     if len(sizes) > 1 or len({config.get("folds") for config in configs}) > 1:
         raise InputError(f"{folder}: {', '.join(members)} and meta are not of one run (run dvc repro)")
-    return members, sizes.pop(), meta.get("views", 1)
+    return members, findings, sizes.pop(), meta.get("views", 1)
+
+
+def _findings(path: Path, config: dict) -> Findings:
+    try:
+        return Findings(tuple(config["findings"]))
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: names no findings (run dvc repro)") from None
 
 
 def _calibration(path: Path) -> Calibration:

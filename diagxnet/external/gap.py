@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import Calibration, probabilities
 from diagxnet.statistics.bootstrap import BLOCK_BYTES, draw_counts
 from diagxnet.statistics.intervals import difference_interval, effective_sample_size
@@ -45,7 +44,7 @@ def gap(own: Scored, foreign: Hospital, calibration: Calibration, *, resamples: 
     e, "per_finding": {key: e}}}}, where e is {"own", "foreign", "difference", "ci": {"lower", "upper"}}.
     """
     both = own.scorable() & foreign.scored.scorable()
-    keys = [KEYS[f] for f in np.flatnonzero(both)]
+    keys = [own.keys[f] for f in np.flatnonzero(both)]
     result: dict = {"findings": len(keys)}
     if not keys:
         return result
@@ -75,14 +74,14 @@ def calibration_estimates(scored: Scored, probability: np.ndarray, *, resamples:
     codes = np.unique(scored.patients, return_inverse=True)[1]
     findings = np.flatnonzero(scored.scorable())
     values = {name: per_finding(scored, probability, metric) for name, metric in CALIBRATION_METRICS.items()}
-    sample_sizes = {KEYS[f]: len(np.unique(codes[scored.known(f)])) for f in findings}
-    blocks: dict[str, list[np.ndarray]] = {KEYS[f]: [] for f in findings}
+    sample_sizes = {scored.keys[f]: len(np.unique(codes[scored.known(f)])) for f in findings}
+    blocks: dict[str, list[np.ndarray]] = {scored.keys[f]: [] for f in findings}
     for counts in draw_counts(int(codes.max()) + 1, resamples, seed, max(1, BLOCK_BYTES // (8 * len(codes)))):
         weights = counts.take(codes, axis=0).astype(np.float64)  # [units, resamples of the block]
         for f in findings:
             known = scored.known(f)
             block = _weighted(scored.targets[known, f], probability[known, f], weights[known])
-            blocks[KEYS[f]].append(block)
+            blocks[scored.keys[f]].append(block)
     whole = {key: np.concatenate(parts, axis=1) for key, parts in blocks.items()}  # [metrics, resamples] each
     return {
         name: Estimate(values[name], {key: drawn[position] for key, drawn in whole.items()}, sample_sizes)

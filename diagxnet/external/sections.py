@@ -1,7 +1,7 @@
 """What the report of an external validation says ahead of the usual sections: what was compared, and what was lost."""
 
 from diagxnet.reporting.page import Html, element, table
-from diagxnet.reporting.wording import NAMES, difference_text
+from diagxnet.reporting.wording import difference_text
 from diagxnet.statistics.comparison import label, models_of
 
 METRICS = {
@@ -13,27 +13,29 @@ METRICS = {
 }
 
 
-def external_sections(external: dict, counts: dict) -> list[tuple[str, list[Html]]]:
-    """Sections of the page. external: `external` of the output, counts: its `counts`."""
-    sections = [("What was compared", [*_overlap(external, counts), *_mapping(external), _guard(external)])]
+def external_sections(evaluation: dict) -> list[tuple[str, list[Html]]]:
+    """Sections of the page. evaluation: the whole output."""
+    external, names = evaluation["external"], evaluation["findings"]
+    compared = [*_overlap(external, evaluation["counts"], names), *_mapping(external, names), _guard(external)]
+    sections = [("What was compared", compared)]
     if "gap" in external:
-        sections.append(("Beside the ensemble's own test set", _gap(external["gap"])))
+        sections.append(("Beside the ensemble's own test set", _gap(external["gap"], names)))
     return sections
 
 
-def _overlap(external: dict, counts: dict) -> list[Html]:
+def _overlap(external: dict, counts: dict, names: dict[str, str]) -> list[Html]:
     overlap = external["overlap"]
     found = overlap["findings"]
     rows = [
-        (NAMES[key], f"{labels:,}", f"{counts['positives'][key]:,}", f"{counts['negatives'][key]:,}")
+        (names[key], f"{labels:,}", f"{counts['positives'][key]:,}", f"{counts['negatives'][key]:,}")
         for key, labels in overlap["labels_compared"].items()
     ]
     caption = (
         f"{found['compared']} of {found['of']} findings are compared; this data set annotates {found['annotated']}."
     )
-    absent = ", ".join(NAMES[key] for key in overlap["not_annotated"]) or "none"
-    one_class = ", ".join(NAMES[key] for key in overlap["one_class"]) or "none"
-    not_learned = ", ".join(NAMES[key] for key in overlap["not_learned"]) or "none"
+    absent = ", ".join(names[key] for key in overlap["not_annotated"]) or "none"
+    one_class = ", ".join(names[key] for key in overlap["one_class"]) or "none"
+    not_learned = ", ".join(names[key] for key in overlap["not_learned"]) or "none"
     return [
         table(("Finding", "Labels compared", "Positive", "Negative"), rows, caption=caption),
         element(
@@ -44,12 +46,12 @@ def _overlap(external: dict, counts: dict) -> list[Html]:
     ]
 
 
-def _mapping(external: dict) -> list[Html]:
+def _mapping(external: dict, names: dict[str, str]) -> list[Html]:
     mapping = external.get("mapping")
     if mapping is None:
-        return [element("p", "No mapping.json says how the labels came to be CheXpert's findings.", class_="note")]
-    rows = [(NAMES[key], ", ".join(classes) or "none") for key, classes in mapping["findings"].items()]
-    merged = "; ".join(f"{NAMES[key]} is any of {', '.join(classes)}" for key, classes in mapping["merged"].items())
+        return [element("p", "No mapping.json says how the labels came to be these findings.", class_="note")]
+    rows = [(names[key], ", ".join(classes) or "none") for key, classes in mapping["findings"].items()]
+    merged = "; ".join(f"{names[key]} is any of {', '.join(classes)}" for key, classes in mapping["merged"].items())
     lines = [f"Merged classes: {merged or 'none'}.", f"Classes not used: {', '.join(mapping['unused']) or 'none'}."]
     return [
         table(("Finding", f"Classes of {mapping['source']}"), rows, caption="Mapping of the labels.", text=[1]),
@@ -67,7 +69,7 @@ def _guard(external: dict) -> Html:
     return element("p", text, **({"class_": "note"} if patients or images else {}))
 
 
-def _gap(gap: dict) -> list[Html]:
+def _gap(gap: dict, names: dict[str, str]) -> list[Html]:
     if not gap["findings"]:
         return [element("p", "No finding can be scored in both.", class_="note")]
     header = ("", "Own test set", "Here", "Difference (95% interval)")
@@ -77,7 +79,7 @@ def _gap(gap: dict) -> list[Html]:
         for metric, name in METRICS.items()
     ]
     findings = [
-        (f"{NAMES[key]}: {METRICS[metric]}", *_cells(gap["ensemble"][metric]["per_finding"][key]))
+        (f"{names[key]}: {METRICS[metric]}", *_cells(gap["ensemble"][metric]["per_finding"][key]))
         for key in gap["ensemble"]["auroc"]["per_finding"]
         for metric in ("auroc", "ece", "excess")
     ]

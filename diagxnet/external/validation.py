@@ -16,7 +16,7 @@ from diagxnet.console.cores import cores
 from diagxnet.console.errors import InputError, problems_error
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import read_json, write_json
-from diagxnet.data.findings import KEYS
+from diagxnet.data.findings import Findings
 from diagxnet.ensemble.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
 from diagxnet.external.gap import Hospital, gap
 from diagxnet.external.sections import external_sections
@@ -32,7 +32,7 @@ from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.results import Results, measure_test
 from diagxnet.statistics.scored import Scored, assemble, read_scored
 from diagxnet.statistics.scoring import Scoring
-from diagxnet.tables.reading import CHEXPERT, Columns, read_named
+from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, read_named
 from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
 
@@ -48,7 +48,7 @@ def validate(
     tables: str = "all",
     mapping: Path | None = None,
     data: Path | None = None,
-    columns: Columns = CHEXPERT,
+    columns: Columns = CHEXPERT_COLUMNS,
     allow_patients: bool = False,
     allow_images: bool = False,
 ) -> Material:
@@ -70,6 +70,7 @@ def validate(
     fitted = read_json(models / CALIBRATION)
     scoring = replace(scoring, unit=fitted["unit"])
     at_home = None if data is None else _at_home(data, models, scoring.unit, members)
+    columns = replace(columns, findings=ensemble.findings)
     rows, labels = read_rows(root, tables=tables, views=views, columns=columns)
     allowed = {"allow_patients": allow_patients, "allow_images": allow_images}
     guard = check_unknown(_trained_on(models, all(allowed.values())), root, rows, **allowed)
@@ -78,23 +79,23 @@ def validate(
     used = np.setdiff1d(np.arange(len(rows)), list(bad))
     name = root.resolve().name
     rules = {"uncertain": {}, "blank": blank, "views": views}
-    data_summary = _data_summary(name, rules, rows, labels, bad)
+    data_summary = _data_summary(name, rules, rows, labels, bad, ensemble.findings)
     rows, labels = rows.iloc[used], labels[used]
     targets, mask = score_labels(labels, blank=blank)
     sought = looked_for(labels, rows["table"].to_numpy(object))
     annotated = sought.any(axis=0)
-    mask &= sought & [key not in ensemble.not_learned for key in KEYS]
+    mask &= sought & [key not in ensemble.not_learned for key in ensemble.findings.keys]
     results = measure_test(
         ensemble.calibration,
         fitted["best_base"],
-        assemble(rows, members, base[used], logits[used], targets, mask, scoring.unit),
+        assemble(rows, members, ensemble.findings, base[used], logits[used], targets, mask, scoring.unit),
         histories,
         scoring,
         studies=data_summary["splits"][name]["studies"],
         dropped=len(bad),
     )
     one_class = results.evaluation["one_class"]
-    one_class["test"] = {key: own for key, own in one_class["test"].items() if annotated[KEYS.index(key)]}
+    one_class["test"] = {key: own for key, own in one_class["test"].items() if annotated[results.test.keys.index(key)]}
     overlap = _overlap(results, annotated, ensemble.not_learned)
     external = {"data": name, "tables": tables, "overlap": overlap, "trained_on": guard}
     external |= _mapping(root, mapping)
@@ -106,7 +107,7 @@ def validate(
     params = {"seed": scoring.seed, "data": {"views": views, "blank": blank, "bad_images": bad_images}}
     params["evaluate"] = {"bootstrap": scoring.bootstrap, "min_positives": scoring.min_positives}
     positive = (targets > 0) & mask
-    shown, places = _examples(root, rows["path"].tolist(), positive, ensemble.image_size)
+    shown, places = _examples(root, rows["path"].tolist(), positive, ensemble)
     return Material(results, data_summary, params, shown, places, positive)
 
 
@@ -115,11 +116,13 @@ def write_external(material: Material, out: Path, report: Path) -> None:
     folder `report`. material: as `validate` gives it."""
     evaluation = material.results.evaluation
     title = f"The ensemble on another data set: {evaluation['external']['data']}"
-    write_report(report, material, title=title, first=external_sections(evaluation["external"], evaluation["counts"]))
+    write_report(report, material, title=title, first=external_sections(evaluation))
     write_json(out, evaluation)
 
 
-def read_rows(root: Path, *, tables: str, views: str, columns: Columns = CHEXPERT) -> tuple[pd.DataFrame, np.ndarray]:
+def read_rows(
+    root: Path, *, tables: str, views: str, columns: Columns = CHEXPERT_COLUMNS
+) -> tuple[pd.DataFrame, np.ndarray]:
     """The rows to score: [images] with the columns of `Table.frame`, table and line; labels [images, findings] as read.
 
     tables: `train`, `valid` or `all`. views: `frontal`, `lateral` or `all`. columns: see `validate`. Raises
@@ -148,8 +151,8 @@ def score(
     row for each image that cannot be read. workers: threads that decode (Pillow frees the interpreter meanwhile),
     default one a core; each holds one batch.
     """
-    base = np.zeros((len(paths), len(ensemble.base), len(KEYS)), np.float32)
-    logits = np.zeros((len(paths), len(KEYS)), np.float32)
+    base = np.zeros((len(paths), len(ensemble.base), len(ensemble.findings)), np.float32)
+    logits = np.zeros((len(paths), len(ensemble.findings)), np.float32)
     bad: dict[int, str] = {}
 
     def read(rows: range) -> tuple[list[int], np.ndarray, dict[int, str]]:
@@ -192,14 +195,14 @@ def _at_home(data: Path, models: Path, unit: str, members: tuple[str, ...]) -> S
 
 
 def _data_summary(
-    name: str, rules: dict[str, Any], rows: pd.DataFrame, labels: np.ndarray, bad: dict[int, str]
+    name: str, rules: dict[str, Any], rows: pd.DataFrame, labels: np.ndarray, bad: dict[int, str], findings: Findings
 ) -> dict[str, Any]:
     """What data/prepared/summary.json is to a run, of all `rows`, those that are `bad` (reason by row) left out."""
     used = np.setdiff1d(np.arange(len(rows)), list(bad))
     dropped = rows.iloc[sorted(bad)]
     return {
         "rules": rules,
-        "splits": {name: count(rows.iloc[used], labels[used])},
+        "splits": {name: count(rows.iloc[used], labels[used], findings)},
         "dropped": {"images": len(bad)},
         "dropped_images": [
             {"table": row.table, "path": row.path, "reason": bad[place]}
@@ -224,16 +227,15 @@ def _judge(root: Path, rows: pd.DataFrame, bad: dict[int, str], bad_images: str)
 
 def _overlap(results: Results, annotated: np.ndarray, not_learned: Collection[str]) -> dict:
     """What could be compared, by finding key."""
-    counts = results.evaluation["counts"]
-    scored = [key for key, own in zip(KEYS, results.test.scorable(), strict=True) if own]
+    counts, keys = results.evaluation["counts"], results.test.keys
+    known = dict(zip(keys, annotated.tolist(), strict=True))
+    scored = [key for key, own in zip(keys, results.test.scorable(), strict=True) if own]
     return {
-        "findings": {"compared": len(scored), "annotated": int(annotated.sum()), "of": len(KEYS)},
+        "findings": {"compared": len(scored), "annotated": int(annotated.sum()), "of": len(keys)},
         "labels_compared": {key: counts["positives"][key] + counts["negatives"][key] for key in scored},
-        "not_annotated": [key for key, known in zip(KEYS, annotated, strict=True) if not known],
-        "not_learned": [key for key in not_learned if annotated[KEYS.index(key)]],
-        "one_class": [
-            key for key in KEYS if annotated[KEYS.index(key)] and key not in scored and key not in not_learned
-        ],
+        "not_annotated": [key for key in keys if not known[key]],
+        "not_learned": [key for key in not_learned if known[key]],
+        "one_class": [key for key in keys if known[key] and key not in scored and key not in not_learned],
     }
 
 
@@ -250,9 +252,9 @@ def _mapping(root: Path, path: Path | None) -> dict:
         raise InputError(f"{path}: is no mapping as the importers write it: {error!r} (give --mapping FILE)") from None
 
 
-def _examples(root: Path, paths: list[str], positive: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _examples(root: Path, paths: list[str], positive: np.ndarray, ensemble: Ensemble) -> tuple[np.ndarray, np.ndarray]:
     """The images that `contact_sheet` shows, decoded again, and for each image its row among them."""
-    shown = sorted({image for _, image in examples(positive)})
+    shown = sorted({image for _, image in examples(positive, ensemble.findings)})
     rows = np.zeros(len(paths), np.int64)
     rows[shown] = np.arange(len(shown))
-    return np.stack([decode(root / paths[image], size, root) for image in shown]), rows
+    return np.stack([decode(root / paths[image], ensemble.image_size, root) for image in shown]), rows

@@ -10,14 +10,15 @@ from torch import nn
 
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.files import read_json
+from diagxnet.data.findings import check_same
 from diagxnet.data.folds import read_draws
 from diagxnet.data.members import member_folder
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepared import read_manifest
+from diagxnet.data.prepared import FINDINGS_FILE, read_findings, read_manifest
 from diagxnet.features.stacked import STACKED_SPLITS, write_stacked
 from diagxnet.features.views import Views
-from diagxnet.training.checkpoint import load_model
+from diagxnet.training.checkpoint import CONFIG, load_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.networks import BaseModel, from_config, model_folders
@@ -55,6 +56,10 @@ def stack_features(
     images = open_packed(packed)
     manifest = read_manifest(prepared)
     places = {name: model_folders(member_folder(models, name)) for name in members}
+    findings = read_findings(prepared).names
+    for name in members:
+        config = member_folder(models, name) / CONFIG
+        check_same(read_json(config)["findings"], config, findings, prepared / FINDINGS_FILE)
     folds = {len(each) for each in places.values()}
     if len(folds) > 1:
         raise InputError(f"{models}: the base models have different numbers of folds (run dvc repro)")
@@ -68,7 +73,7 @@ def stack_features(
     models_a_fold = sum(len(each[0]) for each in places.values())
     passes = models_a_fold * sum(len(part) for each in parts.values() for part in each)
     logits = {
-        split: {name: np.zeros((len(rows[split]), len(FINDINGS)), np.float32) for name in members} for split in splits
+        split: {name: np.zeros((len(rows[split]), len(findings)), np.float32) for name in members} for split in splits
     }
     with Progress(passes, "stack_features") as progress:
         for name in members:

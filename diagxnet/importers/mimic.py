@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.importers.release import (
     Imported,
     find_table,
@@ -36,7 +36,7 @@ SOURCE = "MIMIC-CXR-JPG"
 TABLES = {
     "metadata": ("dicom_id", "subject_id", "study_id", "ViewPosition"),
     "split": ("dicom_id", "subject_id", "study_id", "split"),
-    "chexpert": ("subject_id", "study_id", *FINDINGS),
+    "chexpert": ("subject_id", "study_id", *CHEXPERT.names),
 }
 SPLITS = {"train": "train", "validate": "train", "test": "valid"}
 VIEWS = {"AP": "Frontal", "PA": "Frontal", "LATERAL": "Lateral", "LL": "Lateral"}
@@ -93,7 +93,7 @@ def import_mimic(root: Path, *, partial: bool = False) -> Imported:
     if not partial:
         report_missing("files/", missing, _unknown(root, missing, set(metadata["dicom_id"])), problems)
         finish(root, problems)
-    mapping = {key: [finding] for key, finding in zip(KEYS, FINDINGS, strict=True)}
+    mapping = {key: [finding] for key, finding in CHEXPERT.titles.items()}
     return Imported(SOURCE, rows, patients, mapping, left_out=left_out)
 
 
@@ -106,7 +106,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _check_labels(table: str, chexpert: pd.DataFrame, problems: list[str]) -> None:
-    for finding in FINDINGS:
+    for finding in CHEXPERT.names:
         for row in chexpert.index[~chexpert[finding].isin(LABELS)]:
             value = chexpert.at[row, finding]
             problems.append(f"{table}, line {row + 2}: {finding} is {value!r}: must be 1.0, 0.0, -1.0 or blank")

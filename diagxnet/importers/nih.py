@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.findings import KEYS
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.importers.release import (
     Imported,
     find_table,
@@ -117,7 +117,7 @@ def labels(classes: set[str]) -> dict[str, str]:
 def _row(entry: tuple[str, ...], place: str) -> tuple[str, ...]:
     _, classes, _, _, age, sex, view = entry
     found = labels(set(classes.split("|")))
-    return (f"{SOURCE}/{place}", sex, _age(age), "Frontal", view, *(found.get(key, "") for key in KEYS))
+    return (f"{SOURCE}/{place}", sex, _age(age), "Frontal", view, *(found.get(key, "") for key in CHEXPERT.keys))
 
 
 def _age(text: str) -> str:

@@ -16,13 +16,13 @@ import pandas as pd
 
 from diagxnet.console.commands import run_command
 from diagxnet.console.errors import InputError, one_line, problems_error
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import replacing, write_json
-from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.tables.paths import owner_of, under_root
 from diagxnet.tables.reading import other_separator, read_tables
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS, FILE, check_unknown, listed, read_trained_on
 
-COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *FINDINGS)
+COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT.names)
 MAPPING = "mapping.json"
 MEND = "complete the release, or give --partial to use the images that are there"
 
@@ -111,7 +111,7 @@ def write_tables(root: Path, imported: Imported) -> None:
         root / MAPPING,
         {
             "source": imported.source,
-            "findings": {key: imported.mapping.get(key, []) for key in KEYS},
+            "findings": {key: imported.mapping.get(key, []) for key in CHEXPERT.keys},
             "unused": imported.unused,
             "notes": imported.notes,
             "images": {name: len(rows) for name, rows in imported.tables.items()},
@@ -134,7 +134,7 @@ def merged(mapping: dict) -> dict[str, list[str]]:
 def summary_lines(imported: Imported) -> Iterator[str]:
     for name, rows in imported.tables.items():
         yield f"{name}.csv: {len(rows):,} images" if rows else f"{name}.csv: not written, for no image of it is there"
-    for key, finding in zip(KEYS, FINDINGS, strict=True):
+    for key, finding in CHEXPERT.titles.items():
         classes = imported.mapping.get(key, [])
         column = COLUMNS.index(finding)
         positive = sum(row[column] == "1.0" for rows in imported.tables.values() for row in rows)

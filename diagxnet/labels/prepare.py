@@ -1,6 +1,6 @@
 """Preparing: which packed row is in which split, what its labels become, and an audit of all of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +8,13 @@ import pandas as pd
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import replacing, write_arrays, write_json
-from diagxnet.data.findings import FINDINGS, KEYS, PATHOLOGIES
+from diagxnet.data.findings import Findings
 from diagxnet.data.folds import write_draws
 from diagxnet.data.packed import read_dropped, read_index
-from diagxnet.data.prepared import COLUMNS, Labels
+from diagxnet.data.prepared import COLUMNS, FINDINGS_FILE, Labels
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, subset
-from diagxnet.labels.rules import apply_rules, looked_for, score_labels
-from diagxnet.tables.reading import CHEXPERT, Columns, Table, read_tables
+from diagxnet.labels.rules import apply_rules, looked_for, rules_of, score_labels
+from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, Table, read_tables
 
 COUNTS = ("positive", "negative", "uncertain", "blank")
 POSITIVE_FROM = 0.5
@@ -32,15 +32,16 @@ def prepare(
     split_seed: int,
     max_patients: int | None,
     shares: Mapping[str, float],
-    columns: Columns = CHEXPERT,
+    columns: Columns = CHEXPERT_COLUMNS,
 ) -> dict:
-    """Writes manifest.csv, labels_{train,val,stack,test}.npz, folds.npz and summary.json to `folder`; returns the last.
+    """Writes findings.json, manifest.csv, labels_{train,val,stack,test}.npz, folds.npz and summary.json to `folder`;
+    returns the last.
 
     root: folder of the tables. packed: what `pack` wrote; dropped images are in no split. views: `frontal`, `lateral`
-    or `all`. uncertain, blank: the label rules (see `apply_rules`). split_seed: assigns patients to splits, chooses the
-    subset, draws the lsr targets. max_patients: so many of train.csv's patients, or None for all. shares:
-    `val` and `stack`, shares of train.csv's patients, and `test`, the share cut off before where there is no valid.csv.
-    columns: those of the tables that name patient and study.
+    or `all`. uncertain, blank: the label rules (see `apply_rules`), a rule for each finding. split_seed: assigns
+    patients to splits, chooses the subset, draws the lsr targets. max_patients: so many of train.csv's patients, or
+    None for all. shares: `val` and `stack`, shares of train.csv's patients, and `test`, the share cut off before where
+    there is no valid.csv. columns: of the tables, the findings among them.
 
     A finding without a known label in train is not learned, and so masked in every split (`not_learned` of the summary;
     `not_annotated`: those that are blank in every row in use of the table that a split is of).
@@ -59,6 +60,9 @@ def prepare(
     assert_disjoint(manifest["patient"], manifest["split"])
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    findings = columns.findings
+    uncertain = rules_of(findings, uncertain)
+    write_json(folder / FINDINGS_FILE, {"findings": list(findings.names)})
     with replacing(folder / "manifest.csv") as temporary:
         ages = manifest["age"].astype("Int64")
         manifest.assign(age=ages).to_csv(
@@ -70,16 +74,21 @@ def prepare(
         chosen = (manifest["split"] == split).to_numpy()
         paths = manifest["path"][chosen].tolist()
         if split in LEARNED:
-            targets, mask = apply_rules(labels[chosen], paths, uncertain=uncertain, blank=blank, seed=split_seed)
+            targets, mask = apply_rules(
+                labels[chosen], paths, findings, uncertain=uncertain, blank=blank, seed=split_seed
+            )
         else:
             targets, mask = score_labels(labels[chosen], blank=blank)
         mask &= sought[chosen]
         prepared[split] = Labels(manifest["row"][chosen].to_numpy(np.int64), targets, mask)
-        not_annotated[split] = [key for key, known in zip(KEYS, sought[chosen].all(axis=0), strict=True) if not known]
+        known = zip(findings.keys, sought[chosen].all(axis=0), strict=True)
+        not_annotated[split] = [key for key, found in known if not found]
     warnings = [
         warning
         for split in LEARNED
-        for warning in one_class_warnings(split, prepared[split], labels[manifest["split"] == split], uncertain, blank)
+        for warning in one_class_warnings(
+            split, prepared[split], labels[manifest["split"] == split], findings, uncertain, blank
+        )
     ]
     not_learned = ~prepared["train"].mask.any(axis=0)
     for split, own in prepared.items():
@@ -90,51 +99,51 @@ def prepare(
     write_draws(folder, rows, manifest["patient"][development].to_numpy(object), split_seed)
     dropped = read_dropped(packed)
     summary = {
-        "rules": {"uncertain": dict(uncertain), "blank": blank, "views": views},
-        "tables": {table.name: count(table.frame, table.labels) for table in (train, valid) if table is not None},
-        "splits": {split: _count_split(manifest, labels, split) for split in SPLITS},
+        "rules": {"uncertain": uncertain, "blank": blank, "views": views},
+        "tables": {
+            table.name: count(table.frame, table.labels, findings) for table in (train, valid) if table is not None
+        },
+        "splits": {split: _count_split(manifest, labels, split, findings) for split in SPLITS},
         "dropped": {"images": len(dropped), **dropped["table"].value_counts().sort_index().to_dict()},
         "dropped_images": dropped.to_dict("records"),
         "not_annotated": not_annotated,
-        "not_learned": [KEYS[f] for f in np.flatnonzero(not_learned)],
-        "one_class": {split: one_class(prepared[split]) for split in SPLITS},
+        "not_learned": [findings.keys[f] for f in np.flatnonzero(not_learned)],
+        "one_class": {split: one_class(prepared[split], findings.keys) for split in SPLITS},
         "warnings": warnings,
     }
     write_json(folder / "summary.json", summary)
     return summary
 
 
-def count(frame: pd.DataFrame, labels: np.ndarray) -> dict:
+def count(frame: pd.DataFrame, labels: np.ndarray, findings: Findings) -> dict:
     """Images, studies, patients, contradictions, and per finding the counts of each label, by image and by study.
 
     frame: [rows] with columns study and patient; labels: [rows, findings]. A study's label is its first row's, as
-    table 1 of Irvin et al. 2019 counts studies. A contradiction is a row with No Finding and a pathology both positive.
+    table 1 of Irvin et al. 2019 counts studies. A contradiction: see `Findings.contradictions`.
     """
     first = ~frame["study"].duplicated().to_numpy()
-    pathologies = [KEYS.index(key) for key in PATHOLOGIES]
-    contradictions = (labels[:, KEYS.index("no_finding")] == 1) & (labels[:, pathologies] == 1).any(axis=1)
     by_image, by_study = _count_labels(labels), _count_labels(labels[first])
     return {
         "images": len(frame),
         "studies": int(first.sum()),
         "patients": int(frame["patient"].nunique()),
-        "contradictions": int(contradictions.sum()),
-        "findings": {key: {"images": by_image[i], "studies": by_study[i]} for i, key in enumerate(KEYS)},
+        "contradictions": int(findings.contradictions(labels).sum()),
+        "findings": {key: {"images": by_image[i], "studies": by_study[i]} for i, key in enumerate(findings.keys)},
     }
 
 
-def one_class(labels: Labels) -> list[str]:
-    """Keys of the findings whose known targets are all of one class, or that have no known target."""
+def one_class(labels: Labels, keys: Sequence[str]) -> list[str]:
+    """Those of `keys`, of the findings whose known targets are all of one class, or that have no known target."""
     positive = labels.mask & (labels.targets >= POSITIVE_FROM)
     negative = labels.mask & (labels.targets < POSITIVE_FROM)
     both = positive.any(axis=0) & negative.any(axis=0)
-    return [key for key, known in zip(KEYS, both, strict=True) if not known]
+    return [key for key, known in zip(keys, both, strict=True) if not known]
 
 
-def audit_table(summary: dict) -> str:
+def audit_table(summary: dict, findings: Findings) -> str:
     """The summary as text for a terminal, 106 columns wide: a block for each table as read and for each split."""
-    blocks = [_block(f"{name}.csv as read", counts) for name, counts in summary["tables"].items()]
-    blocks += [_block(f"split {name}", counts) for name, counts in summary["splits"].items()]
+    blocks = [_block(f"{name}.csv as read", counts, findings) for name, counts in summary["tables"].items()]
+    blocks += [_block(f"split {name}", counts, findings) for name, counts in summary["splits"].items()]
     notes = [f"dropped images: {summary['dropped']['images']:,}"]
     notes += [f"warning: {warning}" for warning in summary["warnings"]]
     return "\n\n".join([*blocks, "\n".join(notes)])
@@ -214,9 +223,9 @@ def check_splits(manifest: pd.DataFrame, views: str, max_patients: int | None) -
         )
 
 
-def _count_split(manifest: pd.DataFrame, labels: np.ndarray, split: str) -> dict:
+def _count_split(manifest: pd.DataFrame, labels: np.ndarray, split: str, findings: Findings) -> dict:
     chosen = (manifest["split"] == split).to_numpy()
-    return count(manifest[chosen], labels[chosen])
+    return count(manifest[chosen], labels[chosen], findings)
 
 
 def _count_labels(labels: np.ndarray) -> list[dict[str, int]]:
@@ -225,12 +234,17 @@ def _count_labels(labels: np.ndarray) -> list[dict[str, int]]:
 
 
 def one_class_warnings(
-    split: str, prepared: Labels, labels: np.ndarray, uncertain: Mapping[str, str], blank: str
+    split: str,
+    prepared: Labels,
+    labels: np.ndarray,
+    findings: Findings,
+    uncertain: Mapping[str, str],
+    blank: str,
 ) -> list[str]:
     """Lines that name the findings with one class in `split` and the rule that left them so. labels: as read."""
-    findings: dict[str, list[str]] = {}
-    for key in one_class(prepared):
-        column = KEYS.index(key)
+    by_state: dict[str, list[str]] = {}
+    for key in one_class(prepared, findings.keys):
+        column = findings.keys.index(key)
         known, read = prepared.mask[:, column], labels[:, column]
         positive = known & (prepared.targets[:, column] >= POSITIVE_FROM)
         state = "no known label" if not known.any() else "positives only" if positive.any() else "negatives only"
@@ -239,19 +253,19 @@ def one_class_warnings(
         cause = f"under {' and '.join(rules)}" if rules else "in the table itself"
         if np.isnan(read).all() and not known.any():
             cause = "as all are blank"
-        findings.setdefault(f"{state} in {split} {cause}", []).append(key)
-    return [f"{', '.join(keys)}: {state}; nothing can be learned from that" for state, keys in findings.items()]
+        by_state.setdefault(f"{state} in {split} {cause}", []).append(key)
+    return [f"{', '.join(keys)}: {state}; nothing can be learned from that" for state, keys in by_state.items()]
 
 
-def _block(title: str, counts: dict) -> str:
-    width = max(map(len, FINDINGS))
+def _block(title: str, counts: dict, findings: Findings) -> str:
+    width = max(map(len, findings.names))
     heading = (
         f"{title}: {counts['images']:,} images, {counts['studies']:,} studies, {counts['patients']:,} patients, "
         f"{counts['contradictions']:,} contradict themselves"
     )
     names = "".join(f"{name:>10}" for name in (*COUNTS, *COUNTS))
     lines = [heading, f"{'':{width}}{'by image':>40}{'by study':>40}", f"{'':{width}}{names}"]
-    for finding, key in zip(FINDINGS, KEYS, strict=True):
+    for key, finding in findings.titles.items():
         numbers = (counts["findings"][key][unit][name] for unit in ("images", "studies") for name in COUNTS)
         lines.append(f"{finding:{width}}" + "".join(f"{number:>10,}" for number in numbers))
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from diagxnet.data.draws import hash_texts, mix, uniform
-from diagxnet.data.findings import KEYS
+from diagxnet.data.findings import Findings
 
 LSR_RANGES = {"lsr_ones": (0.55, 0.85), "lsr_zeros": (0.0, 0.3)}
 """Targets of an uncertain label are drawn uniformly from these ranges (Pham et al. 2021, section 3.3)."""
@@ -19,24 +19,35 @@ RULES = ("ignore", "zeros", "ones", *LSR_RANGES)
 BLANKS = ("negative", "ignore")
 
 
+def rules_of(findings: Findings, uncertain: Mapping[str, str]) -> dict[str, str]:
+    """The rule for -1 of each finding, by key; `ignore` where `uncertain`, which may hold others too, has none."""
+    return {key: uncertain.get(key, "ignore") for key in findings.keys}
+
+
 def apply_rules(
-    labels: np.ndarray, paths: Sequence[str], *, uncertain: Mapping[str, str], blank: str, seed: int
+    labels: np.ndarray,
+    paths: Sequence[str],
+    findings: Findings,
+    *,
+    uncertain: Mapping[str, str],
+    blank: str,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Targets and mask for training (train and stack).
 
-    labels: [rows, findings] float, 1, 0, -1 or NaN (blank). paths: [rows], what each row's draws depend on.
-    uncertain: for each finding's key, the rule for -1: `ignore` masks it (U-Ignore), `zeros` and `ones` make it 0 or 1
-    (U-Zeroes, U-Ones), `lsr_ones` and `lsr_zeros` draw its target once from [0.55, 0.85] or [0, 0.3] (Pham et al.).
-    blank: `negative` makes a blank 0, `ignore` masks it. A draw depends on (seed, path, finding) alone, so that adding
-    or removing rows changes no other target.
+    labels: [rows, findings] float, 1, 0, -1 or NaN (blank). paths: [rows], what each row's draws depend on. findings:
+    of the columns of `labels`. uncertain: for each finding's key, the rule for -1: `ignore` masks it (U-Ignore),
+    `zeros` and `ones` make it 0 or 1 (U-Zeroes, U-Ones), `lsr_ones` and `lsr_zeros` draw its target once from [0.55,
+    0.85] or [0, 0.3] (Pham et al.). blank: `negative` makes a blank 0, `ignore` masks it. A draw depends on (seed,
+    path, finding) alone, so that adding or removing rows changes no other target.
 
     Returns targets [rows, findings] float32 (0 where masked) and mask [rows, findings] bool (True: known). Raises
     ValueError for an unknown rule or a finding without one.
     """
-    if set(uncertain) != set(KEYS):
-        raise ValueError(f"a rule for each finding is wanted; differing keys: {sorted(set(uncertain) ^ set(KEYS))}")
+    if differing := set(uncertain) ^ set(findings.keys):
+        raise ValueError(f"a rule for each finding is wanted; differing keys: {sorted(differing)}")
     targets, mask = score_labels(labels, blank=blank)
-    for column, key in enumerate(KEYS):
+    for column, key in enumerate(findings.keys):
         rows = np.flatnonzero(labels[:, column] == -1)
         if uncertain[key] not in RULES:
             raise ValueError(f"{key}: unknown rule {uncertain[key]!r}; known: {', '.join(RULES)}")

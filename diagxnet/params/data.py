@@ -1,31 +1,20 @@
 """Section `data`: where the radiographs are, what their labels mean, how patients are split."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from diagxnet.data.findings import Findings
 from diagxnet.params.checked import Section
 
 Rule = Literal["ignore", "zeros", "ones", "lsr_ones", "lsr_zeros"]
+"""For a label of -1 (Irvin et al. 2019, section 3; Pham et al. 2021 for the lsr rules)."""
 
 
-class UncertainParams(Section):
-    """The rule for a label of -1, per finding (Irvin et al. 2019, section 3; Pham et al. 2021 for the lsr rules)."""
-
-    no_finding: Rule
-    enlarged_cardiomediastinum: Rule
-    cardiomegaly: Rule
-    lung_opacity: Rule
-    lung_lesion: Rule
-    edema: Rule
-    consolidation: Rule
-    pneumonia: Rule
-    atelectasis: Rule
-    pneumothorax: Rule
-    pleural_effusion: Rule
-    pleural_other: Rule
-    fracture: Rule
-    support_devices: Rule
+def _findings(names: list[str]) -> list[str]:
+    """`names`, which are findings of one data set; ValueError where they are none."""
+    Findings(tuple(names))
+    return names
 
 
 class SharesParams(Section):
@@ -57,9 +46,14 @@ class DataParams(Section):
     root: str = Field(min_length=1, description="folder of train.csv and, optionally, valid.csv")
     linked: str | None = Field(min_length=1, description="folder outside it that links in it may lead to")
     columns: ColumnsParams = Field(description="columns of the tables")
+    findings: Annotated[list[str], AfterValidator(_findings)] = Field(
+        description="the label columns, in the order of every model's outputs"
+    )
     image_size: int = Field(ge=32, le=1024, description="side in pixels of the packed square images")
     views: Literal["frontal", "lateral", "all"] = Field(description="views in use")
-    uncertain: UncertainParams = Field(description="rule for a label of -1 in train and stack, per finding")
+    uncertain: dict[str, Rule] = Field(
+        description="rule for a label of -1 in train and stack, by finding; of one that is not named: ignore"
+    )
     blank: Literal["negative", "ignore"] = Field(description="what a blank label (not mentioned) means")
     split_seed: int = Field(ge=0, le=2**32 - 1, description="assigns patients to splits and draws the lsr targets")
     shares: SharesParams = Field(description="shares of patients")

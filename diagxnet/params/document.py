@@ -90,6 +90,8 @@ def _written(name: str, field: FieldInfo, content: dict[str, Any]) -> str:
         common, _ = Counter(value.values()).most_common(1)[0]
         others = [f"`{key}: {own}`" for key, own in value.items() if own != common]
         return ", ".join([f"`{common}`", *others])
+    if isinstance(value, list):
+        return f"`[{', '.join(value)}]`"
     return "must be given" if value is PydanticUndefined else f"`{yaml.safe_dump(value).splitlines()[0]}`"
 
 
@@ -109,6 +111,8 @@ def _kind(kind: Any, field: FieldInfo) -> str:
         return f"map; each {_allowed(FieldInfo.from_annotation(get_args(kind)[1]))}"
     if kind is str:
         return "text"
+    if get_origin(kind) is list:
+        return f"list; each {_allowed(FieldInfo.from_annotation(get_args(kind)[0]))}"
     bounds = {type(bound): bound for bound in field.metadata}
     low = f"{bounds[Ge].ge:,}" if Ge in bounds else f"above {bounds[Gt].gt:,}" if Gt in bounds else ""
     high = f"{bounds[Le].le:,}" if Le in bounds else f"below {bounds[Lt].lt:,}" if Lt in bounds else ""

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from diagxnet.console.errors import problems_error
+from diagxnet.data.chexpert import CHEXPERT
+from diagxnet.data.findings import Findings, key_of
 from diagxnet.data.members import FIRST, MORE
 from diagxnet.params.augment import AugmentParams
 from diagxnet.params.checked import check, read_yaml
@@ -49,12 +51,29 @@ def read_all(path: str | Path = "params.yaml") -> dict[str, Any]:
     if problems:
         raise problems_error(path.name, problems, "mend params.yaml")
     checked = check(content, SECTIONS, path.name)
-    problems = _member_problems(checked)
+    problems = _member_problems(checked) + _finding_problems(checked)
     if problems:
         raise problems_error(
             path.name, [f"{path.name}: {problem}" for problem in problems], "mend params.yaml or the -S that set it"
         )
     return checked
+
+
+def _finding_problems(checked: dict[str, Any]) -> list[str]:
+    """Keys by finding that name none; a rule for -1 may be of one of CheXpert's that is not in use."""
+    findings = Findings(tuple(checked["data"].findings))
+    known = {"data.uncertain": {*findings.keys, *CHEXPERT.keys}, "evaluate.prevalence": {*findings.keys}}
+    given = {"data.uncertain": checked["data"].uncertain, "evaluate.prevalence": checked["evaluate"].prevalence}
+    problems = []
+    for section, keys in known.items():
+        for key in sorted(given[section].keys() - keys):
+            try:
+                findings.named(key)
+                hint = f"must be written {key_of(key)}"
+            except ValueError as error:
+                hint = str(error)
+            problems.append(f"{section}.{key}: {hint}")
+    return problems
 
 
 def _member_problems(checked: dict[str, Any]) -> list[str]:

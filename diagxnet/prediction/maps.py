@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.findings import NO_FINDING, Findings
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.images.decode import decode
 from diagxnet.prediction.overlay import DISPLAY_SIZE, write_overlay
@@ -28,18 +28,20 @@ class Maps:
 
 def map_outcome(ensemble: Ensemble, outcome: Outcome, wanted: Sequence[str] = ()) -> Maps:
     """Maps of the findings in `wanted` (keys), or else of those that are present but No Finding, which has no place."""
-    keys = tuple(wanted) or tuple(key for key in outcome.present if key != "no_finding")
+    keys = tuple(wanted) or tuple(key for key in outcome.present if key != NO_FINDING)
     radiograph = decode(outcome.item.path, DISPLAY_SIZE, outcome.item.root)
     if not keys:
         return Maps(keys, np.zeros((0, *outcome.image.shape), np.float32), radiograph)
-    return Maps(keys, heat_maps(ensemble, outcome.image, [KEYS.index(key) for key in keys]), radiograph)
+    return Maps(
+        keys, heat_maps(ensemble, outcome.image, [ensemble.findings.keys.index(key) for key in keys]), radiograph
+    )
 
 
-def write_maps(folder: Path, outcome: Outcome, maps: Maps, thresholds: np.ndarray) -> None:
+def write_maps(folder: Path, outcome: Outcome, maps: Maps, findings: Findings, thresholds: np.ndarray) -> None:
     """Writes folder/NAME.FINDING.png for each map; NAME is the image's path below what the user named."""
     for key, heat in zip(maps.keys, maps.heat, strict=True):
-        finding = KEYS.index(key)
+        finding = findings.keys.index(key)
         threshold = thresholds[finding]
         known = "no threshold" if np.isnan(threshold) else f"threshold {threshold:.3f}"
-        title = f"{FINDINGS[finding]}: {outcome.probabilities[finding]:.3f} ({known})"
+        title = f"{findings.names[finding]}: {outcome.probabilities[finding]:.3f} ({known})"
         write_overlay(folder / f"{outcome.item.name}.{key}.png", maps.radiograph, heat, title, RESEARCH_ONLY)

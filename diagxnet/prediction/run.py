@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.images.decode import ImageError, Radiograph, read_radiograph
 from diagxnet.prediction.inputs import Item
@@ -47,15 +46,16 @@ def run(
         for item, each in zip(batch, read, strict=True):
             if isinstance(each, Radiograph):
                 own = next(probabilities)
-                yield Outcome(item, None, own, present(own, thresholds), tuple(map(str, each.doubts)), each.image)
+                found = present(own, thresholds, ensemble.findings.keys)
+                yield Outcome(item, None, own, found, tuple(map(str, each.doubts)), each.image)
             else:
                 yield Outcome(item, each)
 
 
-def present(probabilities: np.ndarray, thresholds: np.ndarray) -> tuple[str, ...]:
-    """Keys of the findings at or above their threshold (both [findings]), the most probable first."""
+def present(probabilities: np.ndarray, thresholds: np.ndarray, keys: Sequence[str]) -> tuple[str, ...]:
+    """Those of `keys`, of the findings, at or above their threshold (both [findings]), the most probable first."""
     above = np.flatnonzero(probabilities >= thresholds)
-    return tuple(KEYS[finding] for finding in above[np.argsort(-probabilities[above], kind="stable")])
+    return tuple(keys[finding] for finding in above[np.argsort(-probabilities[above], kind="stable")])
 
 
 def _read(item: Item, size: int) -> Radiograph | str:

@@ -32,9 +32,9 @@ LEAST_CELLS = 7
 def heat_maps(ensemble: Ensemble, image: np.ndarray, findings: Sequence[int]) -> np.ndarray:
     """Maps [findings, image_size, image_size] float32 in 0..1 of what speaks for each finding; 0 where nothing does.
 
-    image: [image_size, image_size] uint8. findings: positions in KEYS. Each base model's map is brought to a largest
-    value of 1 (over the mean of its folds) and weighs as much as the ensemble's logit moves with that model's logits.
-    Computed in float32. Raises InputError for a network in which no suitable layer is known.
+    image: [image_size, image_size] uint8. findings: positions in `ensemble.findings`. Each base model's map is brought
+    to a largest value of 1 (over the mean of its folds) and weighs as much as the ensemble's logit moves with that
+    model's logits. Computed in float32. Raises InputError for a network in which no suitable layer is known.
     """
     pixels = torch.from_numpy(np.array(image)[None, None]).to(ensemble.accelerator.device)
     inputs = to_float(pixels)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from diagxnet.data.files import write_text
-from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.findings import Findings
 from diagxnet.prediction.maps import Maps
 from diagxnet.prediction.overlay import overlay
 from diagxnet.prediction.run import Outcome
@@ -36,7 +36,8 @@ body:has(#reversed:checked) .studies { flex-direction: column-reverse; }
 class StudyList:
     """Gathers images one by one; `write` makes the page. An image takes about 10 kB, and as much for each map."""
 
-    def __init__(self, thresholds: np.ndarray) -> None:
+    def __init__(self, findings: Findings, thresholds: np.ndarray) -> None:
+        self.findings = findings
         self.thresholds = thresholds  # [findings], NaN where there is none
         self.studies: list[tuple[np.ndarray, int, Html]] = []
         self.failed: list[tuple[str, str]] = []
@@ -53,7 +54,7 @@ class StudyList:
                 _figure(maps.radiograph, "radiograph"),
                 self._probabilities(outcome),
                 *(
-                    _figure(overlay(maps.radiograph, heat), f"{FINDINGS[KEYS.index(key)]}: where")
+                    _figure(overlay(maps.radiograph, heat), f"{self.findings.titles[key]}: where")
                     for key, heat in zip(maps.keys, maps.heat, strict=True)
                 ),
             ]
@@ -61,26 +62,26 @@ class StudyList:
         self.studies.append((outcome.probabilities, len(outcome.present), content))
 
     def write(self, path: Path) -> None:
-        sections = [("Images", [_sorting(), element("div", *self._ranked(), class_="studies")])]
+        sections = [("Images", [_sorting(self.findings), element("div", *self._ranked(), class_="studies")])]
         if self.failed:
             caption = "Files that could not be predicted, and why."
             sections.append(("Not predicted", [table(("File", "Reason"), self.failed, caption=caption, text=[0, 1])]))
         sections.append(("How to read this", [element("p", _READING)]))
         counts = f"{len(self.studies):,} images predicted, {len(self.failed):,} not."
         introduction = [element("p", counts), element("p", RESEARCH_ONLY, class_="note")]
-        write_text(path, page("Study list", introduction, sections, STYLE + _orders()))
+        write_text(path, page("Study list", introduction, sections, STYLE + _orders(self.findings)))
 
     def _probabilities(self, outcome: Outcome) -> Html:
         order = (-outcome.probabilities).argsort(kind="stable")  # NaN, what was not learned, comes last
         rows = [
             (
-                FINDINGS[finding],
+                self.findings.names[finding],
                 "not learned" if np.isnan(outcome.probabilities[finding]) else f"{outcome.probabilities[finding]:.3f}",
                 "none" if np.isnan(self.thresholds[finding]) else f"{self.thresholds[finding]:.3f}",
             )
             for finding in order
         ]
-        strong = [row for row, finding in enumerate(order) if KEYS[finding] in outcome.present]
+        strong = [row for row, finding in enumerate(order) if self.findings.keys[finding] in outcome.present]
         return table(("Finding", "Probability", "Threshold"), rows, strong=strong)
 
     def _ranked(self) -> list[Html]:
@@ -94,7 +95,9 @@ class StudyList:
                 "article",
                 content,
                 class_="study",
-                style=";".join(f"--{name}:{rank}" for name, rank in zip((*KEYS, "count"), own.tolist(), strict=True)),
+                style=";".join(
+                    f"--{name}:{rank}" for name, rank in zip((*self.findings.keys, "count"), own.tolist(), strict=True)
+                ),
             )
             for own, (*_, content) in zip(ranks, self.studies, strict=True)
         ]
@@ -108,9 +111,9 @@ _READING = (
 )
 
 
-def _sorting() -> Html:
+def _sorting(findings: Findings) -> Html:
     """Radio buttons for the order, and a box that turns it round."""
-    choices = [("given", "as given"), ("count", "number of findings"), *zip(KEYS, FINDINGS, strict=True)]
+    choices = [("given", "as given"), ("count", "number of findings"), *findings.titles.items()]
     buttons = []
     for name, label in choices:
         chosen = {"checked": ""} if name == "given" else {}
@@ -120,8 +123,8 @@ def _sorting() -> Html:
     return element("fieldset", element("legend", "Sort by"), *buttons, turned, class_="sorting")
 
 
-def _orders() -> str:
-    names = (*KEYS, "count")
+def _orders(findings: Findings) -> str:
+    names = (*findings.keys, "count")
     return "".join(f"body:has(#by-{name}:checked) .study {{ order: var(--{name}); }}\n" for name in names)
 
 

@@ -16,9 +16,9 @@ from diagxnet.data.splits import LEARNED, SPLITS
 from diagxnet.images.decode import ImageError, decode
 from diagxnet.images.npy import packed_bytes
 from diagxnet.labels.prepare import assign_rows, check_splits, grouping, one_class_warnings
-from diagxnet.labels.rules import apply_rules, looked_for
+from diagxnet.labels.rules import apply_rules, looked_for, rules_of
 from diagxnet.preflight.rehearsal import Pace
-from diagxnet.tables.reading import CHEXPERT, Columns, Table, read_tables
+from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, Table, read_tables
 from diagxnet.training.recipe import Recipe
 
 SAMPLED = 64
@@ -54,7 +54,7 @@ def look_at_data(
     bad_images: str,
     disk: str | Path,
     linked: str | None = None,
-    columns: Columns = CHEXPERT,
+    columns: Columns = CHEXPERT_COLUMNS,
 ) -> tuple[Plan, Notices]:
     """Reads the tables, looks for every file, decodes a sample, splits the patients; `disk`: where data/ will be.
 
@@ -83,15 +83,16 @@ def look_at_data(
     )
     if len(chosen):
         found.lines.append(grouping(chosen, columns.patient))
+    uncertain = rules_of(columns.findings, uncertain)
     sought = np.zeros_like(labels, bool)
     sought[used] = looked_for(labels[used], chosen["table"].to_numpy(object))
     for split in LEARNED:
         own = used & (rows["split"] == split).to_numpy()
         targets, mask = apply_rules(
-            labels[own], rows["path"][own].tolist(), uncertain=uncertain, blank=blank, seed=split_seed
+            labels[own], rows["path"][own].tolist(), columns.findings, uncertain=uncertain, blank=blank, seed=split_seed
         )
         prepared = Labels(np.arange(int(own.sum())), targets, mask & sought[own])
-        warnings = one_class_warnings(split, prepared, labels[own], uncertain, blank)
+        warnings = one_class_warnings(split, prepared, labels[own], columns.findings, uncertain, blank)
         found.lines += [f"warning: {line}" for line in warnings]
     _weigh(len(rows), image_size, Path(disk), found)
     return Plan(len(rows), sizes), found

@@ -12,7 +12,6 @@ from accelerate import Accelerator
 from torch import nn
 
 from diagxnet.console.progress import Progress
-from diagxnet.data.findings import FINDINGS
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.loop import Examples, fit
@@ -37,35 +36,40 @@ class Pace:
 
 
 def rehearse_base(
-    model: BaseModel, recipe: Recipe, *, image_size: int, augmentation: dict[str, float], precision: str
+    model: BaseModel, recipe: Recipe, *, image_size: int, augmentation: dict[str, float], precision: str, findings: int
 ) -> Pace:
-    """The pace of a base model at `image_size` pixels, augmentation included."""
+    """The pace of a base model of so many `findings` at `image_size` pixels, augmentation included."""
     chance = np.random.default_rng(0)
 
     def source(examples: int) -> Source:
         images = chance.integers(0, 256, (examples, image_size, image_size), np.uint8)
         return ImageSource(images, np.arange(examples), recipe.seed, augmentation)
 
-    return _rehearse(model, recipe, source, create_accelerator(precision))
+    return _rehearse(model, recipe, source, create_accelerator(precision), findings)
 
 
-def rehearse_meta(model: nn.Module, recipe: Recipe, *, models: int) -> Pace:
-    """The pace of a meta-learner on the logits of so many base `models`."""
+def rehearse_meta(model: nn.Module, recipe: Recipe, *, models: int, findings: int) -> Pace:
+    """The pace of a meta-learner on the logits of so many base `models` and `findings`."""
 
     def source(examples: int) -> Source:
-        return ArraySource(torch.zeros(examples, models, len(FINDINGS)))
+        return ArraySource(torch.zeros(examples, models, findings))
 
-    return _rehearse(model, recipe, source, create_accelerator("fp32"), updates=64)
+    return _rehearse(model, recipe, source, create_accelerator("fp32"), findings, updates=64)
 
 
 def _rehearse(
-    model: nn.Module, recipe: Recipe, source: Callable[[int], Source], accelerator: Accelerator, updates: int = 1
+    model: nn.Module,
+    recipe: Recipe,
+    source: Callable[[int], Source],
+    accelerator: Accelerator,
+    findings: int,
+    updates: int = 1,
 ) -> Pace:
     """Two epochs of so many `updates`; the first warms up, the second counts."""
     batch = recipe.batches.batch_size
     splits = []
     for examples in (updates * recipe.batches.effective(accelerator.num_processes), batch):
-        targets = (np.arange(examples)[:, None] + np.arange(len(FINDINGS))) % 2
+        targets = (np.arange(examples)[:, None] + np.arange(findings)) % 2
         splits.append(Examples(source(examples), targets.astype(np.float32), np.ones(targets.shape, bool)))
     train, val = splits
     brief = replace(recipe, schedule=replace(recipe.schedule, epochs=2, patience=None, scheduler="constant"))

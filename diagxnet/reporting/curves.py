@@ -17,7 +17,6 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from diagxnet.data.files import write_json
-from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.statistics.comparison import label
 from diagxnet.statistics.metrics import reliability
 from diagxnet.statistics.operating import OUTCOMES, confusions
@@ -39,10 +38,11 @@ def write_curves(folder: Path, results: Results) -> None:
         contents["learning_curves"] += [
             {"model": label(training)} | {name: epoch[name] for name in names} for epoch in history["epochs"]
         ]
+    findings = results.test.findings
     for f in np.flatnonzero(results.test.scorable()):
-        contents[f"roc/{KEYS[f]}"] = roc_records(results, f)
-        contents[f"precision_recall/{KEYS[f]}"] = precision_recall_records(results, f)
-        contents[f"histogram/{KEYS[f]}"] = histogram_records(results, f)
+        contents[f"roc/{findings.keys[f]}"] = roc_records(results, f)
+        contents[f"precision_recall/{findings.keys[f]}"] = precision_recall_records(results, f)
+        contents[f"histogram/{findings.keys[f]}"] = histogram_records(results, f)
     for m, model in enumerate(results.test.models):
         contents[f"reliability/{model}"] = reliability_records(results, results.calibrated[m])
         contents["auroc"] += auroc_records(results, model)
@@ -50,7 +50,7 @@ def write_curves(folder: Path, results: Results) -> None:
     counts = confusions(results.test, results.calibrated[ENSEMBLE], results.calibration["ensemble"], "youden")
     for outcome in OUTCOMES:
         contents[f"confusion/{outcome}"] = [
-            {"finding": FINDINGS[KEYS.index(key)], "units": own[outcome]} for key, own in counts.items()
+            {"finding": findings.titles[key], "units": own[outcome]} for key, own in counts.items()
         ]
     for stale in set(folder.rglob("*.json")) - {folder / f"{name}.json" for name in contents}:
         stale.unlink()
@@ -109,7 +109,7 @@ def auroc_records(results: Results, model: str) -> list[dict]:
     return [
         {
             "model": label(model),
-            "finding": FINDINGS[KEYS.index(key)],
+            "finding": results.test.findings.titles[key],
             "auroc": value,
             **own["ci"]["per_finding"][key],
             "positives": counts["positives"][key],

@@ -15,7 +15,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from diagxnet.data.findings import FINDINGS, KEYS
 from diagxnet.statistics.comparison import label
 from diagxnet.statistics.results import Results
 
@@ -121,7 +120,9 @@ def model_lines(results: Results) -> list[object]:
 def finding_panels(
     results: Results, panel: Callable[[Axes, int], str], x_label: str, y_label: str, legend: Iterable[object]
 ) -> Figure:
-    titles = {int(f): finding_title(results, KEYS[f], "\n") for f in np.flatnonzero(results.test.scorable())}
+    titles = {
+        int(f): finding_title(results, results.test.keys[f], "\n") for f in np.flatnonzero(results.test.scorable())
+    }
     star = "; * few of one class" if results.evaluation["few"] else ""
     return panels(titles, panel, x_label + star, y_label, legend)
 
@@ -130,7 +131,9 @@ def finding_title(results: Results, key: str, between: str) -> str:
     counts = results.evaluation["counts"]
     positives, negatives = counts["positives"][key], counts["negatives"][key]
     star = " *" if key in results.evaluation["few"] else ""
-    return f"{FINDINGS[KEYS.index(key)]}{star}{between}(n = {positives + negatives:,}, {positives:,} positive)"
+    return (
+        f"{results.evaluation['findings'][key]}{star}{between}(n = {positives + negatives:,}, {positives:,} positive)"
+    )
 
 
 def population(results: Results) -> str:

@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from diagxnet.data.files import write_text
-from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import SPECIFICITY, not_learned
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.parts import parts_text
 from diagxnet.reporting.sections.subgroups import GROUP_HEADER, group_rows
 from diagxnet.reporting.wording import (
     IN_THE_LARGE,
-    NAMES,
     ON_VAL,
     REFERENCE,
     RESEARCH_ONLY,
@@ -45,10 +43,10 @@ def write_model_card(path: Path, material: Material, configs: dict[str, dict]) -
     """Writes the card. configs: config.json by member."""
     results, values = material.results, flat(material.params)
     sections = [
-        "# Model card: stacking ensemble for fourteen findings on chest radiographs",
+        f"# Model card: stacking ensemble for {_findings(results)} on chest radiographs",
         RESEARCH_ONLY,
         *_details(values, configs, results),
-        *_use(),
+        *_use(results),
         *_factors(results),
         *_metrics(results),
         *_data(results, material.data_summary, values),
@@ -80,9 +78,9 @@ def _details(values: dict[str, str], configs: dict[str, dict], results: Results)
             "equal runs give equal files",
             "Type": f"stacking ensemble of {listed_words(base)} on grey images of {values['data.image_size']} px; a "
             f"meta-learner (`{values['meta.arch']}`, hidden dimension {values['meta.hidden_dim']}) reads their "
-            "logits and gives one for each of fourteen findings, which calibration.json beside this file turns into a "
-            f"probability and a call. {parts_text(results.evaluation['combination'])}"
-            + (f" {not_learned_text(unknown)}" if unknown else ""),
+            f"logits and gives one for each of {_findings(results)}, which calibration.json beside this file turns "
+            f"into a probability and a call. {parts_text(results.evaluation['combination'])}"
+            + (f" {not_learned_text(results.evaluation, unknown)}" if unknown else ""),
             "Training algorithm": f"{values['train.loss']} loss over known labels, {values['train.optimizer']}, early "
             "stopping on val; every hyperparameter is in params.yaml and in plots/report.html",
             "Fairness constraints": "none",
@@ -96,13 +94,19 @@ def _details(values: dict[str, str], configs: dict[str, dict], results: Results)
     )
 
 
+def _findings(results: Results) -> str:
+    """`14 findings`, `1 finding`."""
+    count = len(results.test.findings)
+    return f"{count} finding{'s' * (count != 1)}"
+
+
 def listed_words(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *others, last = words
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _use() -> list[str]:
+def _use(results: Results) -> list[str]:
     return _fields(
         "Intended use",
         {
@@ -110,7 +114,7 @@ def _use() -> list[str]:
             "and comparison of training recipes on one data set",
             "Primary users": "researchers and machine learning engineers",
             "Out of scope": "diagnosis, triage or any decision about a patient; children; modalities other than "
-            "radiography of the chest; findings beyond the fourteen; reading a high probability as a location or a "
+            "radiography of the chest; findings beyond these; reading a high probability as a location or a "
             "cause",
         },
     )
@@ -118,7 +122,11 @@ def _use() -> list[str]:
 
 def _factors(results: Results) -> list[str]:
     counts = results.evaluation["few"]
-    flagged = f". Few of one class on test, so take these as rough: {counts_text(counts)}" if counts else ""
+    flagged = (
+        f". Few of one class on test, so take these as rough: {counts_text(results.evaluation, counts)}"
+        if counts
+        else ""
+    )
     return _fields(
         "Factors",
         {
@@ -152,12 +160,13 @@ def _data(results: Results, data_summary: Mapping[str, Any], values: dict[str, s
         ("Split", "Images", "Studies", "Patients"),
         ((name, *(f"{own[what]:,}" for what in ("images", "studies", "patients"))) for name, own in splits.items()),
     )
-    rules = ", ".join(f"{NAMES[key]}: {rule}" for key, rule in data_summary["rules"]["uncertain"].items())
+    names = results.test.findings.titles
+    rules = ", ".join(f"{names[key]}: {rule}" for key, rule in data_summary["rules"]["uncertain"].items())
     labels = markdown_table(
         ("Finding", *(f"{name}: positive / known" for name in splits)),
         (
             (
-                NAMES[key],
+                names[key],
                 *(
                     _positive_of_known(own["findings"][key]["images"], data_summary["rules"]["blank"])
                     if key not in data_summary["not_annotated"][name]
@@ -165,13 +174,17 @@ def _data(results: Results, data_summary: Mapping[str, Any], values: dict[str, s
                     for name, own in splits.items()
                 ),
             )
-            for key in KEYS
+            for key in names
         ),
     )
     root = values["data.root"]
     source = "drawn radiographs, not of patients" if root == "data/demo" else f"`{root}`"
     one_class = {name: results.evaluation["one_class"][name] for name in ("val", "test")}
-    notes = [f". One class only on {name}: {counts_text(counts)}" for name, counts in one_class.items() if counts]
+    notes = [
+        f". One class only on {name}: {counts_text(results.evaluation, counts)}"
+        for name, counts in one_class.items()
+        if counts
+    ]
     return [
         *_fields(
             "Evaluation data",

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diagxnet.data.files import replacing, write_text
-from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import not_learned
 from diagxnet.reporting.drawing import render
 from diagxnet.reporting.page import Html, element, figure, page
@@ -69,10 +68,11 @@ def introduction(material: Material) -> list[Html]:
     return [
         element(
             "p",
-            f"Test set: {counts['units']:,} {units} of {counts['patients']:,} patients. Of {len(KEYS)} findings, "
-            f"{counts['findings_scored']} can be scored. {means_text(evaluation)}",
+            f"Test set: {counts['units']:,} {units} of {counts['patients']:,} patients. "
+            f"Of {len(evaluation['findings'])} findings, {counts['findings_scored']} can be scored. "
+            f"{means_text(evaluation)}",
         ),
-        *([element("p", not_learned_text(unknown))] if unknown else []),
+        *([element("p", not_learned_text(evaluation, unknown))] if unknown else []),
         element("p", verdict_sentence(evaluation["comparison"], "best_base"), class_="verdict"),
         element("p", RESEARCH_ONLY, class_="note"),
     ]

@@ -2,9 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from diagxnet.data.findings import FINDINGS, KEYS
-
-NAMES = dict(zip(KEYS, FINDINGS, strict=True))
 REFERENCE = (
     "Calibration and thresholds are fitted on val and judged on test. Where the data set has a valid.csv, these are "
     "two reference standards: in CheXpert, val's labels were read off reports by a program (a blank as data.blank "
@@ -44,10 +41,12 @@ def difference_text(difference: dict) -> str:
     return f"{difference['difference']:+.3f} ({interval['lower']:+.3f} to {interval['upper']:+.3f})"
 
 
-def counts_text(counts: dict[str, dict[str, int]]) -> str:
-    """`Fracture (0 positive, 223 negative), ...` of counts by finding key."""
+def counts_text(evaluation: dict, counts: dict[str, dict[str, int]]) -> str:
+    """`Fracture (0 positive, 223 negative), ...` of counts by finding key. evaluation: here and below, content of
+    metrics/evaluation.json, which holds the findings' names."""
     return ", ".join(
-        f"{NAMES[key]} ({own['positives']:,} positive, {own['negatives']:,} negative)" for key, own in counts.items()
+        f"{evaluation['findings'][key]} ({own['positives']:,} positive, {own['negatives']:,} negative)"
+        for key, own in counts.items()
     )
 
 
@@ -59,7 +58,9 @@ def means_text(evaluation: dict) -> str:
         return f"{text}."
     if len(few) == counts["findings_scored"]:
         return f"{text}, all with few positives or few negatives: take them as rough."
-    return f"{text}; left out of means and verdicts, with few positives or few negatives: {counts_text(few)}."
+    return (
+        f"{text}; left out of means and verdicts, with few positives or few negatives: {counts_text(evaluation, few)}."
+    )
 
 
 def verdicts_text(first: str, second: str, per_finding: dict[str, dict]) -> str:
@@ -68,18 +69,19 @@ def verdicts_text(first: str, second: str, per_finding: dict[str, dict]) -> str:
     return (
         f"{first} is better than {second} on {words.count('better')} of {len(words)} findings and worse on "
         f"{words.count('worse')}. Verdicts are for all findings at once (Holm 1979); an interval is for its finding "
-        "alone, and among fourteen one or another leaves out 0 by chance."
+        "alone, and among several one or another leaves out 0 by chance."
     )
 
 
-def not_learned_text(keys: Sequence[str]) -> str:
+def not_learned_text(evaluation: dict, keys: Sequence[str]) -> str:
     """A sentence on the findings that were not learned, of which there is one at least."""
-    names = ", ".join(NAMES[key] for key in keys)
+    names = ", ".join(evaluation["findings"][key] for key in keys)
     return f"Not learned, for no image of train has a known label: {names}. Predictions leave them empty."
 
 
 def starred(evaluation: dict, key: str) -> str:
-    return f"{NAMES[key]} *" if key in evaluation["few"] else NAMES[key]
+    name = evaluation["findings"][key]
+    return f"{name} *" if key in evaluation["few"] else name
 
 
 def flat(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
@@ -88,6 +90,8 @@ def flat(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     for key, value in params.items():
         if isinstance(value, Mapping):
             leaves |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            leaves[f"{prefix}{key}"] = f"[{', '.join(value)}]"
         else:
             names = {None: "null", True: "true", False: "false"}
             leaves[f"{prefix}{key}"] = names[value] if value is None or isinstance(value, bool) else str(value)

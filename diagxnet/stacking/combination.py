@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from diagxnet.data.findings import KEYS
+from diagxnet.data.findings import Findings
 from diagxnet.data.prepared import Labels
 from diagxnet.stacking.factor import ERRORS, Factor, fit_factor
 from diagxnet.stacking.learners import MetaConvex, MetaLearner, apply_meta
@@ -18,12 +18,14 @@ from diagxnet.stacking.weights import Core
 
 @dataclass(frozen=True)
 class Combination:
-    """members: names. core: None where the network is all there is (`init: random`). factor: of the network's
-    correction; None where there is no network, or nothing else. differences: see `stacking.standing`. left_out: the
-    ensemble's logits of val [images, findings], with weights and factor that were fitted without the image's patient.
+    """members: names. findings: along the findings axes. core: None where the network is all there is (`init: random`).
+    factor: of the network's correction; None where there is no network, or nothing else. differences: see
+    `stacking.standing`. left_out: the ensemble's logits of val [images, findings], with weights and factor that were
+    fitted without the image's patient.
     """
 
     members: tuple[str, ...]
+    findings: Findings
     core: Core | None
     factor: Factor | None
     differences: list[Difference]
@@ -40,7 +42,7 @@ class Combination:
         core = correction = None
         if self.core is not None:
             weights = {
-                name: dict(zip(KEYS, map(float, own), strict=True))
+                name: dict(zip(self.findings.keys, map(float, own), strict=True))
                 for name, own in zip(self.members, self.core.weights, strict=True)
             }
             strengths = dict(zip(("for_all", "by_finding"), self.core.strengths, strict=True))
@@ -95,6 +97,7 @@ def combine(
     model: nn.Module,
     core: Core | None,
     members: tuple[str, ...],
+    findings: Findings,
     logits: np.ndarray,
     labels: Labels,
     patients: np.ndarray,
@@ -116,4 +119,4 @@ def combine(
                 if isinstance(part, MetaLearner):
                     part.factor.fill_(factor.value)
     differences = stand(ensemble, logits, members, labels.targets, labels.mask, patients)
-    return Combination(members, core, factor, differences, ensemble)
+    return Combination(members, findings, core, factor, differences, ensemble)

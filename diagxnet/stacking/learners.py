@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diagxnet.data.findings import FINDINGS
 from diagxnet.training.checkpoint import load_model
 from diagxnet.training.mean import MeanLogits
 
@@ -21,12 +20,12 @@ class MetaLearner(nn.Module):
     in the scripts before. inputs: `logits`, or `probabilities` (their sigmoids), of the network.
     """
 
-    def __init__(self, models: int, init: str, inputs: str) -> None:
+    def __init__(self, models: int, findings: int, init: str, inputs: str) -> None:
         super().__init__()
         self.init, self.inputs = init, inputs
         if init == "average":
-            self.register_buffer("weights", torch.full((models, len(FINDINGS)), 1 / models))
-            self.register_buffer("offsets", torch.zeros(len(FINDINGS)))
+            self.register_buffer("weights", torch.full((models, findings), 1 / models))
+            self.register_buffer("offsets", torch.zeros(findings))
             self.register_buffer("factor", torch.ones(()))
 
     def forward(self, logits: Tensor) -> Tensor:
@@ -48,8 +47,8 @@ class MetaLearner(nn.Module):
 class MetaConvex(MetaLearner):
     """The core alone: nothing to learn by gradient."""
 
-    def __init__(self, models: int, init: str = "average", inputs: str = "logits") -> None:
-        super().__init__(models, init, inputs)
+    def __init__(self, models: int, findings: int, init: str = "average", inputs: str = "logits") -> None:
+        super().__init__(models, findings, init, inputs)
 
     def correct(self, inputs: Tensor) -> Tensor:
         return torch.zeros_like(inputs[:, 0])
@@ -62,19 +61,24 @@ class MetaMLP(MetaLearner):
     """
 
     def __init__(
-        self, models: int, hidden_dim: int = 256, dropout: float = 0.2, init: str = "average", inputs: str = "logits"
+        self,
+        models: int,
+        findings: int,
+        hidden_dim: int = 256,
+        dropout: float = 0.2,
+        init: str = "average",
+        inputs: str = "logits",
     ) -> None:
-        super().__init__(models, init, inputs)
-        outputs = len(FINDINGS)
+        super().__init__(models, findings, init, inputs)
         self.layers = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(models * outputs, hidden_dim),
+            nn.Linear(models * findings, hidden_dim),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden_dim, hidden_dim // 2),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(hidden_dim // 2, outputs),
+            nn.Linear(hidden_dim // 2, findings),
         )
         if init == "average":
             nn.init.zeros_(self.layers[-1].weight)
@@ -88,11 +92,11 @@ class MetaLinear(MetaLearner):
     """A logistic regression per finding, on what each base model says of that finding (Wolpert 1992, Ting and Witten
     1999): a weight for each model, and a bias."""
 
-    def __init__(self, models: int, init: str = "average", inputs: str = "logits") -> None:
-        super().__init__(models, init, inputs)
-        shape = models, len(FINDINGS)
+    def __init__(self, models: int, findings: int, init: str = "average", inputs: str = "logits") -> None:
+        super().__init__(models, findings, init, inputs)
+        shape = models, findings
         self.slopes = nn.Parameter(torch.zeros(shape) if init == "average" else torch.randn(shape) / models)
-        self.intercepts = nn.Parameter(torch.zeros(len(FINDINGS)))
+        self.intercepts = nn.Parameter(torch.zeros(findings))
 
     def correct(self, inputs: Tensor) -> Tensor:
         return (inputs * self.slopes).sum(1) + self.intercepts
@@ -109,19 +113,27 @@ class MetaAttention(MetaLearner):
     HEADS = 4
 
     def __init__(
-        self, models: int, hidden_dim: int = 256, dropout: float = 0.2, init: str = "average", inputs: str = "logits"
+        self,
+        models: int,
+        findings: int,
+        hidden_dim: int = 256,
+        dropout: float = 0.2,
+        init: str = "average",
+        inputs: str = "logits",
     ) -> None:
-        super().__init__(models, init, inputs)
-        tokens, outputs = models * len(FINDINGS), len(FINDINGS)
+        super().__init__(models, findings, init, inputs)
+        tokens = models * findings
         deviation = hidden_dim**-0.5
         self.values = nn.Parameter(torch.randn(tokens, hidden_dim) * deviation)
         self.names = nn.Parameter(torch.randn(tokens, hidden_dim) * deviation)
-        self.queries = nn.Parameter(torch.randn(outputs, hidden_dim) * deviation)
+        self.queries = nn.Parameter(torch.randn(findings, hidden_dim) * deviation)
         self.attention = nn.MultiheadAttention(hidden_dim, self.HEADS, batch_first=True)
         self.normalise = nn.LayerNorm(hidden_dim)
         self.dropout = nn.Dropout(dropout)
-        start = torch.zeros(outputs, hidden_dim) if init == "average" else torch.randn(outputs, hidden_dim) * deviation
-        self.weight, self.bias = nn.Parameter(start), nn.Parameter(torch.zeros(outputs))
+        start = (
+            torch.zeros(findings, hidden_dim) if init == "average" else torch.randn(findings, hidden_dim) * deviation
+        )
+        self.weight, self.bias = nn.Parameter(start), nn.Parameter(torch.zeros(findings))
 
     def correct(self, inputs: Tensor) -> Tensor:
         tokens = inputs.flatten(1).unsqueeze(2) * self.values + self.names
@@ -130,28 +142,33 @@ class MetaAttention(MetaLearner):
         return (self.dropout(self.normalise(attended)) * self.weight).sum(2) + self.bias
 
 
-def create_meta(arch: str, models: int, *, hidden_dim: int = 256, dropout: float = 0.2, **options: Any) -> nn.Module:
-    """A meta-learner of `arch` (convex, mlp, linear or attention) for the logits of so many base `models`, untrained.
+def create_meta(
+    arch: str, models: int, findings: int, *, hidden_dim: int = 256, dropout: float = 0.2, **options: Any
+) -> nn.Module:
+    """A meta-learner of `arch` (convex, mlp, linear or attention) for the logits of so many base `models` and
+    `findings`, untrained.
 
     hidden_dim, dropout: of mlp and attention; the others have neither. options: init and inputs (see MetaLearner).
     """
     if arch in ("convex", "linear"):
-        return {"convex": MetaConvex, "linear": MetaLinear}[arch](models, **options)
-    return {"mlp": MetaMLP, "attention": MetaAttention}[arch](models, hidden_dim, dropout, **options)
+        return {"convex": MetaConvex, "linear": MetaLinear}[arch](models, findings, **options)
+    return {"mlp": MetaMLP, "attention": MetaAttention}[arch](models, findings, hidden_dim, dropout, **options)
 
 
-def create_members(arch: str, models: int, members: int, **options: Any) -> nn.Module:
+def create_members(arch: str, models: int, findings: int, members: int, **options: Any) -> nn.Module:
     """So many meta-learners (`members`) of `models` base models as one model; of one, the meta-learner itself."""
-    created = [create_meta(arch, models, **options) for _ in range(members)]
+    created = [create_meta(arch, models, findings, **options) for _ in range(members)]
     return created[0] if members == 1 else MeanLogits(created)
 
 
 def load_meta(folder: Path) -> nn.Module:
     """The trained meta-learner in `folder` (models/meta), in evaluation mode, in float32."""
-    return load_model(
-        folder,
-        lambda config: create_members(config["arch"], len(config["models"]), config["members"], **config["options"]),
-    )
+
+    def create(config: dict[str, Any]) -> nn.Module:
+        models, findings = len(config["models"]), len(config["findings"])
+        return create_members(config["arch"], models, findings, config["members"], **config["options"])
+
+    return load_model(folder, create)
 
 
 def apply_meta(model: nn.Module, logits: Tensor) -> Tensor:

@@ -14,9 +14,8 @@ from torch import nn
 
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import array_hash, write_arrays
-from diagxnet.data.findings import FINDINGS
 from diagxnet.data.folds import read_draws
-from diagxnet.data.prepared import Labels, read_labels, read_manifest
+from diagxnet.data.prepared import Labels, read_findings, read_labels, read_manifest
 from diagxnet.data.splits import LEARNED
 from diagxnet.features.stacked import read_stacked, same_rows
 from diagxnet.stacking.combination import combine
@@ -84,7 +83,9 @@ def train_meta(
     other) or one GPU, without accumulation.
     """
     members, stack, val = read_splits(stacked, prepared, folds)
-    config = {"arch": arch, "options": options, "models": list(members), "findings": list(FINDINGS), "views": views}
+    findings = read_findings(prepared)
+    config = {"arch": arch, "options": options, "models": list(members), "findings": list(findings.names)}
+    config["views"] = views
     with one_thread(), locked(resume):
         core = None
         if options["init"] == "average":
@@ -95,7 +96,7 @@ def train_meta(
             training = _Networks(config, core, stack, val, recipe, seeds, resume)
             networks, histories = yield from training.train()
         whole = networks[0] if len(networks) == 1 else MeanLogits(networks)
-        combination = combine(whole, core, members, val.logits, val.labels, val.patients)
+        combination = combine(whole, core, members, findings, val.logits, val.labels, val.patients)
         print("\n".join(f"train_meta: {line}" for line in combination.lines()), flush=True)
         config |= {"members": len(networks), "combination": combination.content()}
         write_arrays(left_out, rows=val.labels.rows, logits=combination.left_out.astype(np.float32))
@@ -143,7 +144,7 @@ def fit_to(splits: list[Split]) -> Core:
 def _no_network(config: dict[str, Any], core: Core, stack: Split, val: Split, recipe: Recipe) -> Iterator[Epoch]:
     """The core as a model, and its history: a single epoch, with the losses that a network's would have."""
     started = time.monotonic()
-    model = create_meta(config["arch"], len(config["models"]), **config["options"])
+    model = _untrained(config)
     model.set_core(core.slopes, core.intercepts)
     weights = recipe.objective.weights(stack.labels.targets, stack.labels.mask, None)
     record: dict[str, float | int | None] = {"epoch": 1}
@@ -201,10 +202,14 @@ class _Networks:
 
     def _create(self, seed: int) -> nn.Module:
         torch.manual_seed(seed)
-        model = create_meta(self.config["arch"], len(self.config["models"]), **self.config["options"])
+        model = _untrained(self.config)
         if self.core is not None:
             model.set_core(self.core.slopes, self.core.intercepts)
         return model
+
+
+def _untrained(config: dict[str, Any]) -> nn.Module:
+    return create_meta(config["arch"], len(config["models"]), len(config["findings"]), **config["options"])
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from collections.abc import Collection
 import numpy as np
 from scipy.special import expit, log_expit
 
-from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import NOT_LEARNED, SPECIFICITY, Calibration, FindingCalibration
 from diagxnet.statistics.scored import Scored
 
@@ -26,7 +25,7 @@ def fit_calibration(val: Scored, min_positives: int, not_learned: Collection[str
             key: NOT_LEARNED
             if key in not_learned
             else _fit_finding(val.logits[m][val.known(f), f], val.targets[val.known(f), f], min_positives)
-            for f, key in enumerate(KEYS)
+            for f, key in enumerate(val.keys)
         }
         for m, model in enumerate(val.models)
     }

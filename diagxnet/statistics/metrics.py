@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 import numpy as np
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from diagxnet.data.findings import CHEXPERT5, KEYS
+from diagxnet.data.chexpert import five_of
 from diagxnet.statistics.scored import Scored
 
 BINS = 10
@@ -58,7 +58,7 @@ def means(per_finding: dict[str, float], headline: Collection[str] | None = None
 def mean_keys(keys: Iterable[str]) -> dict[str, list[str]]:
     """Which of `keys` each mean is over; a mean over nothing has no entry."""
     keys = list(keys)
-    chosen = {"macro": keys, "chexpert5": [key for key in keys if key in CHEXPERT5]}
+    chosen = {"macro": keys, "chexpert5": five_of(keys)}
     return {name: over for name, over in chosen.items() if over}
 
 
@@ -67,7 +67,7 @@ def per_finding(
 ) -> dict[str, float]:
     """`metric` of targets and `values` [units, findings], over the known units of each finding with both classes."""
     return {
-        KEYS[f]: metric(scored.targets[scored.known(f), f], values[scored.known(f), f])
+        scored.keys[f]: metric(scored.targets[scored.known(f), f], values[scored.known(f), f])
         for f in np.flatnonzero(scored.scorable())
     }
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagxnet.data.findings import KEYS
 from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.intervals import difference_interval, widened
 from diagxnet.statistics.scored import Scored
@@ -52,7 +51,7 @@ def decision_curves(scored: Scored, probability: np.ndarray, draws: Draws) -> di
         pairs = zip(model.tolist(), resampled.T, strict=True)
         ends = [difference_interval(value, widened(own, sizes[f]), sizes[f]) for value, own in pairs]
         lower, upper = (np.array([end[side] for end in ends]) for side in ("lower", "upper"))
-        curves[KEYS[f]] = DecisionCurve(model, lower, upper, everybody)
+        curves[scored.keys[f]] = DecisionCurve(model, lower, upper, everybody)
     return curves
 
 

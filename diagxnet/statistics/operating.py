@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
-from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import RULES, FindingCalibration
 from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.scored import Scored
@@ -46,7 +45,7 @@ def confusions(
 ) -> dict[str, dict[str, int]]:
     """`confusion` of each finding with both classes here and a threshold of `rule`; probability: [units, findings]."""
     calls = _calls(scored, probability, calibration, rule)
-    columns = {key: KEYS.index(key) for key in calls}
+    columns = {key: scored.keys.index(key) for key in calls}
     return {key: confusion(scored.targets[scored.known(f), f], calls[key]) for key, f in columns.items()}
 
 
@@ -68,7 +67,7 @@ def operating_points(
         measured: dict[str, _Ratios] = {name: _Ratios() for name in MEASURES}
         stated: dict[str, _Ratios] = {name: _Ratios() for name in AT_PREVALENCE}
         for key, called in _calls(scored, probability, calibration, rule).items():
-            f = KEYS.index(key)
+            f = scored.keys.index(key)
             known = scored.known(f)
             own = draws.by_patient(_outcomes(scored.targets[known, f], called), known)
             total, drawn = own.sum(axis=0), draws.sums(own).T
@@ -96,7 +95,7 @@ def brier_scores(scored: Scored, probability: np.ndarray, draws: Draws, headline
         known = scored.known(f)
         squared = (probability[known, f] - scored.targets[known, f]) ** 2
         own = draws.by_patient(np.stack([squared, np.ones(len(known))], axis=1), known)
-        scores.add(KEYS[f], own.sum(axis=0), draws.sums(own).T, int((own[:, 1] > 0).sum()))
+        scores.add(scored.keys[f], own.sum(axis=0), draws.sums(own).T, int((own[:, 1] > 0).sum()))
     return scores.with_intervals(headline)
 
 
@@ -125,9 +124,9 @@ def _calls(
     scored: Scored, probability: np.ndarray, calibration: Mapping[str, FindingCalibration], rule: str
 ) -> dict[str, np.ndarray]:
     """Whether each known unit is called positive, by key of the findings with both classes and a threshold."""
-    cuts = {KEYS[f]: calibration[KEYS[f]].thresholds for f in np.flatnonzero(scored.scorable())}
+    cuts = {scored.keys[f]: calibration[scored.keys[f]].thresholds for f in np.flatnonzero(scored.scorable())}
     return {
-        key: probability[scored.known(KEYS.index(key)), KEYS.index(key)] >= own[rule]
+        key: probability[scored.known(scored.keys.index(key)), scored.keys.index(key)] >= own[rule]
         for key, own in cuts.items()
         if own is not None
     }

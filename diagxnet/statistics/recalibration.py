@@ -8,7 +8,6 @@ free, its slope is below 1 where probabilities are too extreme. A perfectly cali
 import numpy as np
 from scipy.special import expit, logit
 
-from diagxnet.data.findings import KEYS
 from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.calibrating import logistic, smoothed
 from diagxnet.statistics.metrics import BINS
@@ -34,8 +33,8 @@ def recalibration(scored: Scored, probability: np.ndarray, draws: Draws, *, min_
     for f in findings:
         known = scored.known(f)
         values, moved = _fit(logit(probability[known, f].clip(CERTAIN, 1 - CERTAIN)), scored.targets[known, f])
-        fitted[KEYS[f]] = values, draws.sums(draws.by_patient(moved.T, known))
-    sizes = dict(zip(KEYS, scored.rarer_patients().tolist(), strict=True))
+        fitted[scored.keys[f]] = values, draws.sums(draws.by_patient(moved.T, known))
+    sizes = dict(zip(scored.keys, scored.rarer_patients().tolist(), strict=True))
     headline = tuple(key for key in scored.headline(min_positives) if key in fitted)
     result = {}
     for place, name in enumerate(("in_the_large", "slope")):

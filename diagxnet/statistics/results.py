@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.findings import CHEXPERT5, KEYS
+from diagxnet.data.chexpert import five_of
 from diagxnet.ensemble.calibration import NOT_LEARNED, Calibration, not_learned, probabilities
 from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.calibrating import fit_calibration
@@ -98,7 +98,7 @@ def measure_test(
     curves = decision_curves(test, calibrated[-1], draws)
     by_group, too_small = subgroups(test, estimates, scoring)
     base_rate = means(prevalence(test), headline)
-    evaluation: dict = {}
+    evaluation: dict = {"findings": test.findings.titles}
     seed = scoring.seed
     for m, model in enumerate(test.models):
         evaluation[model] = {
@@ -123,7 +123,7 @@ def measure_test(
     rows = indicators(evaluation["histories"], evaluation["comparison"])
     evaluation["indicators"] = {"met": sum(row["met"] for row in rows), "of": len(rows)}
     evaluation["counts"] = _counts(calibration, test, studies, dropped, scoring.min_positives)
-    learned = [key not in not_learned(calibration) for key in KEYS]
+    learned = [key not in not_learned(calibration) for key in test.keys]
     evaluation["one_class"] = {
         "val": _one_class_on_val(calibration),
         "test": _class_counts(test, ~test.scorable() & learned),
@@ -139,7 +139,7 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
 
 def _counts(calibration: Calibration, test: Scored, studies: int, dropped: int, min_positives: int) -> dict:
     positives, negatives = test.counts()
-    scorable = test.scorable()
+    scorable, five = test.scorable(), five_of(test.keys)
     return {
         "units": len(test.patients),
         "studies": studies,
@@ -148,12 +148,12 @@ def _counts(calibration: Calibration, test: Scored, studies: int, dropped: int, 
         "findings_flagged": len(_flagged(test, min_positives)),
         "findings_in_means": len(test.headline(min_positives)),
         "findings_not_learned": len(not_learned(calibration)),
-        "chexpert5_scored": sum(bool(scorable[KEYS.index(key)]) for key in CHEXPERT5),
+        **({"chexpert5_scored": sum(bool(scorable[test.keys.index(key)]) for key in five)} if five else {}),
         "dropped_images": dropped,
-        "positives": dict(zip(KEYS, positives.tolist(), strict=True)),
-        "negatives": dict(zip(KEYS, negatives.tolist(), strict=True)),
-        "masked": dict(zip(KEYS, (~test.mask).sum(axis=0).tolist(), strict=True)),
-        "patients_of_rarer_class": dict(zip(KEYS, test.rarer_patients().tolist(), strict=True)),
+        "positives": dict(zip(test.keys, positives.tolist(), strict=True)),
+        "negatives": dict(zip(test.keys, negatives.tolist(), strict=True)),
+        "masked": dict(zip(test.keys, (~test.mask).sum(axis=0).tolist(), strict=True)),
+        "patients_of_rarer_class": dict(zip(test.keys, test.rarer_patients().tolist(), strict=True)),
     }
 
 
@@ -173,4 +173,6 @@ def _flagged(scored: Scored, min_positives: int) -> dict[str, dict[str, int]]:
 
 def _class_counts(scored: Scored, chosen: np.ndarray) -> dict[str, dict[str, int]]:
     positives, negatives = scored.counts()
-    return {KEYS[f]: {"positives": int(positives[f]), "negatives": int(negatives[f])} for f in np.flatnonzero(chosen)}
+    return {
+        scored.keys[f]: {"positives": int(positives[f]), "negatives": int(negatives[f])} for f in np.flatnonzero(chosen)
+    }

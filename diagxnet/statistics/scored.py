@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from diagxnet.data.files import read_arrays
-from diagxnet.data.findings import KEYS
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import read_arrays, read_json
+from diagxnet.data.findings import Findings
 from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.features.stacked import read_stacked, same_rows
 from diagxnet.stacking.learners import apply_meta, load_meta
+from diagxnet.training.checkpoint import CONFIG
 
 COMBINED = ("average", "ensemble")
 """What is scored beside the members: their plain mean, and the meta-learner on top of them."""
@@ -31,7 +33,7 @@ class Scored:
     models: names along the models axis: the members, then COMBINED. logits: [models, units, findings] float64.
     targets: [units, findings] bool, False where unknown. mask: [units, findings] bool, True where known. patients:
     [units] object, patient of each unit. groups: attribute (sex, age, view) to the group of each unit, [units] object.
-    names: [units] object, path of the image or name of the study.
+    names: [units] object, path of the image or name of the study. findings: along the findings axes.
     """
 
     models: tuple[str, ...]
@@ -41,6 +43,12 @@ class Scored:
     patients: np.ndarray
     groups: dict[str, np.ndarray]
     names: np.ndarray
+    findings: Findings
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of the findings."""
+        return self.findings.keys
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -74,7 +82,7 @@ class Scored:
         """Keys of the findings that means and verdicts are over: those with `enough`; where there is none, those with
         two patients of either class; where there is none of these, too, all with both classes."""
         chosen = next(filter(np.any, (self.enough(min_positives), self.enough(1))), self.scorable())
-        return tuple(KEYS[f] for f in np.flatnonzero(chosen))
+        return tuple(self.keys[f] for f in np.flatnonzero(chosen))
 
     def known(self, finding: int) -> np.ndarray:
         """Rows of the units whose label of `finding` (a column) is known."""
@@ -82,14 +90,14 @@ class Scored:
 
     def subset(self, chosen: np.ndarray) -> "Scored":
         """The units that `chosen` picks: [units] bool, or the numbers of the units."""
-        return Scored(
-            self.models,
-            self.logits[:, chosen],
-            self.targets[chosen],
-            self.mask[chosen],
-            self.patients[chosen],
-            {name: values[chosen] for name, values in self.groups.items()},
-            self.names[chosen],
+        return replace(
+            self,
+            logits=self.logits[:, chosen],
+            targets=self.targets[chosen],
+            mask=self.mask[chosen],
+            patients=self.patients[chosen],
+            groups={name: values[chosen] for name, values in self.groups.items()},
+            names=self.names[chosen],
         )
 
     def only(self, models: Sequence[str]) -> "Scored":
@@ -114,12 +122,14 @@ def read_scored(data: Path, models: Path, split: str, unit: str, *, left_out: bo
         ensemble = stored["logits"]
     else:
         ensemble = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
-    return assemble(manifest, stacked.members, base, ensemble, labels.targets, labels.mask, unit)
+    findings = Findings(tuple(read_json(models / "meta" / CONFIG)["findings"]))
+    return assemble(manifest, stacked.members, findings, base, ensemble, labels.targets, labels.mask, unit)
 
 
 def assemble(
     rows: pd.DataFrame,
     members: Sequence[str],
+    findings: Findings,
     base: np.ndarray,
     ensemble: np.ndarray,
     targets: np.ndarray,
@@ -140,9 +150,11 @@ def assemble(
         rows["patient"].to_numpy(object),
         {"sex": rows["sex"].to_numpy(object), "age": _age_bands(rows["age"]), "view": _views(rows)},
         rows["path"].to_numpy(object),
+        findings,
     )
-    if scored.logits.shape[2] != len(KEYS):
-        raise AssertionError(f"{scored.logits.shape[2]} findings are scored, {len(KEYS)} known")
+    if not scored.logits.shape[2] == scored.mask.shape[1] == len(findings):
+        sizes = f"{scored.logits.shape[2]} findings are scored, {scored.mask.shape[1]} labelled"
+        raise InputError(f"{sizes}, and the models know {', '.join(findings.names)} (train anew: dvc repro)")
     return scored if unit == "image" else by_study(scored, rows["study"].to_numpy(object))
 
 
@@ -167,7 +179,8 @@ def by_study(scored: Scored, studies: np.ndarray) -> Scored:
     mixed = pd.Series(scored.groups["view"]).groupby(codes).nunique().to_numpy() > 1
     groups["view"] = np.where(mixed, "mixed", groups["view"]).astype(object)
     owners = scored.patients[firsts]
-    return Scored(scored.models, logits / sizes[:, None], targets, mask, owners, groups, studies[firsts])
+    logits /= sizes[:, None]
+    return Scored(scored.models, logits, targets, mask, owners, groups, studies[firsts], scored.findings)
 
 
 def _age_bands(ages: pd.Series) -> np.ndarray:

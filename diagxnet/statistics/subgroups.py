@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagxnet.data.findings import KEYS
 from diagxnet.statistics.scored import AGE_BANDS, Scored
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.uncertainty import Estimates, estimate, with_intervals
@@ -30,21 +29,21 @@ def subgroups(scored: Scored, whole: Estimates, scoring: Scoring) -> tuple[dict[
         enough = members.enough(scoring.min_positives)
         size = {"units": len(members.patients), "patients": len(set(members.patients))}
         unscored = {
-            KEYS[f]: {"positives": int(positives[f]), "negatives": int(negatives[f])}
+            scored.keys[f]: {"positives": int(positives[f]), "negatives": int(negatives[f])}
             for f in np.flatnonzero(~enough & scored.scorable())
         }
         if unscored:
             too_small.setdefault(attribute, {})[group] = size | {"scored": int(enough.sum()), "findings": unscored}
         if not enough.any():
             continue
-        keys = [KEYS[f] for f in np.flatnonzero(enough)]
+        keys = [scored.keys[f] for f in np.flatnonzero(enough)]
         estimates = estimate(members, resamples=scoring.bootstrap, seed=scoring.seed)
         for model in scored.models:
             entry = size | {
                 "findings": len(keys),
                 "auroc": with_intervals(estimates[model]["auroc"].only(keys)),
-                "positives": {key: int(positives[KEYS.index(key)]) for key in keys},
-                "negatives": {key: int(negatives[KEYS.index(key)]) for key in keys},
+                "positives": {key: int(positives[scored.keys.index(key)]) for key in keys},
+                "negatives": {key: int(negatives[scored.keys.index(key)]) for key in keys},
                 "everyone": float(np.mean([whole[model]["auroc"].values[key] for key in keys])),
             }
             scores[model].setdefault(attribute, {})[group] = entry

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagxnet.data.findings import KEYS
 from diagxnet.statistics.bootstrap import resample
 from diagxnet.statistics.intervals import (
     CONFIDENCE,
@@ -58,7 +57,7 @@ def estimate(scored: Scored, *, resamples: int, seed: int, min_positives: int = 
     min_positives: see `Scored.headline`. shown: whether a bar or line tells how far it is.
     """
     headline = scored.headline(min_positives)
-    sample_sizes = dict(zip(KEYS, scored.rarer_patients().tolist(), strict=True))
+    sample_sizes = dict(zip(scored.keys, scored.rarer_patients().tolist(), strict=True))
     arrays = scored.logits, scored.targets, scored.mask, scored.patients
     drawn = resample(*arrays, resamples=resamples, seed=seed, shown=shown)
     result: Estimates = {}
@@ -66,7 +65,7 @@ def estimate(scored: Scored, *, resamples: int, seed: int, min_positives: int = 
         result[model] = {}
         for name, metric in METRICS.items():
             values = per_finding(scored, scored.logits[m], metric)
-            by_key = {key: getattr(drawn, name)[m, KEYS.index(key)] for key in values}
+            by_key = {key: getattr(drawn, name)[m, scored.keys.index(key)] for key in values}
             result[model][name] = Estimate(values, by_key, sample_sizes, headline)
     return result
 

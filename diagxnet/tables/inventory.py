@@ -20,7 +20,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import content_hash, replacing
 from diagxnet.tables.paths import leads_out
-from diagxnet.tables.reading import CHEXPERT, Columns, check_root, read_tables
+from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, check_root, read_tables
 
 RACY_NANOSECONDS = 2_000_000_000
 """A file changed so recently could change again within its time stamp's resolution: its hash is not kept."""
@@ -45,7 +45,7 @@ def default_cache() -> Path:
 
 
 def take_inventory(
-    root: str | Path, *, cache: str | Path, linked: str | None = None, columns: Columns = CHEXPERT
+    root: str | Path, *, cache: str | Path, linked: str | None = None, columns: Columns = CHEXPERT_COLUMNS
 ) -> dict:
     """Name, size and MD5 of the tables under `root` and of the images that they name.
 

@@ -19,10 +19,11 @@ import numpy as np
 import pandas as pd
 
 from diagxnet.console.errors import InputError, problems_error
-from diagxnet.data.findings import FINDINGS
+from diagxnet.data.chexpert import CHEXPERT
+from diagxnet.data.findings import Findings
 from diagxnet.tables.paths import doubt, owner_of, under_root
 
-REQUIRED = ("Path", "Frontal/Lateral", *FINDINGS)
+REQUIRED = ("Path", "Frontal/Lateral")
 OPTIONAL = ("Sex", "Age", "AP/PA")
 LABELS = {"1.0": 1.0, "0.0": 0.0, "-1.0": -1.0, "": np.nan, "1": 1.0, "0": 0.0, "-1": -1.0}
 VIEWS = {"frontal": "frontal", "lateral": "lateral"}
@@ -43,13 +44,15 @@ NAME_THE_PATIENT = (
 @dataclass(frozen=True)
 class Columns:
     """Columns beyond CheXpert's. patient: names each row's patient; None where the paths do (see `paths.owner_of`);
-    `Path` where each image is of another patient. study: names each row's study; None where the paths do."""
+    `Path` where each image is of another patient. study: names each row's study; None where the paths do. findings:
+    the label columns."""
 
     patient: str | None = None
     study: str | None = None
+    findings: Findings = CHEXPERT
 
 
-CHEXPERT = Columns()
+CHEXPERT_COLUMNS = Columns()
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Table:
     frame: [rows] with columns path (under data.root, with "/"), patient, study ("patient/study", since studies are
         numbered anew for each patient; of an image alone where nothing names its study), view (frontal, lateral),
         projection (AP, PA, LL, RL or ""), sex (female, male, unknown), age (years, NaN where not known).
-    labels: [rows, findings] float64, in CheXpert's order: 1, 0, -1 (uncertain) or NaN (blank).
+    labels: [rows, findings] float64, as `Columns.findings` has them: 1, 0, -1 (uncertain) or NaN (blank).
     lines: [rows] int64, the line of each row in the file, counted from 1.
     """
 
@@ -70,7 +73,7 @@ class Table:
     lines: np.ndarray
 
 
-def read_tables(root: str | Path, columns: Columns = CHEXPERT) -> tuple[Table, Table | None]:
+def read_tables(root: str | Path, columns: Columns = CHEXPERT_COLUMNS) -> tuple[Table, Table | None]:
     """`train.csv` and, where there is one, `valid.csv` under `root`; every problem of both in one InputError."""
     check_root(root)
     names = ["train", "valid"] if (Path(root) / "valid.csv").exists() else ["train"]
@@ -78,7 +81,7 @@ def read_tables(root: str | Path, columns: Columns = CHEXPERT) -> tuple[Table, T
     return tables[0], (tables[1] if len(tables) == 2 else None)
 
 
-def read_named(root: str | Path, names: Sequence[str], columns: Columns = CHEXPERT) -> list[Table]:
+def read_named(root: str | Path, names: Sequence[str], columns: Columns = CHEXPERT_COLUMNS) -> list[Table]:
     """The tables `names` (`train`, `valid`) under `root`; InputError with every problem, by table, line and value."""
     root = Path(root)
     tables: list[Table | None] = []
@@ -179,10 +182,10 @@ class _Rows:
     nobody: list[tuple[str, int]] = field(default_factory=list)
     owners: dict[str, set[str]] = field(default_factory=dict)
 
-    def table(self, name: str) -> Table:
+    def table(self, name: str, findings: int) -> Table:
         names = ("path", "patient", "study", "view", "projection", "sex")
         frame = pd.DataFrame({each: getattr(self, each) for each in names} | {"age": np.array(self.age, np.float64)})
-        labels = np.array(self.labels, np.float64).reshape(-1, len(FINDINGS))
+        labels = np.array(self.labels, np.float64).reshape(-1, findings)
         return Table(name, frame, labels, np.array(self.lines, np.int64))
 
 
@@ -229,7 +232,7 @@ def _parse(
     doubtful = [f"{name}.csv: {each}" for each in _doubts(columns, rows)]
     problems += found
     doubts += doubtful
-    return None if found or doubtful else columns.table(name)
+    return None if found or doubtful else columns.table(name, len(named.findings))
 
 
 def _header_problems(header: list[str], named: Columns) -> list[str]:
@@ -241,14 +244,21 @@ def _header_problems(header: list[str], named: Columns) -> list[str]:
         return [f"the columns are separated by {separator!r}: save the table with commas"]
     problems = _named_problems(header, named)
     own = [column for column in (named.patient, named.study) if column]
-    known = [*REQUIRED, *OPTIONAL, *own]
+    findings = named.findings.names
+    known = [*REQUIRED, *findings, *OPTIONAL, *own]
     extra = [column for column in header if column not in known]
-    missing = [column for column in REQUIRED if column not in header]
+    missing = [column for column in (*REQUIRED, *findings) if column not in header]
     twice = sorted({column for column in header if column in known and header.count(column) > 1})
+    if set(findings) <= set(missing):
+        problems.append(
+            f"none of the findings is a column ({', '.join(findings)}), as data.findings has them or the models know "
+            f"them; the table has {', '.join(header)}"
+        )
+        missing = [column for column in missing if column not in findings]
     problems += [f"column {column!r} is missing" for column in missing]
     for column in extra:
         near = difflib.get_close_matches(column, [*missing, *(name for name in own if name not in header)], n=1)
-        hint = f"is it {near[0]!r}?" if near else "CheXpert has none of that name: take it out"
+        hint = f"is it {near[0]!r}?" if near else "where it is a finding, add it to data.findings; else take it out"
         for key, like in LIKE.items():
             if getattr(named, key) is None and re.search(like, column, re.IGNORECASE):
                 hint = f"if it names the {key}, set data.columns.{key} to {column}"
@@ -267,7 +277,7 @@ def _named_problems(header: list[str], named: Columns) -> list[str]:
     for key, column in (("patient", named.patient), ("study", named.study)):
         if column is None or (key, column) == ("patient", "Path"):
             continue
-        if column in (*REQUIRED, *OPTIONAL):
+        if column in (*REQUIRED, *named.findings.names, *OPTIONAL):
             problems.append(f"data.columns.{key} = {column!r}: that column holds no {key}")
         elif column not in header:
             near = difflib.get_close_matches(column, header, n=1)
@@ -280,7 +290,9 @@ def _named_problems(header: list[str], named: Columns) -> list[str]:
 
 def _row_reader(header: list[str], named: Columns, columns: _Rows):
     """A function that adds one row to `columns` and returns its problems: the column positions are bound once."""
-    labels_of = itemgetter(*(header.index(finding) for finding in FINDINGS))
+    findings = named.findings.names
+    places = [header.index(finding) for finding in findings]
+    labels_of = itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
     position = {column: header.index(column) if column in header else None for column in ("Path", *OPTIONAL)}
     view_at = header.index("Frontal/Lateral")
     patient_at, study_at = (header.index(column) if column else None for column in (named.patient, named.study))
@@ -318,7 +330,7 @@ def _row_reader(header: list[str], named: Columns, columns: _Rows):
         try:
             columns.labels.extend([LABELS[value] for value in labels_of(row)])
         except KeyError:
-            columns.labels.extend(_careful_labels(labels_of(row), problems))
+            columns.labels.extend(_careful_labels(findings, labels_of(row), problems))
         try:
             path = under_root(row[position["Path"]])
             columns.path.append(path)
@@ -338,10 +350,10 @@ def _row_reader(header: list[str], named: Columns, columns: _Rows):
     return read_row
 
 
-def _careful_labels(values: tuple[str, ...], problems: list[str]) -> list[float]:
+def _careful_labels(findings: Sequence[str], values: tuple[str, ...], problems: list[str]) -> list[float]:
     """Labels written in another way (`-1.00`, ` 1`), and a problem for each that is none."""
     labels = []
-    for finding, value in zip(FINDINGS, values, strict=True):
+    for finding, value in zip(findings, values, strict=True):
         try:
             label = float(value) if value.strip() else np.nan
         except ValueError:

@@ -13,7 +13,7 @@ from diagxnet.console.progress import Progress
 from diagxnet.data.files import array_hash, content_hash
 from diagxnet.data.folds import read_folds
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepared import Labels, read_labels
+from diagxnet.data.prepared import Labels, read_findings, read_labels
 from diagxnet.training.announce import announce
 from diagxnet.training.checkpoint import save_joint, save_model
 from diagxnet.training.history import history, joint_history
@@ -71,7 +71,8 @@ def train_base(
     images = open_packed(packed)
     network = {"image_size": images.shape[1], "pretrained": pretrained, "dropout": dropout}
     network |= {"patch_size": patch_size, "stem": stem, "batch_norm": batch_norm}
-    config = base_config(arch, **network)
+    names = read_findings(prepared).names
+    config = base_config(arch, findings=names, **network)
     network["drop_path"] = drop_path
     identity = {
         "model": config,
@@ -92,7 +93,7 @@ def train_base(
         for member in members:
             own = member.recipe
             torch.manual_seed(own.seed)
-            model = create_base(arch, **network)
+            model = create_base(arch, findings=len(names), **network)
             if member is members[0]:
                 announce(name, accelerator, recipe, arch, model)
             if len(members) > 1:

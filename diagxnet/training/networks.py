@@ -3,7 +3,7 @@
 import logging
 import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from diagxnet.console.errors import InputError, one_line
 from diagxnet.data.files import read_json
-from diagxnet.data.findings import FINDINGS
 from diagxnet.training.checkpoint import CONFIG, load_model
 from diagxnet.training.mean import MeanLogits
 from diagxnet.training.patches import is_transformer, patch_problems, patch_side
@@ -102,6 +101,7 @@ def standardise(images: Tensor) -> Tensor:
 def create_base(
     arch: str,
     *,
+    findings: int,
     image_size: int,
     pretrained: bool | str = False,
     dropout: float = 0.0,
@@ -111,7 +111,8 @@ def create_base(
     batch_norm: bool = False,
     tried: bool = True,
 ) -> BaseModel:
-    """A BaseModel on timm's `arch` for images of `image_size` pixels, in the memory format that is fast for it.
+    """A BaseModel on timm's `arch` with a logit for each of so many `findings`, for images of `image_size` pixels, in
+    the memory format that is fast for it.
 
     pretrained: False, True (timm's hub) or the path of a file of weights alone (.safetensors, or what torch.save writes
     of a state_dict, which is loaded with weights_only); timm sums the weights of the first layer
@@ -130,7 +131,7 @@ def create_base(
     problems = patch_problems(arch, image_size=image_size, **own)
     if problems:
         raise InputError(problems[0])
-    options: dict[str, Any] = {"in_chans": 1, "num_classes": len(FINDINGS), "drop_rate": dropout}
+    options: dict[str, Any] = {"in_chans": 1, "num_classes": findings, "drop_rate": dropout}
     if drop_path:
         options["drop_path_rate"] = drop_path
     try:
@@ -152,11 +153,11 @@ def create_base(
     if model.has_batch_norm_2d:  # faster there; one grey channel is channels-last as it is
         model = model.to(memory_format=torch.channels_last)
     if tried:
-        _check_forward(model, arch, image_size)
+        _check_forward(model, arch, findings, image_size)
     return model
 
 
-def _check_forward(model: BaseModel, arch: str, image_size: int) -> None:
+def _check_forward(model: BaseModel, arch: str, findings: int, image_size: int) -> None:
     """InputError where `model` gives no logits for an image of this size, or passes its FeatureNorm by."""
     normed: list[nn.Module] = []
     hooks = [
@@ -167,7 +168,7 @@ def _check_forward(model: BaseModel, arch: str, image_size: int) -> None:
     try:
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
             logits = model.eval()(torch.zeros(1, 1, image_size, image_size))
-        fits = logits.shape == (1, len(FINDINGS))
+        fits = logits.shape == (1, findings)
         reason = "" if fits else f"its logits are {list(logits.shape)}"
     except Exception as error:  # each of timm's families fails in a way of its own
         fits, reason = False, one_line(error, 200)
@@ -183,6 +184,7 @@ def _check_forward(model: BaseModel, arch: str, image_size: int) -> None:
 def base_config(
     arch: str,
     *,
+    findings: Sequence[str],
     image_size: int,
     pretrained: bool | str,
     dropout: float,
@@ -190,7 +192,7 @@ def base_config(
     stem: str,
     batch_norm: bool,
 ) -> dict[str, Any]:
-    """What `load_base` and a reader of models/ need to know of a base model."""
+    """What `load_base` and a reader of models/ need to know of a base model. findings: their names, in order."""
     return {
         "arch": arch,
         "image_size": image_size,
@@ -199,14 +201,14 @@ def base_config(
         "stem": stem,
         "batch_norm": batch_norm,
         "pretrained": bool(pretrained),
-        "findings": list(FINDINGS),
+        "findings": list(findings),
     }
 
 
 def from_config(config: dict[str, Any]) -> BaseModel:
     """The network that `base_config` describes, with random weights."""
     options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "stem", "batch_norm")}
-    return create_base(config["arch"], **options, tried=False)
+    return create_base(config["arch"], findings=len(config["findings"]), **options, tried=False)
 
 
 def member_folders(folder: Path, folds: int | None, seeds: int) -> list[list[Path]]:

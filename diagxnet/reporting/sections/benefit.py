@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from diagxnet.data.findings import KEYS
 from diagxnet.reporting.drawing import finding_panels, handle
 from diagxnet.reporting.page import Html, element
 from diagxnet.reporting.section import Drawing, Material, Section
@@ -19,7 +18,7 @@ def net_benefit(material: Material) -> Figure:
     curves = material.results.decision_curves
 
     def panel(axes: Axes, finding: int) -> str:
-        own = curves[KEYS[finding]]
+        own = curves[material.results.test.keys[finding]]
         top = own.everybody[0]
         axes.fill_between(THRESHOLDS, own.lower, own.upper, color="0.85", linewidth=0)
         axes.plot(THRESHOLDS, own.everybody, color="#D55E00", linestyle=(0, (5, 2)), linewidth=1.2)

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from diagxnet.data.findings import KEYS
 from diagxnet.reporting.curves import ENSEMBLE
 from diagxnet.reporting.drawing import finding_panels, gray_line, handle, unit_square
 from diagxnet.reporting.page import Html, element, table
@@ -121,7 +120,9 @@ def reliability_diagrams(material: Material) -> Figure:
             )
         axes.vlines(bins["predicted"], *wilson(bins), color="black", linewidth=0.8)
         unit_square(axes)
-        _, after, chance = (own["per_finding"][KEYS[finding]] for own in _errors(results.evaluation["ensemble"]))
+        _, after, chance = (
+            own["per_finding"][results.test.keys[finding]] for own in _errors(results.evaluation["ensemble"])
+        )
         return f"ECE {after:.3f}, by chance {chance:.3f}"
 
     legend = [

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.data.findings import Findings
 from diagxnet.reporting.drawing import DPI
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Drawing, Material, Section
-from diagxnet.reporting.wording import NAMES
 
 
-def _data(summary: Mapping[str, Any]) -> list[Html]:
+def _data(summary: Mapping[str, Any], findings: Findings) -> list[Html]:
+    names = findings.titles
     splits = summary["splits"]
     sizes = [
         (name, *(f"{own[what]:,}" for what in ("images", "studies", "patients", "contradictions")))
@@ -21,18 +21,18 @@ def _data(summary: Mapping[str, Any]) -> list[Html]:
     ]
     header = ("Split", "Images", "Studies", "Patients", "Contradict themselves")
     parts = [table(header, sizes, caption="Images in use. No patient is in two splits.")]
-    names = ("positive", "negative", "uncertain", "blank")
+    labels = ("positive", "negative", "uncertain", "blank")
     rows = [
         (
-            NAMES[key],
-            *("/".join(f"{own['findings'][key]['images'][name]:,}" for name in names) for own in splits.values()),
+            names[key],
+            *("/".join(f"{own['findings'][key]['images'][name]:,}" for name in labels) for own in splits.values()),
         )
-        for key in KEYS
+        for key in names
     ]
     parts.append(
         table(("Finding", *splits), rows, caption="Labels as read, by image: positive/negative/uncertain/blank.")
     )
-    rules = ", ".join(f"{NAMES[key]} {rule}" for key, rule in summary["rules"]["uncertain"].items())
+    rules = ", ".join(f"{names[key]} {rule}" for key, rule in summary["rules"]["uncertain"].items())
     learned = f"Uncertain labels in train and stack: {rules}. " if rules else ""
     parts.append(
         element(
@@ -48,13 +48,14 @@ def _data(summary: Mapping[str, Any]) -> list[Html]:
     return parts
 
 
-def examples(targets: np.ndarray) -> list[tuple[str, int]]:
+def examples(targets: np.ndarray, findings: Findings) -> list[tuple[str, int]]:
     """What `contact_sheet` shows, as (title, number of the image): for each finding the one that has it and the fewest
     others, then the first with none. targets: [images, findings] bool."""
     others = np.where(
-        targets, targets.sum(axis=1, keepdims=True), len(FINDINGS) + 1
+        targets, targets.sum(axis=1, keepdims=True), len(findings) + 1
     )  # where the finding is absent: more
-    chosen = [(FINDINGS[f], int(others[:, f].argmin())) for f in range(len(FINDINGS)) if targets[:, f].any()]
+    names = findings.names
+    chosen = [(name, int(others[:, f].argmin())) for f, name in enumerate(names) if targets[:, f].any()]
     if not targets.any(axis=1).all():
         chosen.append(("no label positive", int(np.argmin(targets.any(axis=1)))))
     return chosen
@@ -63,7 +64,8 @@ def examples(targets: np.ndarray) -> list[tuple[str, int]]:
 def contact_sheet(material: Material) -> Figure:
     """The `examples` as the models see them, with what else they show."""
     images, rows, targets = material.images, material.rows, material.positive
-    chosen = examples(targets)
+    findings = material.results.test.findings
+    chosen = examples(targets, findings)
     columns = 5
     lines = -(-len(chosen) // columns)
     figure = Figure(figsize=(11, 2.75 * lines + 0.3), dpi=DPI, layout="constrained")
@@ -72,7 +74,7 @@ def contact_sheet(material: Material) -> Figure:
         if position < len(chosen):
             title, image = chosen[position]
             axes.imshow(images[rows[image]], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            own = [FINDINGS[f] for f in np.flatnonzero(targets[image])]
+            own = [findings.names[f] for f in np.flatnonzero(targets[image])]
             axes.set_title(f"{title}\n", fontweight="bold", pad=2)
             besides = [finding for finding in own if finding != title]
             note = axes.text(0.5, 1.015, _wrapped(besides), transform=axes.transAxes, ha="center", fontsize=6.5)
@@ -90,7 +92,7 @@ def _wrapped(names: list[str]) -> str:
 
 
 def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
-    return [*_data(material.data_summary), *figures.values()]
+    return [*_data(material.data_summary, material.results.test.findings), *figures.values()]
 
 
 SECTION = Section(

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from diagxnet.data.findings import KEYS
 from diagxnet.ensemble.calibration import not_learned
 from diagxnet.reporting.curves import known_scores, precision_stairs
 from diagxnet.reporting.drawing import (
@@ -69,15 +68,17 @@ def _findings(evaluation: dict, unknown: Sequence[str]) -> list[Html]:
         parts.append(
             element(
                 "p",
-                f"* few of one class: {counts_text(evaluation['few'])}. Take their figures as rough.",
+                f"* few of one class: {counts_text(evaluation, evaluation['few'])}. Take their figures as rough.",
                 class_="note",
             )
         )
     if evaluation["one_class"]["test"]:
-        text = f"Not scored, because test has one class only: {counts_text(evaluation['one_class']['test'])}."
+        text = (
+            f"Not scored, because test has one class only: {counts_text(evaluation, evaluation['one_class']['test'])}."
+        )
         parts.append(element("p", text, class_="note"))
     if unknown:
-        parts.append(element("p", not_learned_text(unknown), class_="note"))
+        parts.append(element("p", not_learned_text(evaluation, unknown), class_="note"))
     return parts
 
 
@@ -160,8 +161,9 @@ def precision_recall(material: Material) -> Figure:
 
 
 def _value(results: Results, metric: str, finding: int) -> str:
-    value = results.evaluation["ensemble"][metric]["per_finding"][KEYS[finding]]
-    interval = results.evaluation["ensemble"][metric]["ci"]["per_finding"][KEYS[finding]]
+    key = results.test.keys[finding]
+    value = results.evaluation["ensemble"][metric]["per_finding"][key]
+    interval = results.evaluation["ensemble"][metric]["ci"]["per_finding"][key]
     return f"{value:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})"
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Material, Section
-from diagxnet.reporting.wording import NAMES
 from diagxnet.statistics.comparison import label
 
 
@@ -48,12 +47,12 @@ def parts_text(parts: Mapping[str, Any]) -> str:
     return text
 
 
-def parts_content(parts: Mapping[str, Any]) -> list[Html]:
-    """What the report says of `parts_of`."""
+def parts_content(parts: Mapping[str, Any], names: Mapping[str, str]) -> list[Html]:
+    """What the report says of `parts_of`. names: of the findings, by key."""
     lines = [element("p", parts_text(parts))]
     if "weights" in parts:
         weights = parts["weights"]
-        rows = [(NAMES[key], *(f"{own[key]:.2f}" for own in weights.values())) for key in next(iter(weights.values()))]
+        rows = [(names[key], *(f"{own[key]:.2f}" for own in weights.values())) for key in next(iter(weights.values()))]
         lines.append(table(("Weight", *map(label, weights)), rows, caption="Weight of each member, by finding."))
     val = parts["val"]
     if val:
@@ -74,7 +73,7 @@ def _mean(values: Mapping[str, float]) -> float:
 def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
     """Nothing for an evaluation that does not know the parts, as another hospital's."""
     evaluation = material.results.evaluation
-    return parts_content(evaluation["combination"]) if "combination" in evaluation else []
+    return parts_content(evaluation["combination"], evaluation["findings"]) if "combination" in evaluation else []
 
 
 SECTION = Section("What the ensemble is made of", content)

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from diagxnet.data.findings import KEYS
 from diagxnet.reporting.curves import ENSEMBLE, HISTOGRAM_BINS
 from diagxnet.reporting.drawing import DPI, finding_panels, finding_title, handle, population
 from diagxnet.reporting.page import Html, element, join, table
@@ -45,7 +44,9 @@ def _thresholds(material: Material) -> list[Html]:
         if stated := own[rule].get("at_prevalence"):
             parts.append(_at_prevalence(evaluation, stated, title))
     if evaluation["one_class"]["val"]:
-        text = f"No threshold, because val has one class only: {counts_text(evaluation['one_class']['val'])}."
+        text = (
+            f"No threshold, because val has one class only: {counts_text(evaluation, evaluation['one_class']['val'])}."
+        )
         parts.append(element("p", text, class_="note"))
     return parts
 
@@ -109,7 +110,7 @@ def score_histograms(material: Material) -> Figure:
         shares = [np.histogram(probability[chosen], edges)[0] / chosen.sum() for chosen in (~targets, targets)]
         axes.stairs(shares[0], edges, fill=True, color="0.8")
         axes.stairs(shares[1], edges, color="black", linewidth=1.3, hatch="////", facecolor="none")
-        cuts = results.calibration["ensemble"][KEYS[finding]].thresholds
+        cuts = results.calibration["ensemble"][results.test.keys[finding]].thresholds
         if cuts is not None:
             axes.axvline(cuts["youden"], color="#D55E00", linestyle=":", linewidth=1.5)
         axes.set_xlim(0, 1)
