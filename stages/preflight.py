@@ -19,7 +19,7 @@ from stages.running import peak_memory, run
 def main() -> None:
     params = SimpleNamespace(**read_all())
     data = params.data.model_dump()
-    columns = Columns(**data.pop("columns"))
+    columns = Columns(**data.pop("columns"), groups=tuple(params.evaluate.subgroups))
     problems, sizes = [], None
     try:
         plan, found = look_at_data(data.pop("root"), **data, columns=columns, disk="data")

@@ -7,12 +7,14 @@ from diagxnet.images.work import release
 from diagxnet.labels.prepare import audit_table, grouping, prepare
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
+from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.tables.reading import Columns
 from stages.running import run
 
 
 def main() -> None:
-    data = read_params(data=DataParams).data
+    params = read_params(data=DataParams, evaluate=EvaluateParams)
+    data = params.data
     release(Path(".resume/pack"))  # data/packed is on DVC's record now
     summary = prepare(
         Path(data.root),
@@ -24,7 +26,7 @@ def main() -> None:
         split_seed=data.split_seed,
         max_patients=data.max_patients,
         shares=data.shares.model_dump(),
-        columns=Columns(**data.columns.model_dump()),
+        columns=Columns(**data.columns.model_dump(), groups=tuple(params.evaluate.subgroups)),
     )
     print(audit_table(summary))
     print(grouping(read_manifest("data/prepared"), data.columns.patient))

@@ -427,6 +427,9 @@ def test_an_ensemble_equal_to_the_average_is_not_distinguishable_from_it():
     result = comparison(estimate(scored, resamples=50, seed=0), "densenet")
     assert result["ensemble_minus_average"]["verdict"] == "not distinguishable"
     assert result["ensemble_minus_average"]["auroc"]["macro"]["share_ahead"] == 0.0
+    sentence = verdict_sentence(result, "average")
+    assert sentence.endswith("base models, on this test set: the two rank alike in every resample.")
+    assert "ahead in" in verdict_sentence(result, "best_base")
 
 
 def test_a_finding_whose_auroc_differs_by_rounding_alone_is_not_ahead():

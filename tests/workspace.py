@@ -115,7 +115,7 @@ def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIR
                 | {"combination": combination(members)},
             )
             torch.nn.init.normal_(model.layers[-1].weight, std=0.05)
-        save_model(member_folder(root / "models", name), model, config, _history(models))
+        save_model(member_folder(root / "models", name), model, config, history(models))
     for stage in (*(f"train_{name}" for name in members), "stack_features", "train_meta"):
         write_json(root / f"metrics/timing/{stage}.json", {"seconds": 1.5})
 
@@ -158,7 +158,7 @@ def _audit(manifest: pd.DataFrame, labels: dict[str, np.ndarray]) -> dict:
     }
 
 
-def _history(generator: np.random.Generator) -> dict:
+def history(generator: np.random.Generator) -> dict:
     losses = 0.7 * 0.9 ** np.arange(5) + generator.normal(size=5) * 0.001
     epochs = [
         {"epoch": e + 1, "train_loss": loss, "val_loss": loss + 0.02, "val_auroc": 0.6 + 0.05 * e, "lr": 1e-3}

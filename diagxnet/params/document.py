@@ -109,6 +109,8 @@ def _kind(kind: Any, field: FieldInfo) -> str:
         return f"map; each {_allowed(FieldInfo.from_annotation(get_args(kind)[1]))}"
     if kind is str:
         return "text"
+    if get_origin(FieldInfo.from_annotation(kind).annotation) is list:
+        return "list of numbers"
     bounds = {type(bound): bound for bound in field.metadata}
     low = f"{bounds[Ge].ge:,}" if Ge in bounds else f"above {bounds[Gt].gt:,}" if Gt in bounds else ""
     high = f"{bounds[Le].le:,}" if Le in bounds else f"below {bounds[Lt].lt:,}" if Lt in bounds else ""

@@ -39,7 +39,8 @@ def evaluate(
     is given all figures before anything is written, and raises InputError where they must not be (see `audit.checks`).
     """
     data_summary = read_json(data / "prepared" / "summary.json")
-    val, test = (read_scored(data, models, split, scoring.unit) for split in ("val", "test"))
+    val = read_scored(data, models, "val", scoring.unit)
+    test = read_scored(data, models, "test", scoring.unit, columns=scoring.subgroups)
     left_out = read_scored(data, models, "val", scoring.unit, left_out=True)
     histories = read_histories(models, test.members)
     seconds = read_seconds(metrics / "timing", test.members)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from diagxnet.data.findings import FINDINGS, KEYS
+from diagxnet.statistics.comparison import alike
 
 NAMES = dict(zip(KEYS, FINDINGS, strict=True))
 REFERENCE = (
@@ -42,6 +43,11 @@ def single_text(metric: dict, key: str) -> str:
 def difference_text(difference: dict) -> str:
     interval = difference["ci"]
     return f"{difference['difference']:+.3f} ({interval['lower']:+.3f} to {interval['upper']:+.3f})"
+
+
+def ahead_text(difference: dict) -> str:
+    """In how many resamples the first of two models is strictly ahead."""
+    return "none: alike" if alike(difference) else f"{difference['share_ahead']:.0%}"
 
 
 def counts_text(counts: dict[str, dict[str, int]]) -> str:

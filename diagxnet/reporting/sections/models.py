@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Material, Section
-from diagxnet.reporting.wording import ON_VAL, difference_text, interval_text, means_text
+from diagxnet.reporting.wording import ON_VAL, ahead_text, difference_text, interval_text, means_text
 from diagxnet.statistics.comparison import label, models_of, verdict, verdict_sentence
 
 
@@ -55,8 +55,8 @@ def _comparisons(evaluation: dict) -> list[Html]:
             for mean, over in (("macro", "all findings"), ("chexpert5", "five findings")):
                 if mean in differences:
                     own = differences[mean]
-                    share = f"{own['share_ahead']:.0%}"
-                    rows.append((f"Ensemble - {name}", called, over, difference_text(own), share, verdict(own)))
+                    cells = difference_text(own), ahead_text(own), verdict(own)
+                    rows.append((f"Ensemble - {name}", called, over, *cells))
     header = ("Comparison", "Metric", "Mean of", "Difference (95% interval)", "Ahead in", "Verdict")
     caption = "Paired bootstrap over patients. The best base model was chosen on val."
     return [
