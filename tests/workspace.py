@@ -105,6 +105,7 @@ def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIR
     write_arrays(root / "data" / LEFT_OUT, rows=stored.rows, logits=stored.logits.mean(axis=1) + 0.1)
     write_json(prepared / "summary.json", _audit(manifest, labels))
     np.save(packed / "images.npy", np.random.default_rng(4).integers(0, 256, (len(manifest), 32, 32), dtype=np.uint8))
+    np.save(packed / "shapes.npy", np.full((len(manifest), 2), (390, 320), np.int32))
     for name in (*members, "meta"):
         torch.manual_seed(model_seed)
         model, config = torch.nn.Linear(1, 1), {"arch": name, "pretrained": False}

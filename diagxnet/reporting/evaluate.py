@@ -19,6 +19,7 @@ from diagxnet.statistics.history import OWN_FILES, metrics_files, read_histories
 from diagxnet.statistics.results import Results, measure
 from diagxnet.statistics.scored import read_scored
 from diagxnet.statistics.scoring import Scoring
+from diagxnet.statistics.shortcuts import shortcut_probe
 from diagxnet.statistics.summary import summary
 
 
@@ -57,6 +58,7 @@ def evaluate(
     trainings = {name: training_metrics(history) for name, history in histories.items()}
     combination = read_json(models / "meta" / "config.json")["combination"]
     results.evaluation["combination"] = parts_of(combination, data_summary["not_learned"])
+    results.evaluation["probe"] = shortcut_probe(data, results.estimates["ensemble"], scoring)
     if check is not None:
         check(Claims(results.evaluation, summary(results.evaluation, seconds), trainings, results.calibration))
     write_curves(plots / "data", results)
