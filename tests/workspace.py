@@ -80,7 +80,8 @@ def make_material(results: Results) -> Material:
     summary = {"rules": {"uncertain": {}, "blank": "negative", "views": "all"}, "splits": {}, "warnings": []}
     summary |= {"dropped": {"images": 0}, "dropped_images": []}
     positive = np.zeros((images, len(KEYS)), bool)
-    return Material(results, summary, {}, np.zeros((images, 8, 8), np.uint8), np.arange(images), positive)
+    shown, rows = np.zeros((images, 8, 8), np.uint8), np.arange(images)
+    return Material(results, summary, {}, shown, rows, positive, {})
 
 
 def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIRST) -> None:
@@ -151,6 +152,7 @@ def _audit(manifest: pd.DataFrame, labels: dict[str, np.ndarray]) -> dict:
     return {
         "rules": {"uncertain": dict.fromkeys(KEYS, "ignore"), "blank": "negative", "views": "all"},
         "splits": {split: count(manifest[manifest["split"] == split], own) for split, own in labels.items()},
+        "tables": {"train": {"images": sum(SIZES.values()) - SIZES["test"] + 1}, "valid": {"images": SIZES["test"]}},
         "dropped": {"images": 1, "train": 1},
         "dropped_images": [{"table": "train", "path": "train/<b>patient</b>.jpg", "reason": "truncated"}],
         "not_annotated": {split: [] for split in labels},

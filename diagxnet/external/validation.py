@@ -17,6 +17,7 @@ from diagxnet.console.errors import InputError, problems_error
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.findings import KEYS
+from diagxnet.data.prepared import Labels
 from diagxnet.ensemble.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
 from diagxnet.external.gap import Hospital, gap
 from diagxnet.external.sections import external_sections
@@ -28,6 +29,7 @@ from diagxnet.labels.rules import looked_for, score_labels
 from diagxnet.reporting.report import write_report
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.data import examples
+from diagxnet.statistics.cohort import cohort
 from diagxnet.statistics.groups import grouped
 from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.results import Results, measure_test
@@ -109,7 +111,8 @@ def validate(
     params["evaluate"] = {"bootstrap": scoring.bootstrap, "min_positives": scoring.min_positives}
     positive = (targets > 0) & mask
     shown, places = _examples(root, rows["path"].tolist(), positive, ensemble.image_size)
-    return Material(results, data_summary, params, shown, places, positive)
+    cohorts = {name: cohort(rows, Labels(np.arange(len(rows)), targets, mask), KEYS)}
+    return Material(results, data_summary, params, shown, places, positive, cohorts)
 
 
 def write_external(material: Material, out: Path, report: Path) -> None:

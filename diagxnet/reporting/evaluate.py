@@ -8,13 +8,15 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.members import member_folder
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepared import read_labels
+from diagxnet.data.prepared import read_labels, read_manifest
+from diagxnet.data.splits import SPLITS
 from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.reporting.curves import write_curves
 from diagxnet.reporting.model_card import write_model_card
 from diagxnet.reporting.report import write_report
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.parts import parts_of
+from diagxnet.statistics.cohort import cohort
 from diagxnet.statistics.history import OWN_FILES, metrics_files, read_histories, training_metrics
 from diagxnet.statistics.results import Results, measure
 from diagxnet.statistics.scored import read_scored
@@ -62,9 +64,14 @@ def evaluate(
     if check is not None:
         check(Claims(results.evaluation, summary(results.evaluation, seconds), trainings, results.calibration))
     write_curves(plots / "data", results)
-    labels = read_labels(data / "prepared", "test")
-    positive = (labels.targets > 0) & labels.mask
-    material = Material(results, data_summary, params, open_packed(data / "packed"), labels.rows, positive)
+    labels = {split: read_labels(data / "prepared", split) for split in SPLITS}
+    manifest = read_manifest(data / "prepared").set_index("row")
+    keys = list(results.calibration["ensemble"])
+    cohorts = {split: cohort(manifest.loc[own.rows], own, keys) for split, own in labels.items()}
+    test_labels = labels["test"]
+    positive = (test_labels.targets > 0) & test_labels.mask
+    images = open_packed(data / "packed")
+    material = Material(results, data_summary, params, images, test_labels.rows, positive, cohorts)
     write_report(plots, material)
     configs = {name: read_json(member_folder(models, name) / "config.json") for name in test.members}
     write_model_card(models / "MODEL_CARD.md", material, configs)
