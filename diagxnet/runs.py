@@ -14,8 +14,8 @@ from diagxnet.data.members import member_folder
 from diagxnet.reporting.curves import ENSEMBLE, precision_stairs
 from diagxnet.reporting.drawing import DPI, gray_line, handle, panels, render, unit_square
 from diagxnet.reporting.page import Html, element, figure, page, table
-from diagxnet.reporting.wording import ON_VAL, RESEARCH_ONLY, difference_text, flat, verdicts_text
-from diagxnet.statistics.comparison import label, verdict
+from diagxnet.reporting.wording import ON_VAL, RESEARCH_ONLY, ahead_text, difference_text, flat, verdicts_text
+from diagxnet.statistics.comparison import ALIKE, alike, label, verdict
 from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.metrics import mean_keys
 from diagxnet.statistics.scored import Scored, read_scored
@@ -263,6 +263,8 @@ def _verdict(first: Run, second: Run, estimates: list) -> str:
         "not distinguishable": f"The ensembles of {first.name} and {second.name} are not distinguishable on this test "
         "set",
     }[verdict(difference)]
+    if alike(difference):
+        return f"{words}: {ALIKE}."
     return (
         f"{words}: macro AUROC {difference_text(difference)}, 95% interval in brackets; ahead in "
         f"{difference['share_ahead']:.0%} of resamples of patients."
@@ -295,7 +297,7 @@ def _findings(first: Run, second: Run, estimates: list, scored: Scored, min_posi
 
 
 def _difference_cells(difference: dict) -> tuple[str, str]:
-    return difference_text(difference), f"{difference['share_ahead']:.0%}"
+    return difference_text(difference), ahead_text(difference)
 
 
 def _members(first: Run, second: Run) -> list[Html]:

@@ -30,6 +30,7 @@ def check(claims: Claims, *, images: int = IMAGES) -> list[str]:
         min_positives=params.evaluate.min_positives,
         precision=params.train.precision,
         images=images,
+        columns=params.evaluate.subgroups,
     )
 
 

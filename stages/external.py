@@ -33,9 +33,9 @@ def main() -> None:
     parser.add_argument(ALLOW_IMAGES, dest="allow_images", action="store_true", help="score images it was trained on")
     arguments = vars(parser.parse_args())
     out, report = arguments.pop("out"), arguments.pop("report")
-    columns = Columns(arguments.pop("patient"), arguments.pop("study"))
     report = report or Path("reports/external") / out.stem
     params = read_params(seed=Seed, data=DataParams, evaluate=EvaluateParams)
+    columns = Columns(arguments.pop("patient"), arguments.pop("study"), tuple(params.evaluate.subgroups))
     found = validate(
         views=params.data.views,
         blank=params.data.blank,

@@ -14,12 +14,17 @@ from stages.running import run
 
 
 def main() -> None:
-    data = read_all()["data"]
+    checked = read_all()
+    data = checked["data"]
     params = read_yaml(Path("params.yaml"))
     for line in (*notices(params), *cache_notice(Path.cwd()), *sweep(Path("models"), params[MORE])):
         print(line)
     check_root(data.root, Path.cwd())
-    columns = Columns(**data.columns.model_dump(), findings=Findings(tuple(data.findings)))
+    columns = Columns(
+        **data.columns.model_dump(),
+        findings=Findings(tuple(data.findings)),
+        groups=tuple(checked["evaluate"].subgroups),
+    )
     inventory = take_inventory(Path(data.root), cache=default_cache(), linked=data.linked, columns=columns)
     write_json("models/more/members.json", {"members": list(names(params))})
     write_json("data/inventory.json", inventory)

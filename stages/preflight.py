@@ -20,7 +20,8 @@ from stages.running import peak_memory, run
 def main() -> None:
     params = SimpleNamespace(**read_all())
     data = params.data.model_dump()
-    columns = Columns(**data.pop("columns"), findings=Findings(tuple(data.pop("findings"))))
+    groups = tuple(params.evaluate.subgroups)
+    columns = Columns(**data.pop("columns"), findings=Findings(tuple(data.pop("findings"))), groups=groups)
     problems, sizes = [], None
     try:
         plan, found = look_at_data(data.pop("root"), **data, columns=columns, disk="data")

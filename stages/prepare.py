@@ -8,12 +8,14 @@ from diagxnet.images.work import release
 from diagxnet.labels.prepare import audit_table, grouping, prepare
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
+from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.tables.reading import Columns
 from stages.running import run
 
 
 def main() -> None:
-    data = read_params(data=DataParams).data
+    params = read_params(data=DataParams, evaluate=EvaluateParams)
+    data = params.data
     release(Path(".resume/pack"))  # data/packed is on DVC's record now
     findings = Findings(tuple(data.findings))
     summary = prepare(
@@ -26,7 +28,7 @@ def main() -> None:
         split_seed=data.split_seed,
         max_patients=data.max_patients,
         shares=data.shares.model_dump(),
-        columns=Columns(**data.columns.model_dump(), findings=findings),
+        columns=Columns(**data.columns.model_dump(), findings=findings, groups=tuple(params.evaluate.subgroups)),
     )
     print(audit_table(summary, findings))
     print(grouping(read_manifest("data/prepared"), data.columns.patient))

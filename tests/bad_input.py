@@ -63,22 +63,22 @@ def inventory_of(root: Path, columns: Columns = CHEXPERT_COLUMNS) -> dict:
     return take_inventory(root, cache=root / ".cache", columns=columns)
 
 
-def inventory_file(root: Path, folder: Path | None = None) -> Path:
+def inventory_file(root: Path, folder: Path | None = None, columns: Columns = CHEXPERT) -> Path:
     """The inventory of `root`, written into `folder` (default: `root`)."""
     folder = folder or root
-    write_inventory(folder / ".inventory.json", take_inventory(root, cache=folder / ".cache"))
+    write_inventory(folder / ".inventory.json", take_inventory(root, cache=folder / ".cache", columns=columns))
     return folder / ".inventory.json"
 
 
-def pack_of(root: Path, folder: Path | None = None, **changes: object) -> dict:
+def pack_of(root: Path, folder: Path | None = None, columns: Columns = CHEXPERT, **changes: object) -> dict:
     """Packs `root` into `folder`/.packed (default: `root`/.packed)."""
     folder = folder or root
     arguments = {"size": 32, "bad_images": "stop", "work": folder / ".work", "workers": 1} | changes
-    return pack(root, inventory_file(root, folder), folder / ".packed", **arguments)
+    return pack(root, inventory_file(root, folder, columns), folder / ".packed", **arguments)
 
 
 def prepare_of(root: Path, **changes: object) -> dict:
-    pack_of(root, bad_images="drop")
+    pack_of(root, bad_images="drop", columns=changes.get("columns", CHEXPERT))
     arguments = {
         "views": "all",
         "uncertain": dict.fromkeys(CHEXPERT.keys, "ignore"),
@@ -437,7 +437,8 @@ TABLES = [
     BadInput(
         "an extra label column",
         with_column("Hernia"),
-        "train.csv, line 1: unknown column 'Hernia': where it is a finding, add it to data.findings; else take it out "
+        "train.csv, line 1: unknown column 'Hernia': where it is a finding, add it to data.findings; where it makes "
+        "groups, to evaluate.subgroups; else take it out "
         f"{MEND_TABLE}",
     ),
     BadInput(
@@ -564,6 +565,26 @@ TABLES = [
         "tables in {root}: 2 problems " + MEND_TABLE + "\n"
         "  train.csv, line 1: data.columns.patient = 'Edema': that column holds no patient\n"
         "  valid.csv, line 1: data.columns.patient = 'Edema': that column holds no patient",
+    ),
+    BadInput(
+        "a column of groups that test's table lacks",
+        with_column("Race", Columns(groups=("race",))),
+        f"train.csv, line 1: unknown column 'Race': is it 'race'? {MEND_TABLE}",
+    ),
+    BadInput(
+        "a finding as a column of groups",
+        table(str, columns=Columns(groups=("Edema",))),
+        "tables in {root}: 2 problems " + MEND_TABLE + "\n"
+        "  train.csv, line 1: evaluate.subgroups names 'Edema': that column makes no subgroups (those of sex, age and "
+        "view are there)\n"
+        "  valid.csv, line 1: evaluate.subgroups names 'Edema': that column makes no subgroups (those of sex, age and "
+        "view are there)",
+    ),
+    BadInput(
+        "a column of groups that no table has",
+        table(str, columns=Columns(groups=("Site",))),
+        "valid.csv: column 'Site', which evaluate.subgroups names, is missing (add it to the table that test is of, or "
+        "do not name it)",
     ),
     BadInput(
         "rows without a patient, and one that a spreadsheet rounded",

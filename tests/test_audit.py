@@ -196,6 +196,12 @@ CLAIMS = [
     ("evaluation", "ensemble.youden.sensitivity.macro", r"metrics: .* ensemble\.youden\.sensitivity\.macro first"),
     ("evaluation", "ensemble.val.auroc", r"metrics: .* ensemble\.val\.auroc first"),
     ("evaluation", "ensemble.subgroups.sex.female.auroc.macro", r"metrics: .* ensemble\.subgroups\.sex\.female\.auroc"),
+    ("evaluation", "ensemble.subgroups.sex.male.sensitivity.macro", r"metrics: .* subgroups\.sex\.male\.sens"),
+    (
+        "evaluation",
+        "ensemble.subgroups.sex.male.minus_rest.auroc.macro.difference",
+        r"metrics: .* male\.minus_rest",
+    ),
     ("evaluation", "comparison.findings_better", r"metrics: .* comparison\.findings_better first"),
     ("evaluation", "comparison.findings_ahead", r"metrics: .* comparison\.findings_ahead first"),
     (
@@ -259,7 +265,9 @@ def test_a_metric_that_the_audit_does_not_compute_is_said_to_be_unchecked(run):
     with patch.dict(CHECKS, {"metrics": CHECKS["metrics"]}, clear=True):
         (line,) = audited(run)
     _, lacking = line.split("; not computed again, as audit/recomputed.py lacks them: ")
-    assert lacking == "calibration.in_the_large, calibration.slope, ece.if_calibrated, log_loss"
+    assert lacking == (
+        "calibration.in_the_large, calibration.slope, ece.if_calibrated, log_loss, subgroups.*.in_the_large"
+    )
 
 
 def test_calibration_and_thresholds_that_saw_the_test_labels_are_named(run):

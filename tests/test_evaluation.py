@@ -1,5 +1,6 @@
 """The whole evaluation on drawn outputs of the other stages: what it writes, and that only the models change it."""
 
+import html
 import math
 import re
 from collections.abc import Sequence
@@ -25,11 +26,13 @@ from diagxnet.ensemble.calibration import not_learned, read_calibration, write_c
 from diagxnet.reporting.curves import POINTS, write_curves
 from diagxnet.reporting.evaluate import evaluate
 from diagxnet.reporting.model_card import write_model_card
+from diagxnet.reporting.page import join
 from diagxnet.reporting.report import introduction
 from diagxnet.reporting.sections import findings, parts
+from diagxnet.reporting.sections.models import models_table
 from diagxnet.reporting.sections.parts import parts_of
 from diagxnet.reporting.sections.thresholds import confusion_counts
-from diagxnet.reporting.wording import REFERENCE
+from diagxnet.reporting.wording import PROBE, REFERENCE, probe_text
 from diagxnet.statistics.comparison import (
     best_base,
     comparison,
@@ -427,6 +430,9 @@ def test_an_ensemble_equal_to_the_average_is_not_distinguishable_from_it():
     result = comparison(estimate(scored, resamples=50, seed=0), "densenet")
     assert result["ensemble_minus_average"]["verdict"] == "not distinguishable"
     assert result["ensemble_minus_average"]["auroc"]["macro"]["share_ahead"] == 0.0
+    sentence = verdict_sentence(result, "average")
+    assert sentence.endswith("base models, on this test set: the two rank alike in every resample.")
+    assert "ahead in" in verdict_sentence(result, "best_base")
 
 
 def test_a_finding_whose_auroc_differs_by_rounding_alone_is_not_ahead():
@@ -562,3 +568,19 @@ def test_calibration_json_holds_every_model_and_finding_in_order(done):
     assert list(content["models"]) == list(MODELS)
     assert all(list(findings) == list(CHEXPERT.keys) for findings in content["models"].values())
     assert content["models"]["ensemble"]["fracture"]["thresholds"] is None
+
+
+def test_the_shortcut_probe_is_a_row_beside_the_models_and_a_column_of_the_findings(done):
+    evaluation = done[1].evaluation
+    assert PROBE not in models_of(evaluation)
+    text = f"{models_table(evaluation, 'image')}{join(findings.content(make_material(done[1]), {}))}"
+    own = evaluation["probe"]["shortcuts"]
+    assert f"<td>{PROBE}</td><td></td><td></td><td>{own['auroc']['macro']:.3f} (" in text
+    assert f"<th>{PROBE}</th>" in text
+    for value in own["auroc"]["per_finding"].values():
+        assert f"<td>{value:.3f}</td>" in text
+    compared = evaluation["probe"]["ensemble_minus_shortcuts"]["auroc"]["per_finding"]
+    words = [entry.get("verdict") for entry in compared.values()]
+    sentence = probe_text(evaluation)
+    assert f"It is better on {words.count('better')} of {len(words) - words.count(None)} findings" in sentence
+    assert html.escape(sentence, quote=False) in (done[0] / "plots/report.html").read_text(encoding="utf-8")

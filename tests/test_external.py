@@ -311,7 +311,7 @@ def hospitals(skill: float):
 def test_the_drop_is_the_plain_difference_and_its_interval_holds_zero_where_there_is_none(world):
     calibration = read_calibration(world / "models/calibration.json")
     own, foreign = hospitals(skill=1.5)
-    entry = gap(own, foreign, calibration, resamples=200, seed=1)["ensemble"]["auroc"]["macro"]
+    entry = gap(own, foreign, calibration, resamples=200, seed=1, min_positives=10)["ensemble"]["auroc"]["macro"]
     expected = [
         np.mean([auroc(each.targets[:, f], each.logits[3, :, f]) for f in range(len(CHEXPERT))])
         for each in (own, foreign.scored)
@@ -321,10 +321,22 @@ def test_the_drop_is_the_plain_difference_and_its_interval_holds_zero_where_ther
     assert entry["ci"]["lower"] < 0 < entry["ci"]["upper"]
 
 
+def test_a_finding_with_a_single_positive_in_one_of_two_sets_is_in_no_mean_of_the_drop(world):
+    calibration = read_calibration(world / "models/calibration.json")
+    own, foreign = hospitals(skill=1.5)
+    own.targets[1:, 0] = False
+    found = gap(own, foreign, calibration, resamples=200, seed=1, min_positives=10)
+    entry = found["ensemble"]["auroc"]
+    assert (found["findings"], found["findings_in_means"]) == (len(CHEXPERT.keys), len(CHEXPERT.keys) - 1)
+    rest = [entry["per_finding"][key]["difference"] for key in CHEXPERT.keys[1:]]
+    assert entry["macro"]["difference"] == pytest.approx(np.mean(rest))
+    assert CHEXPERT.keys[0] in entry["per_finding"]
+
+
 def test_a_loss_of_skill_shows_as_a_drop_in_auroc_and_in_calibration(world):
     calibration = read_calibration(world / "models/calibration.json")
     own, foreign = hospitals(skill=0.3)
-    lost = gap(own, foreign, calibration, resamples=200, seed=1)["ensemble"]
+    lost = gap(own, foreign, calibration, resamples=200, seed=1, min_positives=10)["ensemble"]
     assert lost["auroc"]["macro"]["ci"]["upper"] < 0
     assert lost["brier"]["macro"]["ci"]["lower"] > 0
 
@@ -333,7 +345,9 @@ def test_an_unpaired_interval_is_as_wide_as_both_sets_are_uncertain(world):
     """Independent sets: the variances add, and equal draws in both would take some of that away."""
     calibration = read_calibration(world / "models/calibration.json")
     own, foreign = hospitals(skill=1.5)
-    interval = gap(own, foreign, calibration, resamples=200, seed=1)["ensemble"]["auroc"]["per_finding"]["edema"]["ci"]
+    interval = gap(own, foreign, calibration, resamples=200, seed=1, min_positives=10)["ensemble"]["auroc"][
+        "per_finding"
+    ]["edema"]["ci"]
     errors = [
         estimate(each, resamples=200, seed=3)["ensemble"]["auroc"].resamples["edema"].std()
         for each in (own, foreign.scored)
@@ -361,7 +375,7 @@ def test_resampled_calibration_is_that_of_the_drawn_rows():
 def test_sets_without_a_common_finding_have_no_drop(world):
     own, foreign = hospitals(skill=1.5)
     own.mask[:] = False
-    assert gap(own, foreign, {}, resamples=5, seed=1) == {"findings": 0}
+    assert gap(own, foreign, {}, resamples=5, seed=1, min_positives=10) == {"findings": 0}
 
 
 def test_the_nih_radiographs_are_scored_with_their_blank_findings_absent(world, nih):

@@ -51,6 +51,19 @@ def test_rows_are_those_of_train_csv_then_valid_csv(tmp_path: Path) -> None:
     assert read_dropped(tmp_path / ".packed").empty
 
 
+def test_width_and_height_of_each_packed_image_in_its_file_are_kept(tmp_path: Path) -> None:
+    make_data(tmp_path)
+    write_image(tmp_path / image_path(2), size=(300, 200))
+    (tmp_path / image_path(1)).write_bytes(b"")
+    rotated = Image.new("L", (90, 60))
+    rotated.getexif()[0x0112] = 6  # orientation: a quarter turn
+    rotated.save(tmp_path / image_path(3), exif=rotated.getexif())
+    pack_of(tmp_path, bad_images="drop")
+    shapes = np.load(tmp_path / ".packed/shapes.npy")
+    assert (shapes.shape, shapes.dtype) == ((45, 2), np.int32)
+    assert shapes[:4].tolist() == [[48, 40], [300, 200], [60, 90], [48, 40]]
+
+
 def test_processes_and_their_number_do_not_change_a_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "SECONDS_ALONE", 0.0)
     monkeypatch.setattr(processes, "SECONDS_TO_START", 0.0)

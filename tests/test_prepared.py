@@ -12,7 +12,7 @@ from diagxnet.data.packed import read_index
 from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.labels.prepare import audit_table
 from diagxnet.labels.rules import RULES, apply_rules, score_labels
-from diagxnet.tables.reading import read_tables
+from diagxnet.tables.reading import Columns, read_tables
 from tests.bad_input import pack_of, prepare_of
 from tests.radiographs import Row, image_path, make_data, write_image, write_table
 
@@ -70,6 +70,19 @@ def test_train_and_stack_follow_the_rules_and_val_and_test_mask_what_is_uncertai
         prepared = read_labels(root / ".prepared", split)
         np.testing.assert_array_equal(prepared.targets, expected[0])
         np.testing.assert_array_equal(prepared.mask, expected[1])
+
+
+def test_the_cells_of_further_columns_of_test_go_to_a_file_that_no_training_reads(root: Path) -> None:
+    prepare_of(root)
+    before = {path.name: path.read_bytes() for path in (root / ".prepared").iterdir()}
+    table = pd.read_csv(root / "valid.csv", dtype=str, keep_default_na=False)
+    table.assign(Race=["Asian", " White", ""] + ["Black"] * 5).to_csv(root / "valid.csv", index=False)
+    prepare_of(root, columns=Columns(groups=("Race",)))
+    found = pd.read_csv(root / ".prepared/groups.csv", keep_default_na=False)
+    assert found["Race"].tolist() == ["Asian", "White", ""] + ["Black"] * 5
+    assert found["row"].tolist() == read_labels(root / ".prepared", "test").rows.tolist()
+    after = {path.name: path.read_bytes() for path in (root / ".prepared").iterdir()}
+    assert {name for name in after if after[name] != before[name]} == {"groups.csv"}
 
 
 def test_the_manifest_holds_no_label(root: Path) -> None:

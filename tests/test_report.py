@@ -144,7 +144,9 @@ def test_a_run_compared_with_itself_is_not_distinguishable(pages, tmp_path):
     here = read_run("workspace", pages["report"].parents[1], PARAMS, "study")
     write_comparison(tmp_path / "same.html", here, here, Scoring("study", bootstrap=10, min_positives=10, seed=0))
     text = (tmp_path / "same.html").read_text(encoding="utf-8")
-    assert "The ensembles of workspace and workspace are not distinguishable" in text
+    assert "workspace and workspace are not distinguishable on this test set: the two rank alike in every re" in text
+    assert "<td>none: alike</td>" in text
+    assert "<td>0%</td>" not in text
     assert "75 test studies of 75 patients" in text
     assert not re.search(r"<td[^>]*>(better|worse)</td>", text)
 

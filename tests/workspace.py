@@ -82,7 +82,8 @@ def make_material(results: Results) -> Material:
     summary = {"rules": {"uncertain": {}, "blank": "negative", "views": "all"}, "splits": {}, "warnings": []}
     summary |= {"dropped": {"images": 0}, "dropped_images": []}
     positive = np.zeros((images, len(CHEXPERT)), bool)
-    return Material(results, summary, {}, np.zeros((images, 8, 8), np.uint8), np.arange(images), positive)
+    shown, rows = np.zeros((images, 8, 8), np.uint8), np.arange(images)
+    return Material(results, summary, {}, shown, rows, positive, {})
 
 
 def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIRST) -> None:
@@ -108,6 +109,7 @@ def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIR
     write_json(prepared / "findings.json", {"findings": list(CHEXPERT.names)})
     write_json(prepared / "summary.json", _audit(manifest, labels))
     np.save(packed / "images.npy", np.random.default_rng(4).integers(0, 256, (len(manifest), 32, 32), dtype=np.uint8))
+    np.save(packed / "shapes.npy", np.full((len(manifest), 2), (390, 320), np.int32))
     for name in (*members, "meta"):
         torch.manual_seed(model_seed)
         model, config = torch.nn.Linear(1, 1), {"arch": name, "pretrained": False}
@@ -124,7 +126,7 @@ def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIR
                 | {"combination": combination(members)},
             )
             torch.nn.init.normal_(model.layers[-1].weight, std=0.05)
-        save_model(member_folder(root / "models", name), model, config, _history(models))
+        save_model(member_folder(root / "models", name), model, config, history(models))
     for stage in (*(f"train_{name}" for name in members), "stack_features", "train_meta"):
         write_json(root / f"metrics/timing/{stage}.json", {"seconds": 1.5})
 
@@ -159,6 +161,7 @@ def _audit(manifest: pd.DataFrame, labels: dict[str, np.ndarray]) -> dict:
     return {
         "rules": {"uncertain": dict.fromkeys(CHEXPERT.keys, "ignore"), "blank": "negative", "views": "all"},
         "splits": {split: count(manifest[manifest["split"] == split], own, CHEXPERT) for split, own in labels.items()},
+        "tables": {"train": {"images": sum(SIZES.values()) - SIZES["test"] + 1}, "valid": {"images": SIZES["test"]}},
         "dropped": {"images": 1, "train": 1},
         "dropped_images": [{"table": "train", "path": "train/<b>patient</b>.jpg", "reason": "truncated"}],
         "not_annotated": {split: [] for split in labels},
@@ -167,7 +170,7 @@ def _audit(manifest: pd.DataFrame, labels: dict[str, np.ndarray]) -> dict:
     }
 
 
-def _history(generator: np.random.Generator) -> dict:
+def history(generator: np.random.Generator) -> dict:
     losses = 0.7 * 0.9 ** np.arange(5) + generator.normal(size=5) * 0.001
     epochs = [
         {"epoch": e + 1, "train_loss": loss, "val_loss": loss + 0.02, "val_auroc": 0.6 + 0.05 * e, "lr": 1e-3}

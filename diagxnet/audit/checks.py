@@ -5,7 +5,7 @@ computed again by `recomputed`. It finds mistakes and mixed-up files; it is no p
 them together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from diagxnet.audit.claims import Claims, Pipeline
@@ -27,15 +27,18 @@ def audit(
     min_positives: int,
     precision: str,
     images: int = 8,
+    columns: Mapping[str, str | list[float]] | None = None,
 ) -> list[str]:
     """Checks a run and returns a line for each check; raises InputError, a line too, at the first that fails.
 
     tables: folder of the tables, read where a column of theirs, `patient_column`, names the patient. unit,
     min_positives: those of the evaluation. precision: `train.precision`, in which logits are made again, of so many
     `images` of each split, evenly spaced; a tampered logit of another image is then found by the hash in `pipeline`
-    alone.
+    alone. columns: further ones that make groups, as `evaluate.subgroups` has them.
     """
-    run = Run(data, models, claims, pipeline, tables, patient_column, unit, min_positives, precision, images)
+    run = Run(
+        data, models, claims, pipeline, tables, patient_column, unit, min_positives, precision, images, columns or {}
+    )
     lines = []
     for name, check in CHECKS.items():
         try:

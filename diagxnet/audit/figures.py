@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diagxnet.audit.recomputed import Units, read_units, recompute, subgroup_auroc
+from diagxnet.audit.recomputed import Units, read_units, recompute, subgroup_figures
 from diagxnet.audit.run import FIGURE_TOLERANCE, AuditError, Run, below, flat, reading, unequal
 from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.folds import read_draws
@@ -22,6 +22,9 @@ from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.networks import from_config, model_folders
 from diagxnet.training.precision import create_accelerator
+
+GROUP = re.compile(r"subgroups\..*\.(?=in_the_large)")
+"""What stands between `subgroups` and the name of a figure of a group."""
 
 LOGIT_TOLERANCE = 0.1
 """Largest difference allowed between a stored logit and the same made again, which is 0 or some 1e-6 on the machine and
@@ -93,7 +96,8 @@ def calibration(run: Run) -> str:
 
 def metrics(run: Run) -> str:
     val, test = (_units(run, split) for split in ("val", "test"))
-    again = recompute(val, test, run.claims.calibration, run.min_positives) | subgroup_auroc(test, run.min_positives)
+    given = run.claims.calibration, run.min_positives
+    again = recompute(val, test, *given) | subgroup_figures(test, *given)
     stored = flat(run.claims.evaluation)
     verdicts = re.compile(r"comparison\.ensemble_minus_best_base\.auroc\.per_finding\.\w+\.verdict")
     better = [name for name, value in stored.items() if value == "better" and verdicts.fullmatch(name)]
@@ -112,7 +116,7 @@ def metrics(run: Run) -> str:
     outside = [name for name in stored if name.endswith(".lower") and not _holds(stored, name)]
     if outside:
         raise AuditError(f"evaluation.json: {len(outside)} intervals do not hold their value, {outside[0]} first")
-    taken = sorted({metric.partition(".")[2] for metric in further.values()})
+    taken = sorted({GROUP.sub("subgroups.*.", metric.partition(".")[2]) for metric in further.values()})
     rest = f"; not computed again, as audit/recomputed.py lacks them: {', '.join(taken)}" if taken else ""
     return f"{len(again):,} figures computed again by another path, all equal to within {FIGURE_TOLERANCE:g}{rest}"
 
@@ -162,6 +166,6 @@ def summary(run: Run) -> str:
 
 def _units(run: Run, split: str) -> Units:
     try:
-        return read_units(run.data, run.models, split, run.unit)
+        return read_units(run.data, run.models, split, run.unit, run.columns if split == "test" else None)
     except ValueError as error:
         raise AuditError(str(error)) from error

@@ -6,7 +6,8 @@ table. What both paths share is the trained meta-learner, and the calibration, w
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -33,18 +34,22 @@ BAND_NAMES = ["under_40", "40_to_59", "60_to_79", "80_and_over"]
 @dataclass(frozen=True)
 class Units:
     """A split's images or studies. logits: by model [units, findings] float64. positive, negative: [units, findings]
-    bool, both False where the label is unknown. frame: [units], columns patient, sex, age, view (groups). keys: of the
-    findings."""
+    bool, both False where the label is unknown. frame: [units], columns patient and study, and of each of `attributes`
+    the groups. keys: of the findings."""
 
     logits: dict[str, np.ndarray]
     positive: np.ndarray
     negative: np.ndarray
     frame: pd.DataFrame
     keys: tuple[str, ...]
+    attributes: tuple[str, ...] = ("sex", "age", "view")
 
 
-def read_units(data: Path, models: Path, split: str, unit: str) -> Units:
-    """Reads `split` (val or test) from data/prepared and data/stacked; unit: `image` or `study`.
+def read_units(
+    data: Path, models: Path, split: str, unit: str, columns: Mapping[str, str | list[float]] | None = None
+) -> Units:
+    """Reads `split` (val or test) from data/prepared and data/stacked; unit: `image` or `study`. columns: of test,
+    further ones that make groups, `categories` or by the bounds between bins.
 
     The ensemble's logits of val are those of fits without the image's patient, which figures on val are of. Raises
     ValueError where logits, labels and manifest are not of the same images.
@@ -74,9 +79,24 @@ def read_units(data: Path, models: Path, split: str, unit: str) -> Units:
     ]
     ages = pd.to_numeric(frame["age"], errors="coerce")
     frame["age"] = pd.cut(ages, BANDS, right=False, labels=BAND_NAMES).astype(object).fillna("unknown")
+    for name, rule in (columns or {}).items():
+        frame[f"by {name}"] = _grouped(data / "prepared" / "groups.csv", name, rule)
     logits = {name: values.astype(np.float64) for name, values in logits.items()}
-    units = Units(logits, positive, negative, frame, read_findings(data / "prepared").keys)
+    attributes = (*Units.attributes, *(f"by {name}" for name in columns or {}))
+    units = Units(logits, positive, negative, frame, read_findings(data / "prepared").keys, attributes)
     return units if unit == "image" else _studies(units)
+
+
+def _grouped(path: Path, name: str, rule: str | list[float]) -> pd.Series:
+    """The groups of the column `name` of the table at `path`, an image of test a row."""
+    cells = pd.read_csv(path, dtype={name: str}, usecols=[name])[name].str.strip()
+    cells = cells.where(~cells.str.lower().isin(["unknown", "none", ""]))
+    if rule == "categories":
+        return cells.fillna("unknown")
+    ends = [f"{bound:g}" for bound in rule]
+    labels = [f"under_{ends[0]}", *("_to_".join(pair) for pair in pairwise(ends)), f"{ends[-1]}_and_over"]
+    edges = [-np.inf, *rule, np.inf]
+    return pd.cut(cells.astype(float), edges, right=False, labels=labels).astype(object).fillna("unknown")
 
 
 def _studies(units: Units) -> Units:
@@ -88,15 +108,16 @@ def _studies(units: Units) -> Units:
     positive = grouped(units.positive).any().to_numpy()
     known = grouped(units.positive | units.negative).any().to_numpy()
     frame = units.frame.groupby(studies, sort=False).first()
-    views = units.frame.groupby(studies, sort=False)["view"].nunique()
-    frame.loc[views > 1, "view"] = "mixed"
+    for name in units.attributes[2:]:  # sex and age are the first image's
+        frame.loc[units.frame.groupby(studies, sort=False)[name].nunique() > 1, name] = "mixed"
     logits = {name: grouped(values).mean().to_numpy() for name, values in units.logits.items()}
-    return Units(logits, positive, known & ~positive, frame.reset_index(drop=True), units.keys)
+    frame = frame.reset_index(drop=True)
+    return Units(logits, positive, known & ~positive, frame, units.keys, units.attributes)
 
 
 def recompute(val: Units, test: Units, calibration: Calibration, min_positives: int) -> dict[str, float | str]:
     """Figures of metrics/evaluation.json by dotted key: of all models but for intervals, the differences between
-    models, and the counts. Subgroups are of `subgroup_auroc`. min_positives: see `in_means`."""
+    models, and the counts. Subgroups are of `subgroup_figures`. min_positives: see `in_means`."""
     figures: dict[str, float] = {}
     headline = in_means(test, min_positives)
     keys = test.keys
@@ -191,28 +212,52 @@ def counts(test: Units) -> dict[str, float]:
     return result
 
 
-def subgroup_auroc(test: Units, min_positives: int) -> dict[str, float]:
-    """AUROC by model, attribute and group, of the findings with so many known positives and negatives in the group."""
+def subgroup_figures(test: Units, calibration: Calibration, min_positives: int) -> dict[str, float]:
+    """AUROC by model, attribute and group, of the findings with so many known positives and negatives in the group; the
+    ensemble's rates at Youden's threshold there; and what its figures differ by from those of the rest."""
     figures: dict[str, float] = {}
-    for attribute in ("sex", "age", "view"):
-        for group, members in test.frame.groupby(attribute).groups.items():
-            chosen = members.to_numpy()
-            logits = {model: values[chosen] for model, values in test.logits.items()}
-            part = replace(
-                test,
-                logits=logits,
-                positive=test.positive[chosen],
-                negative=test.negative[chosen],
-                frame=test.frame.iloc[chosen],
-            )
+    for attribute in test.attributes:
+        for group in test.frame[attribute].unique():
+            members = (test.frame[attribute] == group).to_numpy()
+            part, rest = _part(test, members), _part(test, ~members)
+            place = f"subgroups.{attribute.removeprefix('by ')}.{group}"
             for model in test.logits:
-                prefix = f"{model}.subgroups.{attribute}.{group}"
                 if aurocs := _of_findings(part, model, mann_whitney, min_positives, patients=2):
-                    figures |= {
-                        f"{prefix}.auroc.{key}": value for key, value in with_means(aurocs, list(aurocs)).items()
-                    }
-                    figures[f"{prefix}.units"] = len(chosen)
+                    means = with_means(aurocs, list(aurocs))
+                    figures |= {f"{model}.{place}.auroc.{key}": value for key, value in means.items()}
+                    figures[f"{model}.{place}.units"] = len(part.frame)
+            here, there = (_of_ensemble(each, calibration, min_positives) for each in (part, rest))
+            for name, own in here.items():
+                if name != "auroc":
+                    means = with_means(own, list(own))
+                    figures |= {f"ensemble.{place}.{name}.{key}": value for key, value in means.items()}
+                gaps = {key: value - there[name][key] for key, value in own.items() if key in there[name]}
+                prefix = f"ensemble.{place}.minus_rest.{name}"
+                figures |= {f"{prefix}.per_finding.{key}.difference": gap for key, gap in gaps.items()}
+                if gaps:
+                    figures[f"{prefix}.macro.difference"] = fmean(gaps.values())
     return figures
+
+
+def _part(units: Units, chosen: np.ndarray) -> Units:
+    logits = {model: values[chosen] for model, values in units.logits.items()}
+    labels = units.positive[chosen], units.negative[chosen]
+    return Units(logits, *labels, units.frame[chosen], units.keys, units.attributes)
+
+
+def _of_ensemble(part: Units, calibration: Calibration, min_positives: int) -> dict[str, dict[str, float]]:
+    """AUROC, and sensitivity and false positive rate at Youden's threshold, by finding."""
+    found = {"auroc": _of_findings(part, "ensemble", mann_whitney, min_positives, patients=2)}
+    found |= {"sensitivity": {}, "false_positive_rate": {}}
+    for key in found["auroc"]:
+        own, f = calibration["ensemble"][key], part.keys.index(key)
+        if own.thresholds:
+            probability = expit(own.slope * part.logits["ensemble"][:, f] + own.intercept)
+            pair = probability[part.positive[:, f]], probability[part.negative[:, f]]
+            at_threshold = rates(*pair, own.thresholds["youden"])
+            found["sensitivity"][key] = at_threshold["sensitivity"]
+            found["false_positive_rate"][key] = 1 - at_threshold["specificity"]
+    return found
 
 
 def _of_findings(

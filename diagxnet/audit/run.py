@@ -43,6 +43,7 @@ class Run:
     min_positives: int
     precision: str
     images: int
+    columns: Mapping[str, str | list[float]]
 
     @cached_property
     def manifest(self) -> pd.DataFrame:

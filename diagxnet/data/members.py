@@ -31,7 +31,7 @@ TAKEN = {
     "histories",
     "combination",
 }
-TAKEN |= {"indicators", "counts", "one_class", "few", "subgroups_too_small", "external", "findings"}
+TAKEN |= {"probe", "indicators", "counts", "one_class", "few", "subgroups_too_small", "external", "findings"}
 """Keys of the metrics and of the stored logits, beside which a member's name stands."""
 
 

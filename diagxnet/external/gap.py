@@ -11,10 +11,9 @@ import numpy as np
 
 from diagxnet.ensemble.calibration import Calibration, probabilities
 from diagxnet.statistics.bootstrap import BLOCK_BYTES, draw_counts
-from diagxnet.statistics.intervals import difference_interval, effective_sample_size
 from diagxnet.statistics.metrics import BINS, brier, ece, mean_keys, per_finding
 from diagxnet.statistics.scored import Scored
-from diagxnet.statistics.uncertainty import Estimate, Estimates, estimate, mean_resamples, mean_sample_size
+from diagxnet.statistics.uncertainty import Estimate, Estimates, estimate, separate_difference
 
 
 def excess(targets: np.ndarray, probability: np.ndarray) -> float:
@@ -33,21 +32,29 @@ class Hospital:
     estimates: Estimates
 
 
-def gap(own: Scored, foreign: Hospital, calibration: Calibration, *, resamples: int, seed: int) -> dict:
+def gap(
+    own: Scored, foreign: Hospital, calibration: Calibration, *, resamples: int, seed: int, min_positives: int
+) -> dict:
     """The foreign set's figures minus the own set's, by model and metric, with 95% intervals.
 
     own: the test split of the data that the ensemble was trained on, scored by the same models. calibration: of the
     models, for `brier`, `ece` and `excess`. resamples: as many as `foreign.estimates` hold. seed: another than theirs,
-    since equal seeds give two sets of equally many patients the same draws.
+    since equal seeds give two sets of equally many patients the same draws. min_positives: means are over the findings
+    with `enough` in both; where there is none, over those with two patients of either class; where there is none of
+    these, too, over all.
 
-    {"findings": how many are compared, model: {"auroc" | "auprc" | "brier" | "ece" | "excess": {"macro" | "chexpert5":
-    e, "per_finding": {key: e}}}}, where e is {"own", "foreign", "difference", "ci": {"lower", "upper"}}.
+    {"findings": how many are compared, "findings_in_means", model: {"auroc" | "auprc" | "brier" | "ece" | "excess":
+    {"macro" | "chexpert5": e, "per_finding": {key: e}}}}, where e is {"own", "foreign", "difference", "ci": {"lower",
+    "upper"}}.
     """
     both = own.scorable() & foreign.scored.scorable()
     keys = [own.keys[f] for f in np.flatnonzero(both)]
     result: dict = {"findings": len(keys)}
     if not keys:
         return result
+    enough = (own.enough(least) & foreign.scored.enough(least) for least in (min_positives, 1))
+    headline = [own.keys[f] for f in np.flatnonzero(next(filter(np.any, enough), both))]
+    result["findings_in_means"] = len(headline)
     estimates = estimate(own, resamples=resamples, seed=seed)
     for m, model in enumerate(own.models):
         pairs = {name: (estimates[model][name], foreign.estimates[model][name]) for name in ("auroc", "auprc")}
@@ -59,7 +66,7 @@ def gap(own: Scored, foreign: Hospital, calibration: Calibration, *, resamples: 
         )
         pairs |= {name: (here[name], there[name]) for name in CALIBRATION_METRICS}
         result[model] = {
-            name: {mean: _entry(*pair, over) for mean, over in mean_keys(keys).items()}
+            name: {mean: _entry(*pair, over) for mean, over in mean_keys(headline).items()}
             | {"per_finding": {key: _entry(*pair, [key]) for key in keys}}
             for name, pair in pairs.items()
         }
@@ -101,9 +108,4 @@ def _weighted(targets: np.ndarray, probability: np.ndarray, weights: np.ndarray)
 
 def _entry(own: Estimate, foreign: Estimate, keys: Sequence[str]) -> dict[str, object]:
     means = [float(np.mean([each.values[key] for key in keys])) for each in (own, foreign)]
-    drawn = [mean_resamples(each, keys) for each in (own, foreign)]
-    sample_sizes = [max(1.0, mean_sample_size(each, keys)) for each in (own, foreign)]
-    sample_size = effective_sample_size(np.array([each.var() for each in drawn]), np.array(sample_sizes))
-    difference = means[1] - means[0]
-    interval = difference_interval(difference, drawn[1] - drawn[0], sample_size)
-    return {"own": means[0], "foreign": means[1], "difference": difference, "ci": interval}
+    return {"own": means[0], "foreign": means[1]} | separate_difference(foreign, own, keys)[0]

@@ -83,7 +83,10 @@ def _gap(gap: dict, names: dict[str, str]) -> list[Html]:
         for key in gap["ensemble"]["auroc"]["per_finding"]
         for metric in ("auroc", "ece", "excess")
     ]
-    caption = f"Means over the {gap['findings']} findings that can be scored in both; each set is resampled by itself."
+    caption = (
+        f"Means over {gap['findings_in_means']} of {gap['findings']} findings that can be scored in both, without "
+        "those with few of one class in either; each set is resampled by itself."
+    )
     return [
         table(header, means, caption=caption),
         element("p", "ECE is above 0 by chance alone, and more so in a smaller set; the excess is not."),

@@ -17,6 +17,7 @@ from diagxnet.console.errors import InputError, problems_error
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.findings import Findings
+from diagxnet.data.prepared import Labels
 from diagxnet.ensemble.ensemble import BATCH_SIZE, CALIBRATION, Ensemble
 from diagxnet.external.gap import Hospital, gap
 from diagxnet.external.sections import external_sections
@@ -28,11 +29,13 @@ from diagxnet.labels.rules import looked_for, score_labels
 from diagxnet.reporting.report import write_report
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.data import examples
+from diagxnet.statistics.cohort import cohort
+from diagxnet.statistics.groups import grouped
 from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.results import Results, measure_test
 from diagxnet.statistics.scored import Scored, assemble, read_scored
 from diagxnet.statistics.scoring import Scoring
-from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, read_named
+from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, group_column, read_named
 from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
 
@@ -88,7 +91,17 @@ def validate(
     results = measure_test(
         ensemble.calibration,
         fitted["best_base"],
-        assemble(rows, members, ensemble.findings, base[used], logits[used], targets, mask, scoring.unit),
+        assemble(
+            rows,
+            members,
+            ensemble.findings,
+            base[used],
+            logits[used],
+            targets,
+            mask,
+            scoring.unit,
+            _further(rows, scoring),
+        ),
         histories,
         scoring,
         studies=data_summary["splits"][name]["studies"],
@@ -102,13 +115,15 @@ def validate(
     if at_home is not None:
         foreign = Hospital(results.test, results.estimates)
         seed = scoring.seed + 1
-        external["gap"] = gap(at_home, foreign, ensemble.calibration, resamples=scoring.bootstrap, seed=seed)
+        options = {"resamples": scoring.bootstrap, "seed": seed, "min_positives": scoring.min_positives}
+        external["gap"] = gap(at_home, foreign, ensemble.calibration, **options)
     results.evaluation["external"] = external
     params = {"seed": scoring.seed, "data": {"views": views, "blank": blank, "bad_images": bad_images}}
     params["evaluate"] = {"bootstrap": scoring.bootstrap, "min_positives": scoring.min_positives}
     positive = (targets > 0) & mask
     shown, places = _examples(root, rows["path"].tolist(), positive, ensemble)
-    return Material(results, data_summary, params, shown, places, positive)
+    cohorts = {name: cohort(rows, Labels(np.arange(len(rows)), targets, mask), ensemble.findings.keys)}
+    return Material(results, data_summary, params, shown, places, positive, cohorts)
 
 
 def write_external(material: Material, out: Path, report: Path) -> None:
@@ -174,6 +189,13 @@ def score(
                 base[good], logits[good] = prediction.base_logits, prediction.logits
             progress.update(len(batch))
     return base, logits, bad
+
+
+def _further(rows: pd.DataFrame, scoring: Scoring) -> dict[str, np.ndarray]:
+    """Groups by those of `scoring.subgroups` that are columns of this table."""
+    there = {name: rule for name, rule in scoring.subgroups.items() if group_column(name) in rows}
+    cells = {name: rows[group_column(name)].fillna("").to_numpy(object) for name in there}
+    return {name: grouped(cells[name], rule, name) for name, rule in there.items()}
 
 
 def _trained_on(models: Path, unchecked: bool) -> TrainedOn | None:

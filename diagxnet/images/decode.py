@@ -23,10 +23,12 @@ RESIZE_RATIO = 256 / 224
 
 @dataclass(frozen=True)
 class Radiograph:
-    """image: [size, size] uint8, as the models see it. doubts: why a prediction of it may be worth nothing."""
+    """image: [size, size] uint8, as the models see it. doubts: why a prediction of it may be worth nothing. shape:
+    width and height of the file's image, upright, in pixels."""
 
     image: np.ndarray
     doubts: tuple[Doubt, ...]
+    shape: tuple[int, int]
 
 
 def decode(path: str | Path, size: int, root: str | Path | None = None, linked: str | Path | None = None) -> np.ndarray:
@@ -45,7 +47,8 @@ def read_radiograph(
     """
     film = _film(path, size, root, linked)
     image = square(film.grey, size)
-    return Radiograph(image, (*film.doubts, *doubts_of_shape(film.width, film.height, size), *doubts_of_square(image)))
+    shape = film.width, film.height
+    return Radiograph(image, (*film.doubts, *doubts_of_shape(*shape, size), *doubts_of_square(image)), shape)
 
 
 def square(grey: Image.Image, size: int) -> np.ndarray:

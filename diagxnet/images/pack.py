@@ -57,7 +57,8 @@ def pack(
     linked: str | None = None,
     workers: int | None = None,
 ) -> dict:
-    """Decodes every image of the tables under `root` into `folder`: images.npy, index.csv, dropped.csv, doubts.csv.
+    """Decodes every image of the tables under `root` into `folder`: images.npy, index.csv, dropped.csv, doubts.csv, and
+    shapes.npy [images, 2] int32, width and height of each image in its file.
 
     inventory: the file that `write_inventory` made for this root. size: side in pixels. bad_images: `stop` raises one
     InputError for all images that cannot be used, `drop` leaves them out and lists them. work: a folder on the file
@@ -121,7 +122,9 @@ def _decode_pending(root: Path, linked: str | None, plan: _Plan, state: Unfinish
             for decoded in results:
                 state.bad.update(decoded.bad)
                 state.doubts.update(_that_apply(decoded.doubts, plan.views))
-                state.done[[row for row in decoded.rows if row not in decoded.bad]] = True
+                state.done[list(decoded.shapes)] = True
+                for row, shape in decoded.shapes.items():
+                    state.shapes[row] = shape
                 progress.update(len(decoded.rows))
                 saver.save_now_and_then(state)
     except BrokenProcessPool:
@@ -164,7 +167,7 @@ def _judge(root: Path, plan: _Plan, state: Unfinished, bad_images: str) -> None:
 
 
 def _hand_over(plan: _Plan, state: Unfinished, folder: Path) -> None:
-    """Puts images.npy, index.csv, dropped.csv and doubts.csv into `folder`."""
+    """Puts images.npy, shapes.npy, index.csv, dropped.csv and doubts.csv into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     good = [row for row in range(len(plan.paths)) if row not in state.bad]
     _write_csv(
@@ -176,6 +179,8 @@ def _hand_over(plan: _Plan, state: Unfinished, folder: Path) -> None:
     _write_csv(folder / "dropped.csv", ["table", "path", "reason"], dropped)
     doubts = ((plan.tables[row], plan.paths[row], doubt) for row, own in sorted(state.doubts.items()) for doubt in own)
     _write_csv(folder / "doubts.csv", ["table", "path", "doubt"], doubts)
+    with replacing(folder / "shapes.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, state.shapes[good])
     target = folder / "images.npy"
     remove(target)
     try:

@@ -49,11 +49,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The rows of a task; the reason for each of them that cannot be used, and the doubts about each that has any."""
+    """The rows of a task; the reason for each of them that cannot be used, the doubts about each that has any, and
+    width and height of each other's image as it is in the file."""
 
     rows: list[int]
     bad: dict[int, str] = field(default_factory=dict)
     doubts: dict[int, tuple[Doubt, ...]] = field(default_factory=dict)
+    shapes: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
 def decode_tasks(
@@ -128,6 +130,7 @@ def _decode_rows(target: Target, file: BinaryIO, rows: list[int], paths: list[st
         except ImageError as error:
             decoded.bad[row] = str(error)
             continue
+        decoded.shapes[row] = radiograph.shape
         if radiograph.doubts:
             decoded.doubts[row] = radiograph.doubts
         file.seek(target.start + row * radiograph.image.nbytes)

@@ -30,7 +30,8 @@ SECONDS_BETWEEN_SAVES = 5.0
 
 @dataclass
 class Unfinished:
-    """The pack in `folder`, `size` pixels a side: rows `done` [rows] bool hold the images of `digests` [rows, 16].
+    """The pack in `folder`, `size` pixels a side: rows `done` [rows] bool hold the images of `digests` [rows, 16],
+    whose width and height in the file are `shapes` [rows, 2] int32.
 
     bad: the reason for each row that cannot be used. doubts: those about each row that has any.
     """
@@ -39,6 +40,7 @@ class Unfinished:
     size: int
     digests: np.ndarray
     done: np.ndarray
+    shapes: np.ndarray
     finished: bool = False
     bad: dict[int, str] = field(default_factory=dict)
     doubts: dict[int, tuple[Doubt, ...]] = field(default_factory=dict)
@@ -48,7 +50,8 @@ class Unfinished:
         return self.folder / "images.npy"
 
     def copy(self) -> "Unfinished":
-        return replace(self, done=self.done.copy(), bad=dict(self.bad), doubts=dict(self.doubts))
+        arrays = {"done": self.done.copy(), "shapes": self.shapes.copy()}
+        return replace(self, **arrays, bad=dict(self.bad), doubts=dict(self.doubts))
 
     def save(self) -> None:
         """Notes what is done, after the images themselves are safely on disk."""
@@ -61,6 +64,7 @@ class Unfinished:
             version=np.array(_version(self.size)),
             digests=self.digests,
             done=self.done,
+            shapes=self.shapes,
             finished=np.array(self.finished),
             bad_rows=np.array(bad_rows, np.int64),
             bad_reasons=np.array([self.bad[row] for row in bad_rows], np.str_),
@@ -81,7 +85,7 @@ class Unfinished:
 
 def take_up(folder: Path, digests: np.ndarray, size: int) -> Unfinished:
     """What is in `folder`, as far as it is of this size and of images `digests`; else a new one, if there is room."""
-    fresh = Unfinished(folder, size, digests, np.zeros(len(digests), bool))
+    fresh = Unfinished(folder, size, digests, np.zeros(len(digests), bool), np.zeros((len(digests), 2), np.int32))
     found = _read(folder, size)
     if found is not None and found.finished and np.array_equal(found.digests, digests):
         return found
@@ -90,6 +94,7 @@ def take_up(folder: Path, digests: np.ndarray, size: int) -> Unfinished:
         rows = min(len(found.done), len(fresh.done))
         same = (found.digests[:rows] == digests[:rows]).all(axis=1) & digests[:rows].any(axis=1)
         fresh.done[:rows] = found.done[:rows] & same
+        fresh.shapes[:rows] = found.shapes[:rows]
         fresh.doubts = {row: doubts for row, doubts in found.doubts.items() if row < rows and fresh.done[row]}
     if fresh.done.any():
         print(f"pack: goes on where it was: {fresh.done.sum():,} of {len(fresh.done):,} images", file=sys.stderr)
@@ -113,7 +118,8 @@ def _read(folder: Path, size: int) -> Unfinished | None:
         state = read_arrays(folder / "state.npz")
         if str(state["version"]) != _version(size) or not (folder / "images.npy").exists():
             return None
-        found = Unfinished(folder, size, state["digests"], state["done"], bool(state["finished"]))
+        arrays = (state[name] for name in ("digests", "done", "shapes"))
+        found = Unfinished(folder, size, *arrays, bool(state["finished"]))
         found.bad = dict(zip(state["bad_rows"].tolist(), state["bad_reasons"].tolist(), strict=True))
         for row, words in zip(state["doubt_rows"].tolist(), state["doubts"].tolist(), strict=True):
             found.doubts[row] = (*found.doubts.get(row, ()), Doubt(*words))

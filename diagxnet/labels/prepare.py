@@ -14,9 +14,13 @@ from diagxnet.data.packed import read_dropped, read_index
 from diagxnet.data.prepared import COLUMNS, FINDINGS_FILE, Labels
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, subset
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of, score_labels
-from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, Table, read_tables
+from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, Table, group_column, read_tables
 
 COUNTS = ("positive", "negative", "uncertain", "blank")
+GROUPS = "groups.csv"
+"""In the prepared folder: row, and the cells of `Columns.groups`, of the images of test. A file of its own, so that no
+stage before `evaluate`, which reads it (`statistics.groups`), depends on it."""
+
 POSITIVE_FROM = 0.5
 """From here on a target counts as positive: lsr_ones starts at 0.55, lsr_zeros ends at 0.3."""
 
@@ -34,14 +38,14 @@ def prepare(
     shares: Mapping[str, float],
     columns: Columns = CHEXPERT_COLUMNS,
 ) -> dict:
-    """Writes findings.json, manifest.csv, labels_{train,val,stack,test}.npz, folds.npz and summary.json to `folder`;
-    returns the last.
+    """Writes findings.json, manifest.csv, labels_{train,val,stack,test}.npz, folds.npz, GROUPS and summary.json to
+    `folder`; returns the last.
 
     root: folder of the tables. packed: what `pack` wrote; dropped images are in no split. views: `frontal`, `lateral`
     or `all`. uncertain, blank: the label rules (see `apply_rules`), a rule for each finding. split_seed: assigns
     patients to splits, chooses the subset, draws the lsr targets. max_patients: so many of train.csv's patients, or
     None for all. shares: `val` and `stack`, shares of train.csv's patients, and `test`, the share cut off before where
-    there is no valid.csv. columns: of the tables, the findings among them.
+    there is no valid.csv. columns: of the tables, the findings and what makes groups among them.
 
     A finding without a known label in train is not learned, and so masked in every split (`not_learned` of the summary;
     `not_annotated`: those that are blank in every row in use of the table that a split is of).
@@ -68,6 +72,7 @@ def prepare(
         manifest.assign(age=ages).to_csv(
             temporary, index=False, columns=list(COLUMNS), lineterminator="\n", encoding="utf-8"
         )
+    _write_groups(folder / GROUPS, manifest[manifest["split"] == "test"], columns.groups)
     sought = looked_for(labels, manifest["table"].to_numpy(object))
     prepared, not_annotated = {}, {}
     for split in SPLITS:
@@ -113,6 +118,12 @@ def prepare(
     }
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def _write_groups(path: Path, test: pd.DataFrame, names: Sequence[str]) -> None:
+    cells = test[["row", *map(group_column, names)]].set_axis(["row", *names], axis=1)
+    with replacing(path) as temporary:
+        cells.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def count(frame: pd.DataFrame, labels: np.ndarray, findings: Findings) -> dict:

@@ -111,8 +111,9 @@ def _kind(kind: Any, field: FieldInfo) -> str:
         return f"map; each {_allowed(FieldInfo.from_annotation(get_args(kind)[1]))}"
     if kind is str:
         return "text"
-    if get_origin(kind) is list:
-        return f"list; each {_allowed(FieldInfo.from_annotation(get_args(kind)[0]))}"
+    if get_origin(FieldInfo.from_annotation(kind).annotation) is list:
+        inner = FieldInfo.from_annotation(get_args(FieldInfo.from_annotation(kind).annotation)[0])
+        return "list of numbers" if inner.annotation is float else f"list; each {_allowed(inner)}"
     bounds = {type(bound): bound for bound in field.metadata}
     low = f"{bounds[Ge].ge:,}" if Ge in bounds else f"above {bounds[Gt].gt:,}" if Gt in bounds else ""
     high = f"{bounds[Le].le:,}" if Le in bounds else f"below {bounds[Lt].lt:,}" if Lt in bounds else ""

@@ -2,9 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from diagxnet.params.checked import Section
+
+
+def _rising(bounds: list[float]) -> list[float]:
+    if sorted(set(bounds)) != bounds:
+        raise ValueError("the bounds of bins must rise")
+    return bounds
+
+
+Bounds = Annotated[list[float], Field(min_length=1, max_length=19), AfterValidator(_rising)]
 
 
 class EvaluateParams(Section):
@@ -15,4 +24,7 @@ class EvaluateParams(Section):
     min_positives: int = Field(ge=1, le=1000, description="positives (and negatives) below which means lack a finding")
     prevalence: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
         description="by finding: share of positives for which PPV and NPV are wanted, beside that of the test set"
+    )
+    subgroups: dict[Annotated[str, Field(min_length=1)], Literal["categories"] | Bounds] = Field(
+        description="by further column of the table: categories, or the bounds between bins of its numbers"
     )

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from PIL import Image
 
 from diagxnet.statistics.comparison import label
 from diagxnet.statistics.results import Results
@@ -54,13 +55,17 @@ DPI = 110
 def render(make: Callable[..., Figure], *arguments: object) -> bytes:
     """`make(*arguments)` as PNG, under this module's settings whatever a user's matplotlibrc says.
 
-    It carries neither the date nor the program's version, so that equal figures are equal bytes.
+    It has 256 colours, which takes less than half the bytes and shows no difference; and neither the date nor the
+    program's version, so that equal figures are equal bytes.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
-        buffer = io.BytesIO()
-        FigureCanvasAgg(make(*arguments)).print_png(buffer, metadata={"Software": None})
+        canvas = FigureCanvasAgg(make(*arguments))
+        canvas.draw()
+        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    buffer = io.BytesIO()
+    drawn.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -8,17 +8,20 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.members import member_folder
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepared import read_labels
+from diagxnet.data.prepared import read_labels, read_manifest
+from diagxnet.data.splits import SPLITS
 from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.reporting.curves import write_curves
 from diagxnet.reporting.model_card import write_model_card
 from diagxnet.reporting.report import write_report
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.parts import parts_of
+from diagxnet.statistics.cohort import cohort
 from diagxnet.statistics.history import OWN_FILES, metrics_files, read_histories, training_metrics
 from diagxnet.statistics.results import Results, measure
 from diagxnet.statistics.scored import read_scored
 from diagxnet.statistics.scoring import Scoring
+from diagxnet.statistics.shortcuts import shortcut_probe
 from diagxnet.statistics.summary import summary
 
 
@@ -39,7 +42,8 @@ def evaluate(
     is given all figures before anything is written, and raises InputError where they must not be (see `audit.checks`).
     """
     data_summary = read_json(data / "prepared" / "summary.json")
-    val, test = (read_scored(data, models, split, scoring.unit) for split in ("val", "test"))
+    val = read_scored(data, models, "val", scoring.unit)
+    test = read_scored(data, models, "test", scoring.unit, columns=scoring.subgroups)
     left_out = read_scored(data, models, "val", scoring.unit, left_out=True)
     histories = read_histories(models, test.members)
     seconds = read_seconds(metrics / "timing", test.members)
@@ -56,12 +60,18 @@ def evaluate(
     trainings = {name: training_metrics(history) for name, history in histories.items()}
     combination = read_json(models / "meta" / "config.json")["combination"]
     results.evaluation["combination"] = parts_of(combination, data_summary["not_learned"])
+    results.evaluation["probe"] = shortcut_probe(data, results.estimates["ensemble"], scoring)
     if check is not None:
         check(Claims(results.evaluation, summary(results.evaluation, seconds), trainings, results.calibration))
     write_curves(plots / "data", results)
-    labels = read_labels(data / "prepared", "test")
-    positive = (labels.targets > 0) & labels.mask
-    material = Material(results, data_summary, params, open_packed(data / "packed"), labels.rows, positive)
+    labels = {split: read_labels(data / "prepared", split) for split in SPLITS}
+    manifest = read_manifest(data / "prepared").set_index("row")
+    keys = list(results.calibration["ensemble"])
+    cohorts = {split: cohort(manifest.loc[own.rows], own, keys) for split, own in labels.items()}
+    test_labels = labels["test"]
+    positive = (test_labels.targets > 0) & test_labels.mask
+    images = open_packed(data / "packed")
+    material = Material(results, data_summary, params, images, test_labels.rows, positive, cohorts)
     write_report(plots, material)
     configs = {name: read_json(member_folder(models, name) / "config.json") for name in test.members}
     write_model_card(models / "MODEL_CARD.md", material, configs)

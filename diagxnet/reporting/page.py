@@ -23,7 +23,7 @@ a { color: #00558c; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; margin: .4rem 0; }
 .caption { margin: 1rem 0 0; color: #333; font-size: .95rem; }
 th, td { padding: .22rem .5rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th { border-bottom: 1px solid #666; vertical-align: bottom; }
+th { border-bottom: 1px solid #666; vertical-align: bottom; white-space: normal; }
 td:first-child, th:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 td.text, th.text { text-align: left; white-space: normal; min-width: 6.5rem; }
 tr.strong td { font-weight: 600; }

@@ -14,6 +14,7 @@ from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections import (
     benefit,
     calibration,
+    cohort,
     data,
     findings,
     indicators,
@@ -31,7 +32,7 @@ from diagxnet.statistics.comparison import verdict_sentence
 SECTIONS = tuple(
     module.SECTION
     for module in (
-        models, parts, indicators, findings, thresholds, calibration, benefit, subgroups, training, data,
+        models, parts, indicators, findings, thresholds, calibration, benefit, subgroups, training, cohort, data,
         params, reading
     )
 )  # fmt: skip
@@ -56,7 +57,7 @@ def write_report(
                 temporary.write_bytes(png)
         if content := section.content(material, figures):
             sections.append((section.title, content))
-    write_text(folder / "report.html", page(title, introduction(material), sections))
+    write_text(folder / "report.html", page(title, introduction(material), sections, cohort.STYLE))
 
 
 def introduction(material: Material) -> list[Html]:

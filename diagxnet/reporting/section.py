@@ -17,7 +17,7 @@ class Material:
 
     results: what was measured. data_summary: content of data/prepared/summary.json, or the same of another hospital's
     data. params: what it was made with. images: [shown, size, size] uint8. rows: [images] row of `images` of each test
-    image. positive: [images, findings] bool.
+    image. positive: [images, findings] bool. cohort: by split, see `statistics.cohort.cohort`.
     """
 
     results: Results
@@ -26,6 +26,7 @@ class Material:
     images: np.ndarray
     rows: np.ndarray
     positive: np.ndarray
+    cohort: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

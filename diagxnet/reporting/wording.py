@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from diagxnet.statistics.comparison import alike
+
 REFERENCE = (
     "Calibration and thresholds are fitted on val and judged on test. Where the data set has a valid.csv, these are "
     "two reference standards: in CheXpert, val's labels were read off reports by a program (a blank as data.blank "
@@ -39,6 +41,30 @@ def single_text(metric: dict, key: str) -> str:
 def difference_text(difference: dict) -> str:
     interval = difference["ci"]
     return f"{difference['difference']:+.3f} ({interval['lower']:+.3f} to {interval['upper']:+.3f})"
+
+
+PROBE = "Without the image"
+"""What the tables call the shortcut probe."""
+
+
+def probe_text(evaluation: dict) -> str:
+    """What the shortcut probe is, and whether the ensemble sees more. evaluation: of a run, which has one."""
+    probe = evaluation["probe"]
+    compared = probe["ensemble_minus_shortcuts"]["auroc"]
+    words = {key: own["verdict"] for key, own in compared["per_finding"].items() if "verdict" in own}
+    others = [evaluation["findings"][key] for key, word in words.items() if word != "better"]
+    rest = f"; not shown to be on {', '.join(others)}" if others else ""
+    return (
+        f"{PROBE}: a logistic regression each finding on {', '.join(probe['features'])}, fitted to {probe['images']:,} "
+        "images of train and stack; what it predicts, a model may have learned from who is X-rayed how. The ensemble's "
+        f"macro AUROC minus that: {difference_text(compared['macro'])}. It is better on {len(words) - len(others)} of "
+        f"{len(words)} findings, by Holm for all at once{rest}."
+    )
+
+
+def ahead_text(difference: dict) -> str:
+    """In how many resamples the first of two models is strictly ahead."""
+    return "none: alike" if alike(difference) else f"{difference['share_ahead']:.0%}"
 
 
 def counts_text(evaluation: dict, counts: dict[str, dict[str, int]]) -> str:

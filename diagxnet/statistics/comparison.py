@@ -10,6 +10,7 @@ from diagxnet.statistics.uncertainty import METRICS, Estimates, compare
 ROUNDING = 1e-12
 """Of an AUROC: two that differ by less are equal."""
 
+ALIKE = "the two rank alike in every resample"
 LABELS = {"densenet": "DenseNet", "vit": "ViT", "average": "Plain average", "ensemble": "Ensemble"}
 LABELS |= {"meta": "Meta-learner"}
 
@@ -101,8 +102,15 @@ def verdict_sentence(comparison: dict, other: str) -> str:
         "worse": f"The ensemble is worse than {name}",
         "not distinguishable": f"The ensemble is not distinguishable from {name}, on this test set",
     }[verdict(difference)]
+    if alike(difference):
+        return f"{words}: {ALIKE}."
     interval = difference["ci"]
     return (
         f"{words}: macro AUROC {difference['difference']:+.4f} (95% interval over patients {interval['lower']:+.4f} to "
         f"{interval['upper']:+.4f}; one training), ahead in {difference['share_ahead']:.0%} of resamples."
     )
+
+
+def alike(difference: dict) -> bool:
+    """Whether two models are equal in every resample, where neither can be ahead."""
+    return difference["difference"] == 0 and not any(difference["ci"].values())

@@ -19,7 +19,7 @@ from diagxnet.statistics.operating import brier_scores, operating_points
 from diagxnet.statistics.recalibration import chance_ece, recalibration
 from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.scoring import Scoring
-from diagxnet.statistics.subgroups import subgroups
+from diagxnet.statistics.subgroups import add_disparities, subgroups
 from diagxnet.statistics.uncertainty import Estimates, estimate, with_intervals
 
 
@@ -97,6 +97,7 @@ def measure_test(
     draws = Draws.of(test.patients, resamples=scoring.bootstrap, seed=scoring.seed)
     curves = decision_curves(test, calibrated[-1], draws)
     by_group, too_small = subgroups(test, estimates, scoring)
+    add_disparities(by_group, test, calibrated[-1], calibration["ensemble"], draws, scoring.min_positives)
     base_rate = means(prevalence(test), headline)
     evaluation: dict = {"findings": test.findings.titles}
     seed = scoring.seed

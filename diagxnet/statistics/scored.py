@@ -1,6 +1,6 @@
 """What is scored: the logits of every model for a split, with labels, patients and groups, by image or by study."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from diagxnet.data.findings import Findings
 from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.features.stacked import read_stacked, same_rows
 from diagxnet.stacking.learners import apply_meta, load_meta
+from diagxnet.statistics.groups import read_groups
 from diagxnet.training.checkpoint import CONFIG
 
 COMBINED = ("average", "ensemble")
@@ -32,8 +33,9 @@ class Scored:
 
     models: names along the models axis: the members, then COMBINED. logits: [models, units, findings] float64.
     targets: [units, findings] bool, False where unknown. mask: [units, findings] bool, True where known. patients:
-    [units] object, patient of each unit. groups: attribute (sex, age, view) to the group of each unit, [units] object.
-    names: [units] object, path of the image or name of the study. findings: along the findings axes.
+    [units] object, patient of each unit. groups: attribute (sex, age, view, further columns) to the group of each
+    unit, [units] object. names: [units] object, path of the image or name of the study. findings: along the findings
+    axes.
     """
 
     models: tuple[str, ...]
@@ -105,11 +107,20 @@ class Scored:
         return replace(self, models=tuple(models), logits=self.logits[[self.models.index(name) for name in models]])
 
 
-def read_scored(data: Path, models: Path, split: str, unit: str, *, left_out: bool = False) -> Scored:
+def read_scored(
+    data: Path,
+    models: Path,
+    split: str,
+    unit: str,
+    *,
+    left_out: bool = False,
+    columns: Mapping[str, str | list[float]] | None = None,
+) -> Scored:
     """Reads `split` (val or test) from data/prepared and data/stacked and runs the meta-learner of models/meta on it.
 
     unit: `image`, or `study`: the mean of the logits of its views. left_out: of val, the ensemble's logits are those of
-    LEFT_OUT, from fits without the image's patient. Raises InputError where the files do not fit.
+    LEFT_OUT, from fits without the image's patient. columns: further ones that make groups of test (see `read_groups`).
+    Raises InputError where the files do not fit.
     """
     stacked = read_stacked(data / "stacked", split)
     rows, base = stacked.rows, stacked.logits
@@ -123,7 +134,8 @@ def read_scored(data: Path, models: Path, split: str, unit: str, *, left_out: bo
     else:
         ensemble = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
     findings = Findings(tuple(read_json(models / "meta" / CONFIG)["findings"]))
-    return assemble(manifest, stacked.members, findings, base, ensemble, labels.targets, labels.mask, unit)
+    further = read_groups(data / "prepared", rows, columns or {})
+    return assemble(manifest, stacked.members, findings, base, ensemble, labels.targets, labels.mask, unit, further)
 
 
 def assemble(
@@ -135,11 +147,13 @@ def assemble(
     targets: np.ndarray,
     mask: np.ndarray,
     unit: str,
+    further: Mapping[str, np.ndarray] | None = None,
 ) -> Scored:
     """What was scored, from its parts in one order.
 
     rows: [images] with columns path, patient, study, view, projection, sex, age. base: [images, members, findings]
-    logits. ensemble: [images, findings] logits. targets, mask: [images, findings]. unit: see `read_scored`.
+    logits. ensemble: [images, findings] logits. targets, mask: [images, findings]. unit: see `read_scored`. further:
+    groups beside those of sex, age and view, by attribute [images] object.
     """
     logits = np.concatenate([base, base.mean(axis=1, keepdims=True), ensemble[:, None]], axis=1)
     scored = Scored(
@@ -148,7 +162,8 @@ def assemble(
         (targets > 0) & mask,
         mask,
         rows["patient"].to_numpy(object),
-        {"sex": rows["sex"].to_numpy(object), "age": _age_bands(rows["age"]), "view": _views(rows)},
+        {"sex": rows["sex"].to_numpy(object), "age": _age_bands(rows["age"]), "view": _views(rows)}
+        | dict(further or {}),
         rows["path"].to_numpy(object),
         findings,
     )
@@ -164,7 +179,7 @@ def by_study(scored: Scored, studies: np.ndarray) -> Scored:
     Irvin et al. 2019 score studies as well, by the largest probability among the views.
 
     studies: [units] object, study of each image (no two patients share one). A study is known where any of its images
-    is. Its view is `mixed` where its images' views differ.
+    is. Its group is `mixed` where its images' groups differ, but for sex and age, which are the first image's.
     """
     codes = pd.factorize(studies)[0]  # numbered by first image
     firsts = np.unique(codes, return_index=True)[1]
@@ -176,8 +191,9 @@ def by_study(scored: Scored, studies: np.ndarray) -> Scored:
     np.logical_or.at(targets, codes, scored.targets & scored.mask)
     np.logical_or.at(mask, codes, scored.mask)
     groups = {name: values[firsts] for name, values in scored.groups.items()}
-    mixed = pd.Series(scored.groups["view"]).groupby(codes).nunique().to_numpy() > 1
-    groups["view"] = np.where(mixed, "mixed", groups["view"]).astype(object)
+    for name in groups.keys() - {"sex", "age"}:
+        mixed = pd.Series(scored.groups[name]).groupby(codes).nunique().to_numpy() > 1
+        groups[name] = np.where(mixed, "mixed", groups[name]).astype(object)
     owners = scored.patients[firsts]
     logits /= sizes[:, None]
     return Scored(scored.models, logits, targets, mask, owners, groups, studies[firsts], scored.findings)

@@ -1,15 +1,62 @@
-"""AUROC by sex, age band and view: a model that is good on average can fail a group of patients."""
+"""Figures by sex, age band, view and further columns: a model that is good on average can fail a group of patients."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from diagxnet.statistics.scored import AGE_BANDS, Scored
+from diagxnet.ensemble.calibration import FindingCalibration
+from diagxnet.statistics.bootstrap import Draws
+from diagxnet.statistics.disparity import Pair, group_estimates, minus_rest
+from diagxnet.statistics.intervals import proportion_interval, unbounded_interval
+from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.uncertainty import Estimates, estimate, with_intervals
 
-ORDER = (*AGE_BANDS, "mixed", "unknown")
-"""Groups whose order is not the alphabet's; the others come before them."""
+LAST = ("mixed", "unknown")
+"""Groups that come after all others."""
+
+BIN = re.compile(r"(?P<below>under_)?(?P<start>-?[0-9.]+)(_.*)?")
+"""A group that is a range of numbers, as age bands are."""
+
+RULE = "youden"
+"""The threshold that rates in groups are at."""
+
+
+def add_disparities(
+    scores: dict[str, dict],
+    scored: Scored,
+    probability: np.ndarray,
+    calibration: Mapping[str, FindingCalibration],
+    draws: Draws,
+    min_positives: int,
+) -> None:
+    """Adds to the ensemble's entries in `scores` (the first of `subgroups`) the rates at RULE's threshold, calibration
+    in the large, and "minus_rest": see `minus_rest`.
+
+    A finding counts that has `enough` of both classes in the group, and in "minus_rest" also in the rest. probability,
+    calibration: the ensemble's, the former [units, findings]. draws: of the patients of `scored`.
+    """
+    thresholds = {key: own.thresholds and own.thresholds[RULE] for key, own in calibration.items()}
+
+    def measured(members: np.ndarray, findings: np.ndarray) -> dict:
+        columns = {scored.findings.keys[f]: int(f) for f in np.flatnonzero(findings)}
+        return group_estimates(scored, probability, thresholds, members, columns, draws)
+
+    for attribute, entries in scores["ensemble"].items():
+        pairs: dict[str, Pair] = {}
+        for group, entry in entries.items():
+            inside = scored.groups[attribute] == group
+            enough, of_rest = (scored.subset(chosen).enough(min_positives) for chosen in (inside, ~inside))
+            for name, own in measured(inside, enough).items():
+                if name != "auroc":
+                    interval = unbounded_interval if name == "in_the_large" else proportion_interval
+                    entry[name] = with_intervals(own, interval)
+            if (enough & of_rest).any():
+                pairs[group] = measured(inside, enough & of_rest), measured(~inside, enough & of_rest)
+        mirrored = len(pairs) == len(set(scored.groups[attribute])) == 2
+        for group, differences in minus_rest(pairs, mirrored=mirrored).items():
+            entries[group]["minus_rest"] = differences
 
 
 def subgroups(scored: Scored, whole: Estimates, scoring: Scoring) -> tuple[dict[str, dict], dict[str, dict]]:
@@ -70,4 +117,14 @@ def _groups(scored: Scored) -> Iterator[tuple[str, str, Scored]]:
 
 
 def _in_order(groups: set[str]) -> list[str]:
-    return sorted(groups, key=lambda group: (ORDER.index(group) if group in ORDER else -1, group))
+    """Names by the alphabet, then ranges by where they begin, then LAST."""
+
+    def place(group: str) -> tuple[int, float, str]:
+        if group in LAST:
+            return 2, LAST.index(group), group
+        found = BIN.fullmatch(group)
+        if found is None:
+            return 0, 0.0, group
+        return 1, -np.inf if found["below"] else float(found["start"]), group
+
+    return sorted(groups, key=place)

@@ -41,18 +41,29 @@ NAME_THE_PATIENT = (
 )
 
 
+UNKNOWN_COLUMN = (
+    "where it is a finding, add it to data.findings; where it makes groups, to evaluate.subgroups; else take it out"
+)
+
+
 @dataclass(frozen=True)
 class Columns:
     """Columns beyond CheXpert's. patient: names each row's patient; None where the paths do (see `paths.owner_of`);
     `Path` where each image is of another patient. study: names each row's study; None where the paths do. findings:
-    the label columns."""
+    the label columns. groups: what they hold makes subgroups; a table may lack them."""
 
     patient: str | None = None
     study: str | None = None
     findings: Findings = CHEXPERT
+    groups: tuple[str, ...] = ()
 
 
 CHEXPERT_COLUMNS = Columns()
+
+
+def group_column(name: str) -> str:
+    """What the column `name` of `Columns.groups` is called in `Table.frame`, apart from the columns of every table."""
+    return f"group:{name}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,8 @@ class Table:
     name: `train` or `valid`.
     frame: [rows] with columns path (under data.root, with "/"), patient, study ("patient/study", since studies are
         numbered anew for each patient; of an image alone where nothing names its study), view (frontal, lateral),
-        projection (AP, PA, LL, RL or ""), sex (female, male, unknown), age (years, NaN where not known).
+        projection (AP, PA, LL, RL or ""), sex (female, male, unknown), age (years, NaN where not known); and of each of
+        `Columns.groups` that the table has, its cells as `group_column` of its name, without blanks around them.
     labels: [rows, findings] float64, as `Columns.findings` has them: 1, 0, -1 (uncertain) or NaN (blank).
     lines: [rows] int64, the line of each row in the file, counted from 1.
     """
@@ -74,10 +86,15 @@ class Table:
 
 
 def read_tables(root: str | Path, columns: Columns = CHEXPERT_COLUMNS) -> tuple[Table, Table | None]:
-    """`train.csv` and, where there is one, `valid.csv` under `root`; every problem of both in one InputError."""
+    """`train.csv` and, where there is one, `valid.csv` under `root`; every problem of both in one InputError. The table
+    that test is of must have each of `columns.groups`."""
     check_root(root)
     names = ["train", "valid"] if (Path(root) / "valid.csv").exists() else ["train"]
     tables = read_named(root, names, columns)
+    missing = [name for name in columns.groups if group_column(name) not in tables[-1].frame]
+    if missing:
+        problems = [f"{names[-1]}.csv: column {name!r}, which evaluate.subgroups names, is missing" for name in missing]
+        raise problems_error(f"tables in {root}", problems, "add it to the table that test is of, or do not name it")
     return tables[0], (tables[1] if len(tables) == 2 else None)
 
 
@@ -181,10 +198,12 @@ class _Rows:
     lines: array = field(default_factory=lambda: array("q"))
     nobody: list[tuple[str, int]] = field(default_factory=list)
     owners: dict[str, set[str]] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
 
     def table(self, name: str, findings: int) -> Table:
         names = ("path", "patient", "study", "view", "projection", "sex")
         frame = pd.DataFrame({each: getattr(self, each) for each in names} | {"age": np.array(self.age, np.float64)})
+        frame = frame.assign(**{group_column(column): cells for column, cells in self.groups.items()})
         labels = np.array(self.labels, np.float64).reshape(-1, findings)
         return Table(name, frame, labels, np.array(self.lines, np.int64))
 
@@ -245,7 +264,7 @@ def _header_problems(header: list[str], named: Columns) -> list[str]:
     problems = _named_problems(header, named)
     own = [column for column in (named.patient, named.study) if column]
     findings = named.findings.names
-    known = [*REQUIRED, *findings, *OPTIONAL, *own]
+    known = [*REQUIRED, *findings, *OPTIONAL, *own, *named.groups]
     extra = [column for column in header if column not in known]
     missing = [column for column in (*REQUIRED, *findings) if column not in header]
     twice = sorted({column for column in header if column in known and header.count(column) > 1})
@@ -257,8 +276,9 @@ def _header_problems(header: list[str], named: Columns) -> list[str]:
         missing = [column for column in missing if column not in findings]
     problems += [f"column {column!r} is missing" for column in missing]
     for column in extra:
-        near = difflib.get_close_matches(column, [*missing, *(name for name in own if name not in header)], n=1)
-        hint = f"is it {near[0]!r}?" if near else "where it is a finding, add it to data.findings; else take it out"
+        wanted = [name for name in (*own, *named.groups) if name not in header]
+        near = difflib.get_close_matches(column, [*missing, *wanted], n=1)
+        hint = f"is it {near[0]!r}?" if near else UNKNOWN_COLUMN
         for key, like in LIKE.items():
             if getattr(named, key) is None and re.search(like, column, re.IGNORECASE):
                 hint = f"if it names the {key}, set data.columns.{key} to {column}"
@@ -283,6 +303,11 @@ def _named_problems(header: list[str], named: Columns) -> list[str]:
             near = difflib.get_close_matches(column, header, n=1)
             hint = f"is it {near[0]!r}?" if near else f"the table has {', '.join(header[:8])}"
             problems.append(f"column {column!r}, which data.columns.{key} names, is missing: {hint}")
+    problems += [
+        f"evaluate.subgroups names {column!r}: that column makes no subgroups (those of sex, age and view are there)"
+        for column in named.groups
+        if column in (*REQUIRED, *OPTIONAL, named.patient, named.study)
+    ]
     if named.patient is not None and named.patient == named.study:
         problems.append(f"data.columns.study = {named.study!r} is data.columns.patient, too: a study is not a patient")
     return problems
@@ -296,6 +321,7 @@ def _row_reader(header: list[str], named: Columns, columns: _Rows):
     position = {column: header.index(column) if column in header else None for column in ("Path", *OPTIONAL)}
     view_at = header.index("Frontal/Lateral")
     patient_at, study_at = (header.index(column) if column else None for column in (named.patient, named.study))
+    groups = [(header.index(name), columns.groups.setdefault(name, [])) for name in named.groups if name in header]
     patients: dict[str, str] = {}  # one string object a patient: rows of a patient share it
 
     def whose(row: list[str], path: str, problems: list[str]) -> None:
@@ -345,6 +371,8 @@ def _row_reader(header: list[str], named: Columns, columns: _Rows):
         columns.sex.append(choose(row, "Sex", SEXES, problems))
         columns.projection.append(choose(row, "AP/PA", PROJECTIONS, problems))
         columns.age.append(_age(row[position["Age"]] if position["Age"] is not None else "", problems))
+        for at, cells in groups:
+            cells.append(row[at].strip())
         return problems
 
     return read_row

@@ -15,12 +15,6 @@ from diagxnet.reporting.section import Drawing, Material, Section
 def _data(summary: Mapping[str, Any], findings: Findings) -> list[Html]:
     names = findings.titles
     splits = summary["splits"]
-    sizes = [
-        (name, *(f"{own[what]:,}" for what in ("images", "studies", "patients", "contradictions")))
-        for name, own in splits.items()
-    ]
-    header = ("Split", "Images", "Studies", "Patients", "Contradict themselves")
-    parts = [table(header, sizes, caption="Images in use. No patient is in two splits.")]
     labels = ("positive", "negative", "uncertain", "blank")
     rows = [
         (
@@ -29,9 +23,8 @@ def _data(summary: Mapping[str, Any], findings: Findings) -> list[Html]:
         )
         for key in names
     ]
-    parts.append(
-        table(("Finding", *splits), rows, caption="Labels as read, by image: positive/negative/uncertain/blank.")
-    )
+    caption = "Labels as read, by image: positive/negative/uncertain/blank."
+    parts = [table(("Finding", *splits), rows, caption=caption)]
     rules = ", ".join(f"{names[key]} {rule}" for key, rule in summary["rules"]["uncertain"].items())
     learned = f"Uncertain labels in train and stack: {rules}. " if rules else ""
     parts.append(
@@ -41,7 +34,9 @@ def _data(summary: Mapping[str, Any], findings: Findings) -> list[Html]:
             f"{learned}In val and test an uncertain label is masked. Views in use: {summary['rules']['views']}.",
         )
     )
-    notes = [f"Dropped images: {summary['dropped']['images']:,}"]
+    contradicting = ", ".join(f"{name} {own['contradictions']:,}" for name, own in splits.items())
+    notes = [f"Images positive for No Finding and for a pathology: {contradicting or 'none'}"]
+    notes.append(f"Dropped images: {summary['dropped']['images']:,}")
     notes += [f"{each['table']}: {each['path']}: {each['reason']}" for each in summary["dropped_images"]]
     notes += summary["warnings"]
     parts.append(element("ul", *(element("li", note) for note in notes)))

@@ -22,7 +22,14 @@ from diagxnet.reporting.drawing import (
 )
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Drawing, Material, Section
-from diagxnet.reporting.wording import counts_text, difference_text, not_learned_text, starred, verdicts_text
+from diagxnet.reporting.wording import (
+    PROBE,
+    counts_text,
+    difference_text,
+    not_learned_text,
+    starred,
+    verdicts_text,
+)
 from diagxnet.statistics.comparison import label, models_of
 from diagxnet.statistics.results import Results
 
@@ -31,11 +38,10 @@ def _findings(evaluation: dict, unknown: Sequence[str]) -> list[Html]:
     """unknown: keys of the findings that were not learned."""
     counts, comparison = evaluation["counts"], evaluation["comparison"]
     best = comparison["ensemble_minus_best_base"]["auroc"]["per_finding"]
-    beside = models_of(evaluation)[:-1]
     rows, precision_rows = [], []
     for key, value in evaluation["ensemble"]["auroc"]["per_finding"].items():
         interval = evaluation["ensemble"]["auroc"]["ci"]["per_finding"][key]
-        others = [f"{evaluation[model]['auroc']['per_finding'][key]:.3f}" for model in beside]
+        others = [f"{each['per_finding'][key]:.3f}" for each in _beside(evaluation, "auroc")]
         rows.append(
             (
                 starred(evaluation, key),
@@ -53,11 +59,11 @@ def _findings(evaluation: dict, unknown: Sequence[str]) -> list[Html]:
             (
                 starred(evaluation, key),
                 f"{own['prevalence']['per_finding'][key]:.3f}",
-                *(f"{evaluation[model]['auprc']['per_finding'][key]:.3f}" for model in beside),
+                *(f"{each['per_finding'][key]:.3f}" for each in _beside(evaluation, "auprc")),
                 f"{own['per_finding'][key]:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})",
             )
         )
-    names = [label(model) for model in beside]
+    names = [*(label(model) for model in models_of(evaluation)[:-1]), *([PROBE] if "probe" in evaluation else [])]
     header = ("Finding", "n", "Positive", *names, "Ensemble (95% interval)", "Ensemble - best base", "Verdict")
     parts = [
         table(header, rows, caption="AUROC on test.", text=[len(header) - 1]),
@@ -80,6 +86,12 @@ def _findings(evaluation: dict, unknown: Sequence[str]) -> list[Html]:
     if unknown:
         parts.append(element("p", not_learned_text(evaluation, unknown), class_="note"))
     return parts
+
+
+def _beside(evaluation: dict, metric: str) -> list[dict]:
+    """A metric of the models but the ensemble, and of the shortcut probe where there is one."""
+    probe = [evaluation["probe"]["shortcuts"][metric]] if "probe" in evaluation else []
+    return [*(evaluation[model][metric] for model in models_of(evaluation)[:-1]), *probe]
 
 
 def auroc_per_finding(material: Material) -> Figure:

@@ -4,7 +4,15 @@ from collections.abc import Mapping
 
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Material, Section
-from diagxnet.reporting.wording import ON_VAL, difference_text, interval_text, means_text
+from diagxnet.reporting.wording import (
+    ON_VAL,
+    PROBE,
+    ahead_text,
+    difference_text,
+    interval_text,
+    means_text,
+    probe_text,
+)
 from diagxnet.statistics.comparison import label, models_of, verdict, verdict_sentence
 
 
@@ -36,6 +44,10 @@ def models_table(evaluation: dict, unit: str) -> Html:
                 "none" if specificity is None else f"{specificity:.3f}",
             )
         )
+    if "probe" in evaluation:
+        own = evaluation["probe"]["shortcuts"]
+        cells = (interval_text(own["auroc"], "macro"), interval_text(own["auroc"], "chexpert5"))
+        rows.append((PROBE, *("" for _ in on_val), *cells, interval_text(own["auprc"], "macro"), "", "", ""))
     prevalence = evaluation["ensemble"]["auprc"]["prevalence"]["macro"]
     caption = (
         f"{means_text(evaluation)} By {unit}, on test where val is not named. A model without skill has an AUPRC of "
@@ -55,8 +67,8 @@ def _comparisons(evaluation: dict) -> list[Html]:
             for mean, over in (("macro", "all findings"), ("chexpert5", "five findings")):
                 if mean in differences:
                     own = differences[mean]
-                    share = f"{own['share_ahead']:.0%}"
-                    rows.append((f"Ensemble - {name}", called, over, difference_text(own), share, verdict(own)))
+                    cells = difference_text(own), ahead_text(own), verdict(own)
+                    rows.append((f"Ensemble - {name}", called, over, *cells))
     header = ("Comparison", "Metric", "Mean of", "Difference (95% interval)", "Ahead in", "Verdict")
     caption = "Paired bootstrap over patients. The best base model was chosen on val."
     return [
@@ -68,7 +80,8 @@ def _comparisons(evaluation: dict) -> list[Html]:
 def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
     evaluation = material.results.evaluation
     note = [element("p", ON_VAL, class_="note")] if evaluation["ensemble"].get("val") else []
-    return [models_table(evaluation, material.results.unit), *note, *_comparisons(evaluation)]
+    probe = [element("p", probe_text(evaluation))] if "probe" in evaluation else []
+    return [models_table(evaluation, material.results.unit), *note, *probe, *_comparisons(evaluation)]
 
 
 SECTION = Section("Models", content)

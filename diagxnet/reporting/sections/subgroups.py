@@ -1,4 +1,4 @@
-"""The ensemble's AUROC by sex, age band and view."""
+"""The ensemble's figures by sex, age band, view and further columns, and each group beside the rest."""
 
 from collections.abc import Mapping
 
@@ -7,13 +7,30 @@ from matplotlib.figure import Figure
 from diagxnet.reporting.drawing import DPI, handle, population
 from diagxnet.reporting.page import Html, element, join, table
 from diagxnet.reporting.section import Drawing, Material, Section
-from diagxnet.reporting.wording import interval_text, starred
+from diagxnet.reporting.wording import difference_text, interval_text, starred
 from diagxnet.statistics.subgroups import listed
+
+MEASURES = {
+    "sensitivity": "True positive rate",
+    "false_positive_rate": "False positive rate",
+    "in_the_large": "Calibration in the large",
+    "auroc": "AUROC",
+}
+"""Of `disparity.MEASURES`, what a table calls each."""
+
+GAPS = (
+    "A group minus the rest of test, in the mean over the findings with enough of both classes in either; rates are at "
+    "Youden's threshold from val. Where the true positive rate is lower, more of the group's sick are missed; so are "
+    "they where the false positive rate of No Finding is higher (underdiagnosis: Seyyed-Kalantari et al. 2021). "
+    "Verdicts are for all groups and measures of an attribute at once (Holm 1979); intervals are each for itself. A "
+    "small group that is not distinguishable may differ all the same."
+)
 
 GROUP_HEADER = ("Group", "n", "Patients", "Findings scored", "AUROC (95% interval)", "Everyone, same findings")
 
 
-def _subgroups(evaluation: dict) -> list[Html]:
+def subgroup_parts(evaluation: dict) -> list[Html]:
+    """The section's tables; evaluation: content of metrics/evaluation.json."""
     groups = listed(evaluation, "ensemble")
     caption = (
         "The ensemble on test: the mean over the findings with enough of both classes in the group, beside that of "
@@ -32,7 +49,68 @@ def _subgroups(evaluation: dict) -> list[Html]:
             for key in findings
         ]
         parts.append(table(header, rows, caption=f"AUROC of the ensemble by finding and {attribute}."))
+    return [*parts, *_gaps(evaluation, groups)]
+
+
+def _gaps(evaluation: dict, groups: list[tuple[str, str, dict, dict]]) -> list[Html]:
+    """Each group minus the rest, a row each, and by finding; groups: as `listed` gives them."""
+    compared = [(attribute, group, entry) for attribute, group, entry, _ in groups if "minus_rest" in entry]
+    if not compared:
+        return []
+    header = ("Group", *(f"{name}: {what}" for name in MEASURES.values() for what in ("here", "minus the rest")))
+    rows = [
+        (
+            f"{attribute}: {group.replace('_', ' ')}",
+            *(cell for name in MEASURES for cell in _gap_cells(entry, name)),
+        )
+        for attribute, group, entry in compared
+    ]
+    parts = [table(header, rows, caption=GAPS)]
+    for attribute in dict.fromkeys(attribute for attribute, *_ in compared):
+        own = [(group, entry) for of, group, entry in compared if of == attribute]
+        parts.append(_rates_by_finding(evaluation["findings"], attribute, own))
     return parts
+
+
+def _gap_cells(entry: dict, name: str) -> tuple[object, object]:
+    """The figure in the group, with its interval, and what it differs by from the rest, with its verdict."""
+    if name not in entry["minus_rest"]:
+        return "none", "none"
+    figure, difference = entry[name], entry["minus_rest"][name]["macro"]
+    here, gap = figure["ci"]["macro"], difference["ci"]
+    sure = difference["verdict"] in ("higher", "lower")
+    word = element("strong", difference["verdict"]) if sure else difference["verdict"]
+    return (
+        join([f"{figure['macro']:.3f}", element("small", f"{here['lower']:.2f} to {here['upper']:.2f}")]),
+        join(
+            [
+                f"{difference['difference']:+.3f}",
+                element("small", f"{gap['lower']:+.2f} to {gap['upper']:+.2f}"),
+                element("small", word),
+            ]
+        ),
+    )
+
+
+def _rates_by_finding(names_of: Mapping[str, str], attribute: str, own: list[tuple[str, dict]]) -> Html:
+    """True and false positive rate of each finding in the groups of one attribute, and what they differ by from the
+    rest. own: (group, entry)."""
+    names = ("sensitivity", "false_positive_rate")
+    keys = dict.fromkeys(
+        key for _, entry in own for name in names for key in entry.get(name, {}).get("per_finding", ())
+    )
+    header = ("Finding", *(f"{group.replace('_', ' ')}: {short}" for group, _ in own for short in ("TPR", "FPR")))
+    rows = [(names_of[key], *(_rate_cell(entry, name, key) for _, entry in own for name in names)) for key in keys]
+    caption = f"True (TPR) and false positive rate (FPR) by finding and {attribute}, below it minus the rest."
+    return table(header, rows, caption=caption)
+
+
+def _rate_cell(entry: dict, name: str, key: str) -> object:
+    if key not in entry.get(name, {}).get("per_finding", {}):
+        return "too few"
+    difference = entry["minus_rest"].get(name, {}).get("per_finding", {}).get(key)
+    below = "rest too few" if difference is None else difference_text(difference)
+    return join([f"{entry[name]['per_finding'][key]:.3f}", element("small", below)])
 
 
 def group_rows(evaluation: dict) -> list[tuple[object, ...]]:
@@ -96,7 +174,7 @@ def subgroup_intervals(material: Material) -> Figure:
 
 
 def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
-    return [*_subgroups(material.results.evaluation), *figures.values()]
+    return [*subgroup_parts(material.results.evaluation), *figures.values()]
 
 
 SECTION = Section(

@@ -1,0 +1,97 @@
+"""What a group of patients gets that the rest do not: rates at the threshold, calibration and AUROC, group minus rest.
+
+A model that is as good everywhere in the mean can miss the sick of one group (Seyyed-Kalantari et al. 2021,
+doi:10.1038/s41591-021-01595-0): its true positive rate there is lower, or in No Finding its false positive rate higher,
+which they call underdiagnosis.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.special import logit
+
+from diagxnet.statistics.bootstrap import Draws
+from diagxnet.statistics.influence import auroc_moves, in_the_large_moves, rate_moves
+from diagxnet.statistics.intervals import CONFIDENCE, difference_interval, holm, unbounded_interval
+from diagxnet.statistics.recalibration import CERTAIN
+from diagxnet.statistics.scored import Scored
+from diagxnet.statistics.uncertainty import Estimate, separate_difference
+
+MEASURES = ("sensitivity", "false_positive_rate", "in_the_large", "auroc")
+UNDECIDED = "not distinguishable"
+
+
+def group_estimates(
+    scored: Scored,
+    probability: np.ndarray,
+    thresholds: Mapping[str, float | None],
+    members: np.ndarray,
+    findings: Mapping[str, int],
+    draws: Draws,
+) -> dict[str, Estimate]:
+    """MEASURES of the calibrated `probability` [units, findings] in the group `members` [units] bool.
+
+    thresholds: by key of a finding; without one it has no rates. findings: by key the column of those to measure, each
+    with both classes in the group. draws: of the patients of `scored`, so that groups which share patients are drawn
+    together.
+    """
+    values: dict[str, dict[str, float]] = {name: {} for name in MEASURES}
+    sizes: dict[str, dict[str, int]] = {name: {} for name in MEASURES}
+    moved: list[tuple[str, str, np.ndarray]] = []
+    for key, f in findings.items():
+        known = np.flatnonzero(members & scored.mask[:, f])
+        targets, own = scored.targets[known, f], probability[known, f]
+        patients = {each: len(set(scored.patients[known[targets == each]])) for each in (True, False)}
+        rarer = min(patients.values())
+        measured = {
+            "in_the_large": (*in_the_large_moves(logit(own.clip(CERTAIN, 1 - CERTAIN)), targets), rarer),
+            "auroc": (*auroc_moves(targets, own), rarer),
+        }
+        if thresholds.get(key) is not None:
+            called = own >= thresholds[key]
+            measured["sensitivity"] = (*rate_moves(called, targets), patients[True])
+            measured["false_positive_rate"] = (*rate_moves(called, ~targets), patients[False])
+        for name, (value, moves, size) in measured.items():
+            values[name][key], sizes[name][key] = value, size
+            whole = np.zeros(len(members))
+            whole[known] = moves
+            moved.append((name, key, whole))
+    columns = np.stack([own for *_, own in moved], axis=1) if moved else np.empty((len(members), 0))
+    drawn = draws.sums(draws.by_patient(columns, np.arange(len(members)))).T
+    resamples: dict[str, dict[str, np.ndarray]] = {name: {} for name in MEASURES}
+    for (name, key, _), own in zip(moved, drawn, strict=True):
+        resamples[name][key] = values[name][key] + own
+    return {name: Estimate(values[name], resamples[name], sizes[name], tuple(values[name])) for name in MEASURES}
+
+
+Pair = tuple[Mapping[str, Estimate], Mapping[str, Estimate]]
+"""MEASURES in a group and in the rest, over the same findings."""
+
+
+def minus_rest(pairs: Mapping[str, Pair], *, mirrored: bool) -> dict[str, dict[str, dict[str, object]]]:
+    """By group and measure, the group minus the rest: {"macro" | "per_finding": {key}: {"difference", "ci"}}.
+
+    pairs: of the groups of one attribute. mirrored: these are two, each of which is the other's rest, and so one
+    question. A mean has a "verdict" besides: `higher`, `lower` or `not distinguishable`, by Holm for all groups and
+    measures of the attribute at once.
+    """
+    result: dict[str, dict[str, dict[str, object]]] = {}
+    p_values: dict[tuple[str, str], float] = {}
+    for group, (own, rest) in pairs.items():
+        result[group] = {}
+        for name in MEASURES:
+            keys = list(own[name].values)
+            if not keys:
+                continue
+            interval = unbounded_interval if name == "in_the_large" else difference_interval
+            whole, p_values[group, name] = separate_difference(own[name], rest[name], keys, interval)
+            each = {key: separate_difference(own[name], rest[name], [key], interval)[0] for key in keys}
+            result[group][name] = {"macro": whole, "per_finding": each}
+    question = {each: (next(iter(pairs)), each[1]) if mirrored else each for each in p_values}
+    asked = list(dict.fromkeys(question.values()))
+    adjusted = dict(zip(asked, holm(np.array([p_values[each] for each in asked])), strict=True))
+    for (group, name), first in question.items():
+        own = result[group][name]["macro"]
+        higher = "higher" if own["difference"] > 0 else "lower"
+        own["verdict"] = higher if adjusted[first] <= 1 - CONFIDENCE else UNDECIDED
+    return result
