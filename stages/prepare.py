@@ -8,7 +8,7 @@ from diagxnet.images.work import release
 from diagxnet.labels.prepare import audit_table, grouping, prepare
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
-from diagxnet.tables.reading import Columns
+from diagxnet.reading.tables import Columns
 from stages.running import run
 
 
