@@ -198,6 +198,7 @@ ORDER += (
     "statistics",
     "audit",
     "reporting",
+    "tables",
     "runs",
     "prediction",
     "trained_on",
