@@ -8,7 +8,7 @@ import numpy as np
 
 from diagxnet.console.errors import InputError, printable, problems_error
 from diagxnet.reading.paths import owner_of
-from diagxnet.reading.predictions import (
+from diagxnet.tables.predictions import (
     Predictions,
     kind_line,
     kinds,

@@ -7,7 +7,6 @@ import numpy as np
 from scipy.special import expit, logit
 
 from diagxnet.ensemble.calibration import RULES
-from diagxnet.reading.predictions import shares
 from diagxnet.statistics.bootstrap import Draws, resample
 from diagxnet.statistics.calibrating import fit_finding
 from diagxnet.statistics.comparison import verdict
@@ -15,6 +14,7 @@ from diagxnet.statistics.metrics import brier, ece, means
 from diagxnet.statistics.operating import MEASURES, Ratios, outcomes
 from diagxnet.statistics.uncertainty import METRICS, Estimate, Estimates, compare, with_intervals
 from diagxnet.tables.aligned import Aligned
+from diagxnet.tables.predictions import shares
 from diagxnet.tables.readers import readers_figures
 from diagxnet.tables.stack import OutOfFold, inputs_of, out_of_fold
 

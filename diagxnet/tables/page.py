@@ -65,8 +65,8 @@ def _introduction(judged: Judged) -> list[Html]:
             f"{counts['units']:,} rows of {counts['patients']:,} patients, {counts['members']} members, "
             f"{counts['findings_scored']} of {len(judged.aligned.findings)} findings scored, "
             f"{counts['findings_in_means']} in means. The stack's figures are out of fold: patients are dealt "
-            f"{settings['repeats']} times into {settings['folds']} folds, and each row is scored by stacks that never saw "
-            "its patient.",
+            f"{settings['repeats']} times into {settings['folds']} folds, and each row is scored by stacks that never "
+            "saw its patient.",
         ),
         *(element("p", sentence, class_="verdict") for sentence in sentences(judged)),
         element("p", RESEARCH_ONLY, class_="note"),
@@ -220,8 +220,8 @@ def _reading(judged: Judged) -> list[Html]:
             "ul",
             element(
                 "li",
-                f"Intervals are of {settings['bootstrap']:,} resamples of patients, the same for all. Each holds for its "
-                "figure alone: among many, one or another is wrong by chance.",
+                f"Intervals are of {settings['bootstrap']:,} resamples of patients, the same for all. Each holds for "
+                "its figure alone: among many, one or another is wrong by chance.",
             ),
             element(
                 "li",

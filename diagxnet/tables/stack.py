@@ -11,10 +11,10 @@ import numpy as np
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.draws import hash_texts
-from diagxnet.reading.predictions import normal_scores
 from diagxnet.stacking.logistic import by_patient
 from diagxnet.stacking.weights import Core, fit_core
 from diagxnet.tables.across import Across, fit_across
+from diagxnet.tables.predictions import normal_scores
 
 
 @dataclass(frozen=True)
