@@ -46,9 +46,7 @@ class Population:
         return cls(inputs_of(drawn.scores), drawn.targets)
 
 
-def intervals(
-    drawn: Drawn, population: Population, *, repeats: int, bootstrap: int, seed: int
-) -> dict[str, list[tuple]]:
+def intervals(drawn: Drawn, population: Population, *, repeats: int, bootstrap: int, seed: int) -> dict[str, list]:
     """By reader, for "macro" and each finding, (true, found, lower, upper) of reader minus stack in sensitivity."""
     aligned = aligned_of(drawn)
     stack = out_of_fold(

@@ -68,7 +68,7 @@ def tables(options: argparse.Namespace) -> int:
             flag = f"--{name.replace('_', '-')}"
             raise InputError(f"{flag} is {getattr(settings, name)} (give {value} or more)")
     aligned = align(options.truth, models, readers)
-    print("\n".join(f"tables: {note}" for note in aligned.notes), file=sys.stderr)
+    print("\n".join(f"tables: {note}" for note in aligned.notes), file=sys.stderr, flush=True)
     judged = judge(aligned, settings, shown=True)
     write_json(options.out / "metrics.json", judged.evaluation)
     write_page(options.out / "report.html", judged)

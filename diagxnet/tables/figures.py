@@ -71,8 +71,9 @@ def _point(axes: Axes, reader: dict, key: str, style: dict) -> None:
         yerr=[[rates[1] - ends[1]["lower"]], [ends[1]["upper"] - rates[1]]],
         color=style["color"],
         marker=style["marker"],
-        markersize=5,
-        elinewidth=0.8,
+        markersize=7,
+        markeredgecolor="white",
+        elinewidth=0.9,
         zorder=5,
     )
 

@@ -109,7 +109,7 @@ def _models(judged: Judged) -> list[Html]:
 
 def _readers(judged: Judged) -> list[Html]:
     readers = judged.evaluation["readers"]
-    rows, single, others = [], [], []
+    rows, single = [], []
     for name, own in readers.items():
         beside = own["at_his_specificity"][ENSEMBLE]
         minus = beside["reader_minus_model"]
@@ -136,11 +136,6 @@ def _readers(judged: Judged) -> list[Html]:
                     difference_text(middle),
                 )
             )
-        cells = []
-        for model in judged.models[:-1]:
-            minus = own["at_his_specificity"][model]["reader_minus_model"]
-            cells.append(difference_text({"difference": minus["macro"], "ci": minus["ci"]["macro"]}))
-        others.append((name, *cells))
     header = ("Reader", "Rows", "Sensitivity", "Specificity", "Stack's sensitivity there", "Reader - stack", "Verdict")
     caption = "Each reader beside the stack at the reader's own specificity, finding by finding; means over findings."
     titles = ("Reader and finding", "Sensitivity", "Specificity", "Stack's sensitivity there", "Reader - stack")
@@ -148,12 +143,20 @@ def _readers(judged: Judged) -> list[Html]:
         table(header, rows, caption=caption, text=[6]),
         _roc(judged),
         table(titles, single, caption="By finding."),
-        table(
-            ("Reader", *(name_of(model) for model in judged.models[:-1])),
-            others,
-            caption="Reader minus model in sensitivity at the reader's own specificity, of the other models; means.",
-        ),
+        _beside_others(judged),
     ]
+
+
+def _beside_others(judged: Judged) -> Html:
+    readers, rows = judged.evaluation["readers"], []
+    for model in judged.models:
+        cells = []
+        for own in readers.values():
+            minus = own["at_his_specificity"][model]["reader_minus_model"]
+            cells.append(difference_text({"difference": minus["macro"], "ci": minus["ci"]["macro"]}))
+        rows.append((name_of(model), *cells))
+    caption = "Reader minus model in sensitivity, at the reader's own specificity; means over findings."
+    return table(("Model", *readers), rows, caption=caption, strong=[judged.models.index(ENSEMBLE)])
 
 
 def _roc(judged: Judged) -> Html:
