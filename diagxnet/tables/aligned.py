@@ -94,7 +94,7 @@ def align(truth: Path, models: Mapping[str, Path], readers: Mapping[str, Path]) 
 
 def _raise(problems: list[str]) -> None:
     if problems:
-        raise problems_error("tables", problems, MEND)
+        raise problems_error("the tables", problems, MEND)
 
 
 def _shared(truth: Predictions, models: Sequence[Predictions], notes: list[str]) -> dict[str, str]:

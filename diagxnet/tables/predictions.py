@@ -109,8 +109,8 @@ def _header_problems(header: list[str], rows: list[list[str]]) -> list[str]:
     if separator := other_separator(header):
         return [f"line 1: the columns are separated by {separator!r}: save the table with commas"]
     columns = [normal(title) for title in header]
-    twice = sorted({title for title, column in zip(header, columns, strict=True) if columns.count(column) > 1})
-    problems = [f"line 1: column {title!r} is there twice" for title in twice]
+    twice = {column: title for title, column in zip(header, columns, strict=True) if columns.count(column) > 1}
+    problems = [f"line 1: column {title!r} is there twice" for title in twice.values()]
     if len(header) < 2 or not rows:
         problems.append("line 1: holds no column of a finding" if len(header) < 2 else "line 1: no row follows")
     return problems
