@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diagxnet.data.findings import Findings
+from diagxnet.statistics.scored import Scored
 from diagxnet.tables.aligned import Aligned, Reader
 from diagxnet.tables.drawn import FINDINGS, MODELS, READERS, Drawn, draw
-from diagxnet.tables.measure import ENSEMBLE, headline_of
+from diagxnet.tables.measure import ENSEMBLE
 from diagxnet.tables.readers import readers_figures
 from diagxnet.tables.stack import inputs_of, out_of_fold
 
@@ -24,13 +26,15 @@ POPULATION = 100_000
 
 def aligned_of(drawn: Drawn) -> Aligned:
     """What `align` would read from the drawn tables."""
-    keys = {title.lower().replace(" ", "_"): title for title in FINDINGS}
+    findings = Findings(tuple(FINDINGS))
     known = np.ones_like(drawn.targets)
     patients = np.array([f"patient{owner:05d}" for owner in drawn.patients], object)
     readers = {name: Reader(calls, known) for name, calls in zip(READERS, drawn.calls, strict=True)}
     units = [*map(str, range(len(known)))]
     probability = 1 / (1 + np.exp(-drawn.scores))
-    return Aligned(keys, units, patients, drawn.targets, known, tuple(MODELS), drawn.scores, probability, readers, [])
+    return Aligned(
+        findings, units, patients, drawn.targets, known, tuple(MODELS), drawn.scores, probability, readers, []
+    )
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,17 @@ def intervals(drawn: Drawn, population: Population, *, repeats: int, bootstrap: 
         repeats=repeats,
         seed=seed,
     )
-    found = readers_figures(aligned, [ENSEMBLE], stack.scores[None], headline_of(aligned, 1), bootstrap, seed)
+    names = np.array(aligned.units, object)
+    labels = drawn.targets, aligned.mask, aligned.patients
+    scored = Scored((ENSEMBLE,), stack.scores[None], *labels, {}, names, aligned.findings)
+    keys = aligned.findings.keys
+    found = readers_figures(scored, aligned.readers, keys, resamples=bootstrap, seed=seed)
     scores = stack.whole.scores(population.inputs)
     entries = {}
     for name, (sensitivity, specificity) in READERS.items():
         minus = found[name]["at_his_specificity"][ENSEMBLE]["reader_minus_model"]
         true = {}
-        for f, key in enumerate(aligned.findings):
+        for f, key in enumerate(keys):
             positive = population.targets[:, f]
             cut = np.quantile(scores[~positive, f], specificity)
             true[key] = sensitivity - float((scores[positive, f] > cut).mean())

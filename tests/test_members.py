@@ -10,12 +10,13 @@ from benchmarks.readers import Population, aligned_of, intervals
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
 from diagxnet.stacking.logistic import by_patient
+from diagxnet.statistics.scored import Scored
 from diagxnet.tables.__main__ import main, named
 from diagxnet.tables.across import fit_across
-from diagxnet.tables.aligned import align
+from diagxnet.tables.aligned import Aligned, align
 from diagxnet.tables.drawn import MODELS, READERS, best_auroc, draw
 from diagxnet.tables.drawn import main as draw_main
-from diagxnet.tables.measure import Settings, headline_of, judge
+from diagxnet.tables.measure import Settings, judge
 from diagxnet.tables.predictions import LOGITS, ORDERED, PROBABILITIES, kinds, normal_scores, shares
 from diagxnet.tables.readers import readers_figures
 from diagxnet.tables.stack import deal, inputs_of, out_of_fold
@@ -99,7 +100,7 @@ def test_order_of_columns_and_the_writing_of_names_change_nothing(good, tmp_path
     )
     found = read(good)
     np.testing.assert_array_equal(found.log_odds, expected.log_odds)
-    assert found.findings == {"edema": "Edema", "nodule": "Nodule"}
+    assert found.findings.titles == {"edema": "Edema", "nodule": "Nodule"}
     assert "two: not in all tables, so left out: Comment" in found.notes
 
 
@@ -153,7 +154,7 @@ def test_of_known_skill_the_known_figures_are_found():
         assert found["sensitivity"]["macro"] == pytest.approx(sensitivity, abs=0.03)
         assert found["specificity"]["macro"] == pytest.approx(specificity, abs=0.015)
     weights = judged.evaluation["stack"]["weights"]
-    assert all(weights["old"][key] < weights["vendor"][key] for key in aligned.findings)
+    assert all(weights["old"][key] < weights["vendor"][key] for key in aligned.findings.keys)
 
 
 @pytest.mark.slow
@@ -167,6 +168,14 @@ def test_intervals_of_a_reader_minus_the_stack_hold_the_truth_about_as_often_as_
     assert 0.87 < np.mean(held) < 1
 
 
+def figures_of(aligned: Aligned) -> dict:
+    """Of the reader doctor beside the members."""
+    labels = aligned.targets, aligned.mask, aligned.patients
+    names = np.array(aligned.units, object)
+    scored = Scored(aligned.members, aligned.log_odds, *labels, {}, names, aligned.findings)
+    return readers_figures(scored, aligned.readers, aligned.findings.keys, resamples=60, seed=0)["doctor"]
+
+
 def test_a_reader_is_compared_at_his_own_specificity_and_chance_splits_ties(good):
     truth = {study(n): [int(n < 4)] for n in range(10)}
     score = dict(zip(truth, [[9], [7], [5], [1], [8], [5], [5], [5], [0], [0]], strict=True))
@@ -174,7 +183,7 @@ def test_a_reader_is_compared_at_his_own_specificity_and_chance_splits_ties(good
     for name, rows in (("truth", truth), ("one", score), ("doctor", calls)):
         write(good[name], rows, "Study,Edema")
     aligned = read(good, models=("one",))
-    found = readers_figures(aligned, ["one"], aligned.log_odds, ["edema"], 40, 0)["doctor"]
+    found = figures_of(aligned)
     assert found["sensitivity"]["macro"] == 0.5
     assert found["specificity"]["macro"] == pytest.approx(4 / 6)
     # two false positives: the one at 8, and a third of the three at 5, which brings a third of the positive at 5
@@ -187,7 +196,7 @@ def test_a_reader_who_calls_what_a_model_calls_differs_from_it_by_nothing(good):
     aligned = read(good)
     cut = np.quantile(aligned.log_odds[0], 0.6, axis=0)
     aligned.readers["doctor"].called[:] = aligned.log_odds[0] >= cut
-    figures = readers_figures(aligned, ["one"], aligned.log_odds[:1], [*aligned.findings], 60, 0)["doctor"]
+    figures = figures_of(aligned)
     minus = figures["at_his_specificity"]["one"]["reader_minus_model"]
     assert minus["macro"] == 0
     assert minus["ci"]["macro"]["lower"] <= 0 <= minus["ci"]["macro"]["upper"]
@@ -329,7 +338,7 @@ def test_a_finding_with_one_class_is_said_and_not_scored(good):
     assert "Edema: 0 positive and 24 negative labels: cannot be scored" in aligned.notes
     judged = judge(aligned, Settings(folds=3, repeats=1, bootstrap=40))
     assert set(judged.evaluation["ensemble"]["auroc"]["per_finding"]) == {"nodule"}
-    assert headline_of(aligned, 10) == ("nodule",)
+    assert judged.headline == ("nodule",)
 
 
 def flat_truth(tables: dict[str, Path]) -> None:

@@ -18,7 +18,7 @@ from diagxnet.tables.figures import name_of
 from diagxnet.tables.measure import COMBINED, Judged, Settings, judge
 from diagxnet.tables.page import sentences, write_page
 
-TAKEN = {*COMBINED, "comparison", "readers", "stack", "counts", "settings", "notes"}
+TAKEN = {*COMBINED, "findings", "comparison", "readers", "stack", "counts", "settings", "notes"}
 """Keys of metrics.json, beside which a model's name stands."""
 
 LONGEST = 60
@@ -96,9 +96,9 @@ def named(flag: str, given: Sequence[str]) -> dict[str, Path]:
 
 def figures_text(judged: Judged) -> str:
     """The models' macro figures, a line each."""
-    width = max(len("macro"), *(len(name_of(model)) for model in judged.models))
+    width = max(len("macro"), *(len(name_of(model)) for model in judged.scored.models))
     lines = [f"{'macro':{width}}  {'AUROC (95% interval)':25}  AUPRC (95% interval)"]
-    for model in judged.models:
+    for model in judged.scored.models:
         cells = []
         for metric in ("auroc", "auprc"):
             own = judged.evaluation[model][metric]

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from diagxnet.console.errors import InputError, printable, problems_error
+from diagxnet.data.findings import Findings
 from diagxnet.reading.paths import owner_of
 from diagxnet.tables.predictions import (
     Predictions,
@@ -39,12 +40,12 @@ class Reader:
 class Aligned:
     """The units that truth and all models have, in the order of the truth.
 
-    findings: titles by key. patients: [units] names. targets, mask: [units, findings] bool. members: names. log_odds:
-    [members, units, findings] float64, of a score that is merely ordered its normal score. probability: the same.
-    readers: by name. notes: a line for each thing that a person should know of the tables.
+    findings: as the truth writes them. units, patients: [units] names. targets, mask: [units, findings] bool. members:
+    names. log_odds: [members, units, findings] float64, of a score that is merely ordered its normal score.
+    probability: the same. readers: by name. notes: a line for each thing that a person should know of the tables.
     """
 
-    findings: dict[str, str]
+    findings: Findings
     units: list[str]
     patients: np.ndarray
     targets: np.ndarray
@@ -77,9 +78,9 @@ def align(truth: Path, models: Mapping[str, Path], readers: Mapping[str, Path]) 
     if not rows:
         raise InputError(f"{known.name}: no row of it is in all tables of the models ({MEND})")
     units = [known.rows[row] for row in rows]
-    labels, mask = _labels(known, [*findings], problems)
-    scores = [np.stack([table.numbers(key, problems) for key in findings], axis=1) for table in of_models]
-    read = {table.name: _reader(known, table, units, [*findings], problems, notes) for table in of_readers}
+    labels, mask = _labels(known, findings.keys, problems)
+    scores = [np.stack([table.numbers(key, problems) for key in findings.keys], axis=1) for table in of_models]
+    read = {table.name: _reader(known, table, units, findings.keys, problems, notes) for table in of_readers}
     _raise(problems)
     targets, mask = labels[rows], mask[rows]
     given = [(values, own, units) for values, own in zip(scores, places, strict=True)]
@@ -97,8 +98,8 @@ def _raise(problems: list[str]) -> None:
         raise problems_error("the tables", problems, MEND)
 
 
-def _shared(truth: Predictions, models: Sequence[Predictions], notes: list[str]) -> dict[str, str]:
-    """Titles by key of the findings that all have, in the truth's order."""
+def _shared(truth: Predictions, models: Sequence[Predictions], notes: list[str]) -> Findings:
+    """The findings that all have, in the truth's order."""
     columns = [[key for key in table.cells if key not in NO_FINDINGS] for table in (truth, *models)]
     shared = [key for key in columns[0] if all(key in own for own in columns[1:])]
     if not shared:
@@ -110,7 +111,10 @@ def _shared(truth: Predictions, models: Sequence[Predictions], notes: list[str])
     for table, own in zip((truth, *models), columns, strict=True):
         if lacking := [table.titles[key] for key in own if key not in shared]:
             notes.append(f"{table.name}: not in all tables, so left out: {', '.join(map(printable, lacking))}")
-    return {key: printable(truth.titles[key]) for key in shared}
+    try:
+        return Findings(tuple(printable(truth.titles[key]) for key in shared))
+    except ValueError as error:
+        raise InputError(f"{truth.name}: {error}") from None
 
 
 def _places(truth: Predictions, table: Predictions) -> dict[str, list[int]]:
@@ -194,7 +198,7 @@ def _reader(
 
 def _member(
     name: str,
-    findings: Mapping[str, str],
+    findings: Findings,
     values: np.ndarray,
     places: Mapping[str, list[int]],
     units: Sequence[str],
@@ -204,9 +208,9 @@ def _member(
     rows = [place for unit in units for place in places[unit]]
     owner = np.repeat(np.arange(len(units)), [len(places[unit]) for unit in units])
     used = values[rows]
-    found = dict(zip(findings.values(), kinds(used), strict=True))
+    found = dict(zip(findings.names, kinds(used), strict=True))
     notes.append(kind_line(name, found, used))
-    flat = [title for title, column in zip(findings.values(), used.T, strict=True) if np.ptp(column) == 0]
+    flat = [title for title, column in zip(findings.names, used.T, strict=True) if np.ptp(column) == 0]
     if flat:
         notes.append(f"{name}: says the same of every row, so ranks nobody: {', '.join(flat)}")
     odds = np.stack([log_odds(column, kind) for column, kind in zip(used.T, found.values(), strict=True)], axis=1)
@@ -219,13 +223,11 @@ def _member(
     return mean, sure
 
 
-def _check_alike(
-    names: Sequence[str], scores: Sequence[np.ndarray], findings: Mapping[str, str], notes: list[str]
-) -> None:
+def _check_alike(names: Sequence[str], scores: Sequence[np.ndarray], findings: Findings, notes: list[str]) -> None:
     """InputError for two members that rank all findings alike; a note where several rank some so."""
     ranks = [np.apply_along_axis(shares, 0, own) for own in scores]
     groups: dict[tuple[str, ...], list[str]] = {}
-    for f, title in enumerate(findings.values()):
+    for f, title in enumerate(findings.names):
         alike: dict[bytes, list[str]] = {}
         for name, own in zip(names, ranks, strict=True):
             alike.setdefault(own[:, f].tobytes(), []).append(name)
@@ -240,12 +242,12 @@ def _check_alike(
         notes.append(f"{', '.join(found)}: rank {', '.join(titles)} alike: one model's opinion, which counts as theirs")
 
 
-def _class_notes(findings: Mapping[str, str], targets: np.ndarray, mask: np.ndarray) -> list[str]:
+def _class_notes(findings: Findings, targets: np.ndarray, mask: np.ndarray) -> list[str]:
     """A line for each finding with one class; InputError where there is no other."""
     positives, negatives = (targets & mask).sum(0), (~targets & mask).sum(0)
     notes = [
         f"{title}: {positive:,} positive and {negative:,} negative labels: cannot be scored"
-        for title, positive, negative in zip(findings.values(), positives, negatives, strict=True)
+        for title, positive, negative in zip(findings.names, positives, negatives, strict=True)
         if not (positive and negative)
     ]
     if len(notes) == len(findings):

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from diagxnet.reporting.drawing import DPI, FURTHER_STYLES, gray_line, handle, panels, unit_square
-from diagxnet.tables.measure import COMBINED, Judged, scorable
+from diagxnet.tables.measure import COMBINED, Judged
 
 NAMES = {"probability_mean": "Mean of probabilities", "rank_mean": "Mean of ranks", "ensemble": "Stack"}
 LINES = {
@@ -30,14 +30,14 @@ def short(name: str) -> str:
 def roc(judged: Judged) -> Figure:
     """ROC curves, a panel each finding; a reader is a point, with the 95% intervals of both his rates."""
     aligned, readers = judged.aligned, judged.evaluation["readers"]
-    titles = {int(f): [*aligned.findings.values()][f] for f in np.flatnonzero(scorable(aligned))}
-    keys = [*aligned.findings]
+    titles = {int(f): aligned.findings.names[f] for f in np.flatnonzero(judged.scored.scorable())}
+    keys = aligned.findings.keys
     styles = {name: FURTHER_STYLES[place % len(FURTHER_STYLES)] for place, name in enumerate(readers)}
 
     def panel(axes: Axes, f: int) -> str:
         known = aligned.mask[:, f]
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-        for model, own in zip(judged.models, judged.scores, strict=True):
+        for model, own in zip(judged.scored.models, judged.scored.logits, strict=True):
             false_positive, true_positive, _ = roc_curve(aligned.targets[known, f], own[known, f])
             axes.plot(false_positive, true_positive, **LINES.get(model, MEMBER))
         for name, own in readers.items():
@@ -80,9 +80,9 @@ def _point(axes: Axes, reader: dict, key: str, style: dict) -> None:
 
 def auroc(judged: Judged) -> Figure:
     """Macro AUROC of each model with its 95% interval."""
-    figure = Figure(figsize=(9, 1.1 + 0.32 * len(judged.models)), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(9, 1.1 + 0.32 * len(judged.scored.models)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    for place, model in enumerate(judged.models):
+    for place, model in enumerate(judged.scored.models):
         own = judged.evaluation[model]["auroc"]
         value, ends = own["macro"], own["ci"]["macro"]
         style = LINES.get(model, MEMBER)
@@ -98,8 +98,8 @@ def auroc(judged: Judged) -> Figure:
         )
     stack = judged.evaluation["ensemble"]["auroc"]["macro"]
     axes.axvline(stack, color="0.5", linewidth=0.8, zorder=0)
-    axes.set_yticks(range(len(judged.models)), [short(name_of(model)) for model in judged.models])
-    axes.set_ylim(len(judged.models) - 0.5, -0.5)
+    axes.set_yticks(range(len(judged.scored.models)), [short(name_of(model)) for model in judged.scored.models])
+    axes.set_ylim(len(judged.scored.models) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("AUROC, mean of findings, with 95% interval; the line is the stack's")
     return figure

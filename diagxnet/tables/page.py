@@ -75,7 +75,7 @@ def _introduction(judged: Judged) -> list[Html]:
 
 def _models(judged: Judged) -> list[Html]:
     rows, operating = [], []
-    for model in judged.models:
+    for model in judged.scored.models:
         own = judged.evaluation[model]
         row = [name_of(model), interval_text(own["auroc"], "macro"), interval_text(own["auprc"], "macro")]
         if model == ENSEMBLE:
@@ -95,7 +95,7 @@ def _models(judged: Judged) -> list[Html]:
         "Brier",
         "ECE",
     )
-    strong = [judged.models.index(ENSEMBLE)]
+    strong = [judged.scored.models.index(ENSEMBLE)]
     rate = judged.evaluation[ENSEMBLE]["auprc"]["prevalence"]["macro"]
     caption = f"Means over findings. A model without skill has an AUPRC of {rate:.3f}. Differences are paired."
     titles = ("Model", "Youden: sensitivity", "specificity", "90% specific: sensitivity", "specificity")
@@ -129,7 +129,7 @@ def _readers(judged: Judged) -> list[Html]:
             middle = {"difference": minus["per_finding"][key], "ci": minus["ci"]["per_finding"][key]}
             single.append(
                 (
-                    f"{name}: {judged.aligned.findings[key]}",
+                    f"{name}: {judged.aligned.findings.titles[key]}",
                     single_text(own["sensitivity"], key),
                     single_text(own["specificity"], key),
                     single_text(beside["sensitivity"], key),
@@ -149,14 +149,14 @@ def _readers(judged: Judged) -> list[Html]:
 
 def _beside_others(judged: Judged) -> Html:
     readers, rows = judged.evaluation["readers"], []
-    for model in judged.models:
+    for model in judged.scored.models:
         cells = []
         for own in readers.values():
             minus = own["at_his_specificity"][model]["reader_minus_model"]
             cells.append(difference_text({"difference": minus["macro"], "ci": minus["ci"]["macro"]}))
         rows.append((name_of(model), *cells))
     caption = "Reader minus model in sensitivity, at the reader's own specificity; means over findings."
-    return table(("Model", *readers), rows, caption=caption, strong=[judged.models.index(ENSEMBLE)])
+    return table(("Model", *readers), rows, caption=caption, strong=[judged.scored.models.index(ENSEMBLE)])
 
 
 def _roc(judged: Judged) -> Html:
@@ -171,22 +171,26 @@ def _findings(judged: Judged) -> list[Html]:
     rows = []
     counts, own = judged.evaluation["counts"], judged.evaluation[ENSEMBLE]["auroc"]
     beside = judged.evaluation["comparison"]["ensemble_minus_rank_mean"]["auroc"]["per_finding"]
+    others = judged.scored.models[:-1]
     few = False
     for key in own["per_finding"]:
         star = "" if key in judged.headline else " *"
         few = few or bool(star)
         rows.append(
             (
-                f"{judged.aligned.findings[key]}{star}",
+                f"{judged.aligned.findings.titles[key]}{star}",
                 f"{counts['positives'][key] + counts['negatives'][key]:,}",
                 f"{counts['positives'][key]:,}",
-                *(f"{judged.evaluation[model]['auroc']['per_finding'][key]:.3f}" for model in judged.models[:-1]),
+                *(
+                    f"{judged.evaluation[model]['auroc']['per_finding'][key]:.3f}"
+                    for model in judged.scored.models[:-1]
+                ),
                 single_text(own, key),
                 difference_text(beside[key]),
                 beside[key].get("verdict", "too few"),
             )
         )
-    header = ("Finding", "n", "Positive", *(name_of(model) for model in judged.models[:-1]))
+    header = ("Finding", "n", "Positive", *map(name_of, others))
     header += ("Stack (95% interval)", "Stack - mean of ranks", "Verdict")
     parts = [table(header, rows, caption="AUROC by finding.", text=[len(header) - 1])]
     if few:
@@ -195,7 +199,7 @@ def _findings(judged: Judged) -> list[Html]:
 
 
 def _parts(judged: Judged) -> list[Html]:
-    own, titles = judged.evaluation["stack"], judged.aligned.findings
+    own, titles = judged.evaluation["stack"], judged.aligned.findings.titles
     rows = [
         (name, f"{sum(weights.values()) / len(weights):.2f}", *(f"{weights[key]:.2f}" for key in titles))
         for name, weights in own["weights"].items()

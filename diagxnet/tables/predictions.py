@@ -5,7 +5,6 @@ What a model's numbers are is seen from them: see `kinds`.
 """
 
 import csv
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from scipy.special import logit, ndtr, ndtri
 
 from diagxnet.console.errors import InputError, printable
+from diagxnet.data.findings import key_of
 from diagxnet.reading.tables import other_separator
 
 KEYS = ("study", "path")
@@ -28,9 +28,9 @@ LARGEST_LOGIT = 100.0
 PROBABILITIES, LOGITS, ORDERED = "probabilities", "logits", "merely ordered"
 
 
-def normal(name: str) -> str:
-    """A column's name as it is compared: lower case, with one _ for all that is no letter or digit."""
-    return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
+def normal(title: str) -> str:
+    """A column's title as it is compared: its key, or where its alphabet gives none, itself."""
+    return key_of(title) or title
 
 
 @dataclass(frozen=True)

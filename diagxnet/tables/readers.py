@@ -6,56 +6,43 @@ In every resample of patients the reader has another specificity, and the model'
 of the difference is over both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from diagxnet.statistics.bootstrap import BLOCK_BYTES, draw_counts
 from diagxnet.statistics.comparison import verdict
 from diagxnet.statistics.intervals import difference_interval
+from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.uncertainty import Estimate, with_intervals
-from diagxnet.tables.aligned import Aligned, Reader
+from diagxnet.tables.aligned import Reader
 
 
 def readers_figures(
-    aligned: Aligned,
-    models: Sequence[str],
-    scores: np.ndarray,
-    headline: Sequence[str],
-    resamples: int,
-    seed: int,
+    scored: Scored, readers: Mapping[str, Reader], headline: Sequence[str], *, resamples: int, seed: int
 ) -> dict[str, dict]:
     """{reader: {"sensitivity" | "specificity": see `with_intervals`, "units", "at_his_specificity": {model:
     {"sensitivity", "reader_minus_model": the same, the latter with a "verdict" of the macro}}}}.
 
-    scores: [models, units, findings]. headline: keys of the findings that means are over, where the reader read them.
-    A finding of which he read one class alone is left out.
+    headline: keys of the findings that means are over, where the reader read them. A finding of which he read one class
+    alone is left out.
     """
-    return {
-        name: _reader_figures(aligned, reader, models, scores, headline, resamples, seed)
-        for name, reader in aligned.readers.items()
-    }
+    return {name: _figures_of(reader, scored, headline, resamples, seed) for name, reader in readers.items()}
 
 
-def _reader_figures(
-    aligned: Aligned,
-    reader: Reader,
-    models: Sequence[str],
-    scores: np.ndarray,
-    headline: Sequence[str],
-    resamples: int,
-    seed: int,
-) -> dict:
-    codes = np.unique(aligned.patients, return_inverse=True)[1]
+def _figures_of(reader: Reader, scored: Scored, headline: Sequence[str], resamples: int, seed: int) -> dict:
+    codes = np.unique(scored.patients, return_inverse=True)[1]
     found = {}
-    for f, key in enumerate(aligned.findings):
+    for f, key in enumerate(scored.keys):
         read = np.flatnonzero(reader.read[:, f])
-        truth, called = aligned.targets[read, f], reader.called[read, f]
-        if truth.any() and not truth.all():
-            whole = _figures(truth, called, scores[:, read, f], np.ones((len(read), 1)))[:, 0]
-            drawn = _resampled(truth, called, scores[:, read, f], codes, read, resamples, seed)
-            sizes = [len(set(codes[read[truth]])), len(set(codes[read[~truth]]))]
-            found[key] = whole, drawn, sizes
+        seen = scored.targets[read, f], reader.called[read, f], scored.logits[:, read, f]
+        if seen[0].any() and not seen[0].all():
+            whole = _figures(*seen, np.ones((len(read), 1)))[:, 0]
+            drawn = [
+                _figures(*seen, counts[codes[read]].astype(np.float64)) for counts in _draws(codes, resamples, seed)
+            ]
+            sizes = [len(set(codes[read[own]])) for own in (seen[0], ~seen[0])]
+            found[key] = whole, np.concatenate(drawn, axis=1), sizes
     means = tuple(key for key in headline if key in found) or tuple(found)
     figures = {
         "units": int(reader.read.any(axis=1).sum()),
@@ -63,7 +50,7 @@ def _reader_figures(
         "specificity": with_intervals(_estimate(found, 1, means)),
     }
     figures["at_his_specificity"] = {}
-    for m, model in enumerate(models):
+    for m, model in enumerate(scored.models):
         own = with_intervals(_estimate(found, 2 + m, means))
         difference = with_intervals(_difference(found, 2 + m, means), difference_interval)
         middle = {"difference": difference["macro"], "ci": difference["ci"]["macro"]}
@@ -94,21 +81,9 @@ def _difference(found: dict, row: int, means: tuple[str, ...]) -> Estimate:
     )
 
 
-def _resampled(
-    truth: np.ndarray,
-    called: np.ndarray,
-    scores: np.ndarray,
-    codes: np.ndarray,
-    read: np.ndarray,
-    resamples: int,
-    seed: int,
-) -> np.ndarray:
-    """`_figures` [2 + models, resamples] of the units `read` in resamples of all patients, as `bootstrap.resample`
-    draws them."""
-    blocks = []
-    for counts in draw_counts(int(codes.max()) + 1, resamples, seed, max(1, BLOCK_BYTES // (8 * len(codes)))):
-        blocks.append(_figures(truth, called, scores, counts[codes[read]].astype(np.float64)))
-    return np.concatenate(blocks, axis=1)
+def _draws(codes: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Counts [patients, resamples of a block] of all patients, as `bootstrap.resample` draws them."""
+    return draw_counts(int(codes.max()) + 1, resamples, seed, max(1, BLOCK_BYTES // (8 * len(codes))))
 
 
 def _figures(truth: np.ndarray, called: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
