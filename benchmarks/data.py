@@ -43,7 +43,7 @@ from diagxnet.images.pack import pack
 from diagxnet.images.work import release
 from diagxnet.labels.prepare import audit_table, prepare
 from diagxnet.labels.rules import RULES
-from diagxnet.tables.inventory import take_inventory, write_inventory
+from diagxnet.reading.inventory import take_inventory, write_inventory
 
 ROOT = Path(__file__).resolve().parents[1]
 CHEXPERT_ROWS, CHEXPERT_PATIENTS, VALID_ROWS = 223_414, 64_540, 234

@@ -29,7 +29,7 @@ def cpu_seconds() -> float:
 
 
 def step_inventory(folder: Path, size: int) -> dict:
-    from diagxnet.tables.inventory import take_inventory, write_inventory
+    from diagxnet.reading.inventory import take_inventory, write_inventory
 
     write_inventory(folder / "inventory.json", take_inventory(folder / "tree", cache=folder / "cache"))
     return {}

@@ -11,9 +11,9 @@ from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
+from diagxnet.reading.tables import Columns
 from diagxnet.statistics.comparison import model_table
 from diagxnet.statistics.scoring import Scoring
-from diagxnet.tables.reading import Columns
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS
 from stages.running import run
 

@@ -7,8 +7,8 @@ from diagxnet.data.findings import Findings
 from diagxnet.data.members import MORE, names
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
-from diagxnet.tables.inventory import default_cache, take_inventory
-from diagxnet.tables.reading import Columns
+from diagxnet.reading.inventory import default_cache, take_inventory
+from diagxnet.reading.tables import Columns
 from stages.notices import cache_notice, check_root, notices, sweep
 from stages.running import run
 

@@ -10,8 +10,8 @@ from diagxnet.data.findings import Findings
 from diagxnet.params.whole import read_all
 from diagxnet.preflight.plan import hours, look_at_data, training_line
 from diagxnet.preflight.rehearsal import rehearse_base, rehearse_meta
+from diagxnet.reading.tables import Columns
 from diagxnet.stacking.learners import create_meta
-from diagxnet.tables.reading import Columns
 from diagxnet.training.networks import create_base
 from stages import base_model, train_meta
 from stages.running import peak_memory, run

@@ -9,7 +9,7 @@ from diagxnet.labels.prepare import audit_table, grouping, prepare
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
 from diagxnet.params.evaluate import EvaluateParams
-from diagxnet.tables.reading import Columns
+from diagxnet.reading.tables import Columns
 from stages.running import run
 
 

@@ -17,13 +17,13 @@ from diagxnet.features.stack import stack_features
 from diagxnet.features.stacked import read_stacked
 from diagxnet.images.pack import pack
 from diagxnet.labels.prepare import prepare
+from diagxnet.reading.inventory import take_inventory, write_inventory
 from diagxnet.stacking.learners import create_meta
 from diagxnet.statistics.history import metrics_files, training_metrics
 from diagxnet.statistics.results import measure
 from diagxnet.statistics.scored import LEFT_OUT, read_scored
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.summary import summary
-from diagxnet.tables.inventory import take_inventory, write_inventory
 from diagxnet.training.checkpoint import save_joint, save_model
 from diagxnet.training.networks import base_config, from_config, member_counts, member_folders
 from tests.radiographs import Row, image_path, write_image, write_table

@@ -193,11 +193,12 @@ def test_only_stages_know_dvc_and_the_library_reads_no_params_file():
         assert not imported & {"dvc", "dvclive", "stages"}, file
 
 
-ORDER = ("console", "data", "demo", "tables", "images", "labels", "training", "features", "stacking", "ensemble")
+ORDER = ("console", "data", "demo", "reading", "images", "labels", "training", "features", "stacking", "ensemble")
 ORDER += (
     "statistics",
     "audit",
     "reporting",
+    "tables",
     "runs",
     "prediction",
     "trained_on",

@@ -16,12 +16,12 @@ from diagxnet.external.gap import CALIBRATION_METRICS, Hospital, calibration_est
 from diagxnet.external.sections import external_sections
 from diagxnet.external.validation import read_rows, score, validate, write_external
 from diagxnet.images.decode import decode
+from diagxnet.reading.tables import Columns, read_tables
 from diagxnet.statistics.bootstrap import draw_counts
 from diagxnet.statistics.comparison import label, models_of
 from diagxnet.statistics.metrics import auroc, brier, ece
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.uncertainty import estimate
-from diagxnet.tables.reading import Columns, read_tables
 from diagxnet.trained_on import FILE, TrainedOn, collect, hash_patients, read_trained_on, write_trained_on
 from tests.ensembles import make_models
 from tests.radiographs import Row, image_path, write_image, write_table

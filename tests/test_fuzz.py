@@ -21,8 +21,8 @@ from PIL import Image
 from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.images.decode import ImageError, decode
+from diagxnet.reading.tables import read_named, read_tables
 from diagxnet.stacking.learners import create_meta, load_meta
-from diagxnet.tables.reading import read_named, read_tables
 from diagxnet.training.checkpoint import save_model
 from tests.bad_input import META
 from tests.radiographs import HEADER, Row, image_path, write_table

@@ -15,8 +15,8 @@ import torch
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_arrays, replacing, write_text
 from diagxnet.images.decode import ImageError, decode
-from diagxnet.tables.inventory import take_inventory
-from diagxnet.tables.paths import under_root
+from diagxnet.reading.inventory import take_inventory
+from diagxnet.reading.paths import under_root
 from diagxnet.training.checkpoint import save_model
 from diagxnet.training.networks import base_config, create_base, from_config, load_base
 from diagxnet.training.resume import BEST, LAST, ResumeState

@@ -13,7 +13,7 @@ from diagxnet.data.files import content_hash, read_json
 from diagxnet.importers import release
 from diagxnet.importers.mimic import import_mimic
 from diagxnet.importers.nih import import_nih, labels
-from diagxnet.tables.reading import read_tables
+from diagxnet.reading.tables import read_tables
 from diagxnet.trained_on import FILE, TrainedOn, hash_patients, write_trained_on
 from tests.releases import MIMIC_IMAGES, NIH_ROWS, make_mimic, make_nih
 

@@ -11,8 +11,8 @@ import pytest
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import content_hash
 from diagxnet.images.pack import pack
-from diagxnet.tables import inventory as module
-from diagxnet.tables.inventory import default_cache, take_inventory, write_inventory
+from diagxnet.reading import inventory as module
+from diagxnet.reading.inventory import default_cache, take_inventory, write_inventory
 from tests.radiographs import Row, image_path, make_data, write_image, write_table
 
 OLD = 1_500_000_000

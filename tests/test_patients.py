@@ -13,8 +13,8 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.splits import SPLITS
 from diagxnet.importers.release import Imported, check_patients
 from diagxnet.labels.prepare import assign_rows, grouping
-from diagxnet.tables.paths import owner_of, under_root
-from diagxnet.tables.reading import Columns, read_paths, read_tables
+from diagxnet.reading.paths import owner_of, under_root
+from diagxnet.reading.tables import Columns, read_paths, read_tables
 from tests.radiographs import Row, image_path, write_table
 
 SHARES = {"val": 0.25, "stack": 0.25, "test": 0.25}

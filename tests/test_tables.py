@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diagxnet.data.chexpert import CHEXPERT
-from diagxnet.tables.reading import read_named, read_tables
+from diagxnet.reading.tables import read_named, read_tables
 from tests.radiographs import HEADER, Row, image_path, write_table
 
 

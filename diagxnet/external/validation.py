@@ -26,6 +26,7 @@ from diagxnet.images.decode import ImageError, decode
 from diagxnet.importers.release import MAPPING, merged
 from diagxnet.labels.prepare import count
 from diagxnet.labels.rules import looked_for, score_labels
+from diagxnet.reading.tables import CHEXPERT_COLUMNS, Columns, group_column, read_named
 from diagxnet.reporting.report import write_report
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.data import examples
@@ -35,7 +36,6 @@ from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.results import Results, measure_test
 from diagxnet.statistics.scored import Scored, assemble, read_scored
 from diagxnet.statistics.scoring import Scoring
-from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, group_column, read_named
 from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
 

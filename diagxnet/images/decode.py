@@ -15,7 +15,7 @@ from diagxnet.images.doubts import Doubt, doubts_of_shape, doubts_of_square
 from diagxnet.images.grey import Film
 from diagxnet.images.kinds import DAMAGE, DAMAGED, DICOM, HEAD, ImageError, kind_of
 from diagxnet.images.pictures import read_picture
-from diagxnet.tables.paths import leads_out
+from diagxnet.reading.paths import leads_out
 
 RESIZE_RATIO = 256 / 224
 """The guide resizes the shorter side to 256 and crops the middle 224; other sizes keep the proportion."""

@@ -27,8 +27,8 @@ from diagxnet.images.npy import packed_bytes
 from diagxnet.images.processes import Target, decode_tasks
 from diagxnet.images.unfinished import Saver, Unfinished, take_up
 from diagxnet.images.work import release, remove
-from diagxnet.tables.inventory import read_hashes
-from diagxnet.tables.reading import read_paths
+from diagxnet.reading.inventory import read_hashes
+from diagxnet.reading.tables import read_paths
 
 IMAGES_A_TASK = 32
 EXAMPLES = 3

@@ -14,7 +14,7 @@ from diagxnet.data.packed import read_dropped, read_index
 from diagxnet.data.prepared import COLUMNS, FINDINGS_FILE, Labels
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, subset
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of, score_labels
-from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, Table, group_column, read_tables
+from diagxnet.reading.tables import CHEXPERT_COLUMNS, Columns, Table, group_column, read_tables
 
 COUNTS = ("positive", "negative", "uncertain", "blank")
 GROUPS = "groups.csv"

@@ -24,7 +24,7 @@ def fit_calibration(val: Scored, min_positives: int, not_learned: Collection[str
         model: {
             key: NOT_LEARNED
             if key in not_learned
-            else _fit_finding(val.logits[m][val.known(f), f], val.targets[val.known(f), f], min_positives)
+            else fit_finding(val.logits[m][val.known(f), f], val.targets[val.known(f), f], min_positives)
             for f, key in enumerate(val.keys)
         }
         for m, model in enumerate(val.models)
@@ -67,7 +67,7 @@ def thresholds(probability: np.ndarray, targets: np.ndarray) -> dict[str, float]
     return {"youden": float(between[best]), "specificity_90": float(between[specific])}
 
 
-def _fit_finding(logits: np.ndarray, targets: np.ndarray, min_positives: int) -> FindingCalibration:
+def fit_finding(logits: np.ndarray, targets: np.ndarray, min_positives: int) -> FindingCalibration:
     positives, negatives = int(targets.sum()), int((~targets).sum())
     if not len(targets):
         return FindingCalibration(1.0, 0.0, "none", 0, 0, None)

@@ -37,7 +37,7 @@ AT_PREVALENCE: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
 
 def confusion(targets: np.ndarray, called: np.ndarray) -> dict[str, int]:
     """Counts of OUTCOMES; both arguments [units] bool."""
-    return dict(zip(OUTCOMES, _outcomes(targets, called).sum(axis=0).tolist(), strict=True))
+    return dict(zip(OUTCOMES, outcomes(targets, called).sum(axis=0).tolist(), strict=True))
 
 
 def confusions(
@@ -64,12 +64,12 @@ def operating_points(
     """
     result: dict[str, dict[str, dict[str, object]]] = {}
     for rule in RULES:
-        measured: dict[str, _Ratios] = {name: _Ratios() for name in MEASURES}
-        stated: dict[str, _Ratios] = {name: _Ratios() for name in AT_PREVALENCE}
+        measured: dict[str, Ratios] = {name: Ratios() for name in MEASURES}
+        stated: dict[str, Ratios] = {name: Ratios() for name in AT_PREVALENCE}
         for key, called in _calls(scored, probability, calibration, rule).items():
             f = scored.keys.index(key)
             known = scored.known(f)
-            own = draws.by_patient(_outcomes(scored.targets[known, f], called), known)
+            own = draws.by_patient(outcomes(scored.targets[known, f], called), known)
             total, drawn = own.sum(axis=0), draws.sums(own).T
             for name, measure in MEASURES.items():
                 patients = int((measure(*own.T)[1] > 0).sum())
@@ -90,7 +90,7 @@ def operating_points(
 
 def brier_scores(scored: Scored, probability: np.ndarray, draws: Draws, headline: Collection[str]) -> dict[str, object]:
     """The mean squared distance of `probability` [units, findings] from the truth (Brier 1950), with intervals."""
-    scores = _Ratios()
+    scores = Ratios()
     for f in np.flatnonzero(scored.scorable()):
         known = scored.known(f)
         squared = (probability[known, f] - scored.targets[known, f]) ** 2
@@ -99,7 +99,7 @@ def brier_scores(scored: Scored, probability: np.ndarray, draws: Draws, headline
     return scores.with_intervals(headline)
 
 
-class _Ratios:
+class Ratios:
     """A measure by finding key: `values`, `drawn` [resamples], and `sizes`, the patients whom it counts among."""
 
     def __init__(self) -> None:
@@ -132,6 +132,6 @@ def _calls(
     }
 
 
-def _outcomes(targets: np.ndarray, called: np.ndarray) -> np.ndarray:
+def outcomes(targets: np.ndarray, called: np.ndarray) -> np.ndarray:
     """[units, 4] bool: which of OUTCOMES each is."""
     return np.stack([targets & called, ~targets & called, targets & ~called, ~targets & ~called], axis=1)

@@ -19,8 +19,8 @@ from pathlib import Path
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import content_hash, replacing
-from diagxnet.tables.paths import leads_out
-from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, check_root, read_tables
+from diagxnet.reading.paths import leads_out
+from diagxnet.reading.tables import CHEXPERT_COLUMNS, Columns, check_root, read_tables
 
 RACY_NANOSECONDS = 2_000_000_000
 """A file changed so recently could change again within its time stamp's resolution: its hash is not kept."""

@@ -1,4 +1,4 @@
-"""Reading `train.csv` and `valid.csv`: CheXpert's form, checked value by value (what a path says: `tables.paths`).
+"""Reading `train.csv` and `valid.csv`: CheXpert's form, checked value by value (what a path says: `reading.paths`).
 
 CheXpert (Irvin et al. 2019, arXiv:1901.07031) has 223,414 rows of 64,540 patients in `train.csv` (191,027 frontal,
 32,387 lateral) and 234 radiologist-labelled rows in `valid.csv`. Its quirks: a label is 1, 0, -1 (uncertain) or blank
@@ -21,7 +21,7 @@ import pandas as pd
 from diagxnet.console.errors import InputError, problems_error
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.findings import Findings
-from diagxnet.tables.paths import doubt, owner_of, under_root
+from diagxnet.reading.paths import doubt, owner_of, under_root
 
 REQUIRED = ("Path", "Frontal/Lateral")
 OPTIONAL = ("Sex", "Age", "AP/PA")
