@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from benchmarks.evaluation import MIN_POSITIVES, TEST_SETS
-from diagxnet.data.findings import CHEXPERT
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.ensemble.calibration import FindingCalibration
 from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.disparity import UNDECIDED

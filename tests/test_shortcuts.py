@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_arrays
-from diagxnet.data.findings import CHEXPERT
 from diagxnet.data.prepared import Labels, read_labels, read_manifest
 from diagxnet.statistics.scored import read_scored
 from diagxnet.statistics.scoring import Scoring

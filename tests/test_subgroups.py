@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from benchmarks.subgroups import COLUMNS, flagged
 from diagxnet.console.errors import InputError
-from diagxnet.data.findings import CHEXPERT
+from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.reporting.page import join
 from diagxnet.reporting.sections.subgroups import subgroup_parts
 from diagxnet.statistics.bootstrap import Draws
