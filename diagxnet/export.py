@@ -2,9 +2,10 @@
 
     python -m diagxnet.export ensemble.onnx
 
-Input `images`: uint8 [batch, 1, size, size], as `diagxnet.images.decode.decode` makes them. Outputs: `probabilities`,
-calibrated, and `logits`, both float32 [batch, findings], NaN where a finding was not learned. The file's metadata hold
-the keys of the findings, of those not learned, the size and the thresholds. For research only: not a medical device.
+Input `images`: uint8 [batch, 1, size, size], as `diagxnet.images.decode.decode` makes them of the metadata's size and
+crop. Outputs: `probabilities`, calibrated, and `logits`, both float32 [batch, findings], NaN where a finding was not
+learned. The metadata also hold the keys of the findings, of those not learned, and the thresholds. For research only:
+not a medical device.
 """
 
 import argparse
@@ -98,7 +99,10 @@ def export(models: str | Path, file: Path) -> None:
     keys = ensemble.findings.keys
     thresholds = {rule: dict(zip(keys, map(_known, ensemble.thresholds(rule)), strict=True)) for rule in RULES}
     program.model.metadata_props.update(
-        findings=",".join(keys), image_size=str(ensemble.image_size), thresholds=json.dumps(thresholds)
+        findings=",".join(keys),
+        image_size=str(ensemble.image_size),
+        crop=ensemble.crop,
+        thresholds=json.dumps(thresholds),
     )
     program.model.metadata_props["not_learned"] = ",".join(ensemble.not_learned)
     try:

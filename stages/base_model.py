@@ -8,6 +8,7 @@ from diagxnet.data.files import read_json, write_json
 from diagxnet.data.members import FIRST, LEFT_OUT, MORE, member_folder
 from diagxnet.params.augment import AugmentParams
 from diagxnet.params.checked import read_params
+from diagxnet.params.data import DataParams
 from diagxnet.params.member import MemberParams, MoreParams
 from diagxnet.params.seed import Seed
 from diagxnet.params.stack import StackParams
@@ -45,7 +46,9 @@ def folds(params: SimpleNamespace) -> int | None:
 def train(name: str) -> dict[str, float]:
     """Trains the member `name` of params.yaml; returns its timing."""
     section = {name: MemberParams | None} if name in FIRST else {MORE: MoreParams}
-    params = read_params(seed=Seed, augment=AugmentParams, train=TrainParams, stack=StackParams, **section)
+    params = read_params(
+        data=DataParams, seed=Seed, augment=AugmentParams, train=TrainParams, stack=StackParams, **section
+    )
     member = getattr(params, name) if name in FIRST else getattr(params, MORE)[name]
     folder = member_folder(Path("models"), name)
     if member is None:
@@ -62,6 +65,7 @@ def train(name: str) -> dict[str, float]:
             **network,
             augmentation=params.augment.model_dump(),
             precision=precision,
+            crop=params.data.crop,
             packed=Path("data/packed"),
             prepared=Path("data/prepared"),
             folder=folder,

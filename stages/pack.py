@@ -23,6 +23,7 @@ def main() -> dict[str, float]:
         bad_images=data.bad_images,
         work=Path(".resume/pack"),
         linked=data.linked,
+        crop=data.crop,
     )
 
 

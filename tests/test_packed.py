@@ -306,6 +306,36 @@ def test_a_png_becomes_what_resize_and_centre_crop_make_of_it(
     assert np.abs(difference).max() <= 1
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize("shape", [(390, 320), (320, 390), (64, 64), (2320, 2828)])
+def test_the_whole_film_is_seen_padded_or_stretched(tmp_path: Path, shape: tuple[int, int], suffix: str) -> None:
+    picture = Image.fromarray(gradient(*shape))
+    picture.save(tmp_path / f"a.{suffix}", **({"quality": 95} if suffix == "jpg" else {}))
+    whole = decode(tmp_path / f"a.{suffix}", 64, crop="stretch").astype(int)
+    most = 1 if suffix == "png" else 6
+    assert np.abs(whole - np.asarray(T.Resize((64, 64), antialias=True)(picture))).max() <= most
+    padded = decode(tmp_path / f"a.{suffix}", 64, crop="pad").astype(int)
+    height, width = (round(side * 64 / max(shape)) for side in reversed(shape))
+    top, left = (64 - height) // 2, (64 - width) // 2
+    inner = padded[top : top + height, left : left + width]
+    assert np.abs(inner - np.asarray(T.Resize((height, width), antialias=True)(picture))).max() <= most
+    padded[top : top + height, left : left + width] = 0
+    assert not padded.any()
+
+
+def test_packing_with_another_crop_decodes_anew(tmp_path: Path) -> None:
+    make_data(tmp_path)
+    inventory = inventory_file(tmp_path)
+    packed = {}
+    for crop in ("guide", "stretch", "guide"):
+        options = {"size": 32, "bad_images": "stop", "work": tmp_path / ".work", "workers": 1, "crop": crop}
+        done = pack(tmp_path, inventory, tmp_path / ".packed", **options)
+        assert done["decoded"] == done["images"]
+        images = np.array(open_packed(tmp_path / ".packed"))
+        np.testing.assert_array_equal(packed.setdefault(crop, images), images)
+    assert (packed["guide"] != packed["stretch"]).any()
+
+
 def test_a_full_size_jpeg_scaled_while_decoding_differs_by_little(tmp_path: Path) -> None:
     picture = Image.fromarray(gradient(2320, 2828))
     picture.save(tmp_path / "a.jpg", quality=95)

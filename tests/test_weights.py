@@ -151,7 +151,7 @@ def test_the_command_writes_what_a_member_takes(tmp_path, capsys):
     torch.save(as_efficientnet_pytorch(network), given)
     assert main([str(given), "--arch", EFFICIENT, "--out", str(out)]) == 0
     assert "EfficientNet-PyTorch" in capsys.readouterr().out
-    model = create_base(EFFICIENT, image_size=64, pretrained=str(out)).network
+    model = create_base(EFFICIENT, findings=3, image_size=64, pretrained=str(out)).network
     assert_same(load_file(out), network, "classifier.")
     own, theirs = model.state_dict(), network.state_dict()
     torch.testing.assert_close(own["conv_stem.weight"], theirs["conv_stem.weight"].sum(1, keepdim=True))

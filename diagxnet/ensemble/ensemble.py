@@ -63,6 +63,7 @@ class Ensemble:
     calibration: Calibration
     accelerator: Accelerator
     views: int = 1
+    crop: str = "guide"
 
     @classmethod
     def load(cls, folder: str | Path = "models", *, precision: str = "auto") -> "Ensemble":
@@ -76,11 +77,11 @@ class Ensemble:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder (give the models folder that dvc repro wrote)")
         calibration = _calibration(folder / CALIBRATION)
-        members, findings, image_size, views = _members(folder)
+        members, findings, image_size, views, crop = _members(folder)
         check_same(list(calibration["ensemble"]), folder / CALIBRATION, findings.keys, folder / "meta" / CONFIG)
         accelerator = create_accelerator(precision)
         base = {name: _load(member_folder(folder, name), accelerator) for name in members}
-        return cls(findings, image_size, base, load_meta(folder / "meta"), calibration, accelerator, views)
+        return cls(findings, image_size, base, load_meta(folder / "meta"), calibration, accelerator, views, crop)
 
     def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Prediction:
         """Calibrated probabilities and logits of `images`, in their order.
@@ -132,9 +133,9 @@ class Ensemble:
         return np.array([np.nan if each is None else each[rule] for each in known])
 
 
-def _members(folder: Path) -> tuple[list[str], Findings, int, int]:
+def _members(folder: Path) -> tuple[list[str], Findings, int, int, str]:
     """The members that the meta-learner of `folder` was trained on, the findings, the side in pixels of the images that
-    all of them read, and the views of each; checked to belong together."""
+    all of them read, the views of each, and the crop; checked to belong together."""
     meta = _config(folder / "meta")
     members = meta.get("models")
     if not isinstance(members, list) or not members:
@@ -144,10 +145,11 @@ def _members(folder: Path) -> tuple[list[str], Findings, int, int]:
     findings = _findings(folder / "meta" / CONFIG, meta)
     for place, config in zip(places, configs, strict=True):
         check_same(_findings(place / CONFIG, config).names, place / CONFIG, findings.names, folder / "meta" / CONFIG)
-    sizes = {config.get("image_size") for config in configs}
+    sizes = {(config.get("image_size"), config.get("crop", "guide")) for config in configs}
     if len(sizes) > 1 or len({config.get("folds") for config in configs}) > 1:
         raise InputError(f"{folder}: {', '.join(members)} and meta are not of one run (run dvc repro)")
-    return members, findings, sizes.pop(), meta.get("views", 1)
+    image_size, crop = sizes.pop()
+    return members, findings, image_size, meta.get("views", 1), crop
 
 
 def _findings(path: Path, config: dict) -> Findings:

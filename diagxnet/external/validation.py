@@ -174,7 +174,7 @@ def score(
         images, reasons = {}, {}
         for row in rows:
             try:
-                images[row] = decode(root / paths[row], ensemble.image_size, root)
+                images[row] = decode(root / paths[row], ensemble.image_size, root, crop=ensemble.crop)
             except ImageError as error:
                 reasons[row] = str(error)
         shape = (0, ensemble.image_size, ensemble.image_size)
@@ -279,4 +279,6 @@ def _examples(root: Path, paths: list[str], positive: np.ndarray, ensemble: Ense
     shown = sorted({image for _, image in examples(positive, ensemble.findings)})
     rows = np.zeros(len(paths), np.int64)
     rows[shown] = np.arange(len(shown))
-    return np.stack([decode(root / paths[image], ensemble.image_size, root) for image in shown]), rows
+    return np.stack(
+        [decode(root / paths[image], ensemble.image_size, root, crop=ensemble.crop) for image in shown]
+    ), rows

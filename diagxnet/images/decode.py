@@ -17,6 +17,9 @@ from diagxnet.images.kinds import DAMAGE, DAMAGED, DICOM, HEAD, ImageError, kind
 from diagxnet.images.pictures import read_picture
 from diagxnet.reading.paths import leads_out
 
+CROPS = ("guide", "pad", "stretch")
+"""What of a film becomes the square: see `square`."""
+
 RESIZE_RATIO = 256 / 224
 """The guide resizes the shorter side to 256 and crops the middle 224; other sizes keep the proportion."""
 
@@ -31,38 +34,59 @@ class Radiograph:
     shape: tuple[int, int]
 
 
-def decode(path: str | Path, size: int, root: str | Path | None = None, linked: str | Path | None = None) -> np.ndarray:
+def decode(
+    path: str | Path,
+    size: int,
+    root: str | Path | None = None,
+    linked: str | Path | None = None,
+    *,
+    crop: str = "guide",
+) -> np.ndarray:
     """The image at `path` as grey square: [size, size] uint8; the rest as in `read_radiograph`."""
-    return square(_film(path, size, root, linked).grey, size)
+    return square(_film(path, _shorter(size, crop), root, linked).grey, size, crop)
 
 
 def read_radiograph(
-    path: str | Path, size: int, root: str | Path | None = None, linked: str | Path | None = None
+    path: str | Path,
+    size: int,
+    root: str | Path | None = None,
+    linked: str | Path | None = None,
+    *,
+    crop: str = "guide",
 ) -> Radiograph:
     """The radiograph at `path`, as grey square, and what is doubtful about it.
 
-    path: JPEG, PNG, BMP, TIFF or DICOM, by its first bytes, whatever its name. size: side in pixels. root: where given,
-    the file behind every link must be under it, or under the folder `linked`. Raises ImageError with the reason:
-    missing, empty, of another kind, truncated, too many pixels, outside `root`.
+    path: JPEG, PNG, BMP, TIFF or DICOM, by its first bytes, whatever its name. size: side in pixels. crop: see
+    `square`. root: where given, the file behind every link must be under it, or under the folder `linked`. Raises
+    ImageError with the reason: missing, empty, of another kind, truncated, too many pixels, outside `root`.
     """
-    film = _film(path, size, root, linked)
-    image = square(film.grey, size)
-    shape = film.width, film.height
-    return Radiograph(image, (*film.doubts, *doubts_of_shape(*shape, size), *doubts_of_square(image)), shape)
+    film = _film(path, _shorter(size, crop), root, linked)
+    image, shape = square(film.grey, size, crop), (film.width, film.height)
+    return Radiograph(image, (*film.doubts, *doubts_of_shape(*shape, size, crop), *doubts_of_square(image)), shape)
 
 
-def square(grey: Image.Image, size: int) -> np.ndarray:
-    """[size, size] uint8, the middle of `grey`: its shorter side goes to round(size * 256 / 224) pixels (bilinear with
-    antialiasing), and the middle is cut out; both in one resampling."""
-    box = _box(grey.size, _shorter(size), size)
+def square(grey: Image.Image, size: int, crop: str = "guide") -> np.ndarray:
+    """[size, size] uint8 of `grey`, in one resampling (bilinear with antialiasing).
+
+    crop: `guide`, its middle: the shorter side goes to round(size * 256 / 224) pixels, and the middle is cut out;
+    `pad`, the whole film in its proportions, with black at two sides; `stretch`, the whole film, made square.
+    """
+    if crop == "pad":
+        scale = size / max(grey.size)
+        fitted = grey.resize([max(1, round(side * scale)) for side in grey.size], Image.Resampling.BILINEAR)
+        padded = Image.new(grey.mode, (size, size))
+        padded.paste(fitted, ((size - fitted.width) // 2, (size - fitted.height) // 2))
+        return np.asarray(padded)
+    box = _box(grey.size, _shorter(size, crop), size) if crop == "guide" else None
     return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 
-def _shorter(size: int) -> int:
-    return round(size * RESIZE_RATIO)
+def _shorter(size: int, crop: str) -> int:
+    """Pixels that the shorter side of a film must keep as it is decoded."""
+    return round(size * RESIZE_RATIO) if crop == "guide" else size
 
 
-def _film(path: str | Path, size: int, root: str | Path | None, linked: str | Path | None) -> Film:
+def _film(path: str | Path, shorter: int, root: str | Path | None, linked: str | Path | None) -> Film:
     if root is not None:
         _check_inside(path, root, linked)
     try:
@@ -75,7 +99,7 @@ def _film(path: str | Path, size: int, root: str | Path | None, linked: str | Pa
                 raise ImageError(kind.refusal)
             if kind is DICOM:
                 return read_dicom(path)
-            return read_picture(file, kind, head, _shorter(size))
+            return read_picture(file, kind, head, shorter)
     except DAMAGE as error:
         system = isinstance(error, OSError) and error.strerror
         raise ImageError(f"cannot be read: {error.strerror}" if system else DAMAGED) from error

@@ -18,7 +18,7 @@ COLOUR_SIDE = 64
 """Side in pixels, or little more, of the picture in which colours are compared."""
 
 MOST_ELONGATED = 2.0
-"""Longer side by the shorter; the centre crop shows no more than the middle."""
+"""Longer side by the shorter."""
 
 LIKENESS = 0.2
 """Least correlation with FRONTAL. Of 1,000 NIH radiographs 4 have less than this, and none less than -0.13."""
@@ -102,11 +102,19 @@ def _averages(size: int) -> np.ndarray:
     return (shares.clip(0, 1) * len(FRONTAL) / size).astype(np.float32)
 
 
-def doubts_of_shape(width: int, height: int, size: int) -> list[Doubt]:
+OF_ELONGATED = {
+    "guide": "only the square in its middle is seen",
+    "pad": "most of what is seen is black",
+    "stretch": "it is seen squeezed to a square",
+}
+"""By `crop` (see `decode.square`)."""
+
+
+def doubts_of_shape(width: int, height: int, size: int, crop: str = "guide") -> list[Doubt]:
     """What is doubtful about an upright image of so many pixels that becomes a square of `size`."""
     found = []
     if max(width, height) > MOST_ELONGATED * min(width, height):
-        found.append(Doubt("is elongated", f"{width} x {height} pixels: only the square in its middle is seen"))
+        found.append(Doubt("is elongated", f"{width} x {height} pixels: {OF_ELONGATED[crop]}"))
     if min(width, height) < size:
         found.append(
             Doubt("is small", f"{width} x {height} pixels, fewer than the {size} x {size} that the models see")

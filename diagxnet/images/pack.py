@@ -55,25 +55,26 @@ def pack(
     bad_images: str,
     work: str | Path,
     linked: str | None = None,
+    crop: str = "guide",
     workers: int | None = None,
 ) -> dict:
     """Decodes every image of the tables under `root` into `folder`: images.npy, index.csv, dropped.csv, doubts.csv, and
     shapes.npy [images, 2] int32, width and height of each image in its file.
 
-    inventory: the file that `write_inventory` made for this root. size: side in pixels. bad_images: `stop` raises one
-    InputError for all images that cannot be used, `drop` leaves them out and lists them. work: a folder on the file
-    system of `folder`, but outside it, where an interrupted pack is kept: the next call with the same size takes over
-    each row whose image is unchanged. linked: a folder that links under `root` may lead to. workers: processes that
-    decode (default: one a core); the bytes do not depend on it. Rows are written by position, never through a map, so
-    that peak memory does not grow with the images.
-    Doubtful images are packed, and counted on the standard error.
+    inventory: the file that `write_inventory` made for this root. size: side in pixels. crop: see `decode.square`.
+    bad_images: `stop` raises one InputError for all images that cannot be used, `drop` leaves them out and lists them.
+    work: a folder on the file system of `folder`, but outside it, where an interrupted pack is kept: the next call with
+    the same size takes over each row whose image is unchanged. linked: a folder that links under `root` may lead to.
+    workers: processes that decode (default: one a core); the bytes do not depend on it. Rows are written by position,
+    never through a map, so that peak memory does not grow with the images. Doubtful images are packed, and counted on
+    the standard error.
 
     Returns {"images", "dropped", "doubtful", "decoded", "images_per_second"}; `decoded` and the rate are of this call
     alone. Raises InputError where the disk is too small, an image is bad (with `stop`), or none is good.
     """
     root, folder = Path(root), Path(folder)
     plan = _plan(root, inventory)
-    state = take_up(Path(work), plan.digests, size)
+    state = take_up(Path(work), plan.digests, size, crop)
     started = time.perf_counter()
     decoded = 0 if state.finished else _decode_pending(root, linked, plan, state, workers or cores())
     seconds = time.perf_counter() - started
@@ -114,7 +115,7 @@ def _decode_pending(root: Path, linked: str | None, plan: _Plan, state: Unfinish
     if not len(pending):
         return 0
     tasks = [pending[i : i + IMAGES_A_TASK].tolist() for i in range(0, len(pending), IMAGES_A_TASK)]
-    target = Target(str(root), linked, str(state.file), packed_bytes(0, state.size), state.size)
+    target = Target(str(root), linked, str(state.file), packed_bytes(0, state.size), state.size, state.crop)
     results = decode_tasks(target, tasks, plan.paths, workers)
     saver = Saver()
     try:

@@ -34,13 +34,14 @@ MAX_PROCESSES = 61
 @dataclass(frozen=True)
 class Target:
     """Where images go: below `root` they lie, or where links lead from there into `linked`; `file` takes them, row 0 at
-    byte `start`, `size` pixels a side."""
+    byte `start`, `size` pixels a side, of which `crop` is what (see `decode.square`)."""
 
     root: str
     linked: str | None
     file: str
     start: int
     size: int
+    crop: str = "guide"
 
     def open(self) -> BinaryIO:
         """The file for writing at positions; unbuffered, so that a write that returns is a write made."""
@@ -126,7 +127,9 @@ def _decode_rows(target: Target, file: BinaryIO, rows: list[int], paths: list[st
     decoded = Decoded(rows)
     for row, path in zip(rows, paths, strict=True):
         try:
-            radiograph = read_radiograph(os.path.join(target.root, path), target.size, target.root, target.linked)
+            radiograph = read_radiograph(
+                os.path.join(target.root, path), target.size, target.root, target.linked, crop=target.crop
+            )
         except ImageError as error:
             decoded.bad[row] = str(error)
             continue

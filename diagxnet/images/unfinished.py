@@ -30,8 +30,8 @@ SECONDS_BETWEEN_SAVES = 5.0
 
 @dataclass
 class Unfinished:
-    """The pack in `folder`, `size` pixels a side: rows `done` [rows] bool hold the images of `digests` [rows, 16],
-    whose width and height in the file are `shapes` [rows, 2] int32.
+    """The pack in `folder`, `size` pixels a side, as `crop` has it: rows `done` [rows] bool hold the images of
+    `digests` [rows, 16], whose width and height in the file are `shapes` [rows, 2] int32.
 
     bad: the reason for each row that cannot be used. doubts: those about each row that has any.
     """
@@ -41,6 +41,7 @@ class Unfinished:
     digests: np.ndarray
     done: np.ndarray
     shapes: np.ndarray
+    crop: str = "guide"
     finished: bool = False
     bad: dict[int, str] = field(default_factory=dict)
     doubts: dict[int, tuple[Doubt, ...]] = field(default_factory=dict)
@@ -61,7 +62,7 @@ class Unfinished:
         doubts = [(row, doubt) for row in sorted(self.doubts) for doubt in self.doubts[row]]
         write_arrays(
             self.folder / "state.npz",
-            version=np.array(_version(self.size)),
+            version=np.array(_version(self.size, self.crop)),
             digests=self.digests,
             done=self.done,
             shapes=self.shapes,
@@ -83,10 +84,12 @@ class Unfinished:
         self.save()
 
 
-def take_up(folder: Path, digests: np.ndarray, size: int) -> Unfinished:
-    """What is in `folder`, as far as it is of this size and of images `digests`; else a new one, if there is room."""
-    fresh = Unfinished(folder, size, digests, np.zeros(len(digests), bool), np.zeros((len(digests), 2), np.int32))
-    found = _read(folder, size)
+def take_up(folder: Path, digests: np.ndarray, size: int, crop: str = "guide") -> Unfinished:
+    """What is in `folder`, as far as it is of this size and crop and of images `digests`; else a new one, if there is
+    room."""
+    shapes = np.zeros((len(digests), 2), np.int32)
+    fresh = Unfinished(folder, size, digests, np.zeros(len(digests), bool), shapes, crop)
+    found = _read(folder, size, crop)
     if found is not None and found.finished and np.array_equal(found.digests, digests):
         return found
     # a finished file may be linked into DVC's cache by now: it is never written again
@@ -100,7 +103,7 @@ def take_up(folder: Path, digests: np.ndarray, size: int) -> Unfinished:
         print(f"pack: goes on where it was: {fresh.done.sum():,} of {len(fresh.done):,} images", file=sys.stderr)
     else:
         if folder.exists():
-            print(f"pack: removed {folder}, kept for other images or another size", file=sys.stderr)
+            print(f"pack: removed {folder}, kept for other images, another size or crop", file=sys.stderr)
         release(folder)
         folder.mkdir(parents=True)
     _check_space(fresh)
@@ -109,17 +112,17 @@ def take_up(folder: Path, digests: np.ndarray, size: int) -> Unfinished:
     return fresh
 
 
-def _version(size: int) -> str:
-    return f"decoding {DECODING}, Pillow {pillow_version}, size {size}"
+def _version(size: int, crop: str) -> str:
+    return f"decoding {DECODING}, Pillow {pillow_version}, size {size}, crop {crop}"
 
 
-def _read(folder: Path, size: int) -> Unfinished | None:
+def _read(folder: Path, size: int, crop: str) -> Unfinished | None:
     try:
         state = read_arrays(folder / "state.npz")
-        if str(state["version"]) != _version(size) or not (folder / "images.npy").exists():
+        if str(state["version"]) != _version(size, crop) or not (folder / "images.npy").exists():
             return None
         arrays = (state[name] for name in ("digests", "done", "shapes"))
-        found = Unfinished(folder, size, *arrays, bool(state["finished"]))
+        found = Unfinished(folder, size, *arrays, crop, bool(state["finished"]))
         found.bad = dict(zip(state["bad_rows"].tolist(), state["bad_reasons"].tolist(), strict=True))
         for row, words in zip(state["doubt_rows"].tolist(), state["doubts"].tolist(), strict=True):
             found.doubts[row] = (*found.doubts.get(row, ()), Doubt(*words))

@@ -50,6 +50,7 @@ class DataParams(Section):
         description="the label columns, in the order of every model's outputs"
     )
     image_size: int = Field(ge=32, le=1024, description="side in pixels of the packed square images")
+    crop: Literal["guide", "pad", "stretch"] = Field(description="what of a film becomes the square")
     views: Literal["frontal", "lateral", "all"] = Field(description="views in use")
     uncertain: dict[str, Rule] = Field(
         description="rule for a label of -1 in train and stack, by finding; of one that is not named: ignore"

@@ -29,7 +29,7 @@ class Maps:
 def map_outcome(ensemble: Ensemble, outcome: Outcome, wanted: Sequence[str] = ()) -> Maps:
     """Maps of the findings in `wanted` (keys), or else of those that are present but No Finding, which has no place."""
     keys = tuple(wanted) or tuple(key for key in outcome.present if key != NO_FINDING)
-    radiograph = decode(outcome.item.path, DISPLAY_SIZE, outcome.item.root)
+    radiograph = decode(outcome.item.path, DISPLAY_SIZE, outcome.item.root, crop=ensemble.crop)
     if not keys:
         return Maps(keys, np.zeros((0, *outcome.image.shape), np.float32), radiograph)
     return Maps(

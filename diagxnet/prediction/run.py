@@ -40,7 +40,7 @@ def run(
     """
     thresholds = ensemble.thresholds(rule)
     batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
-    for batch, read in read_ahead(lambda batch: [_read(item, ensemble.image_size) for item in batch], batches, 1):
+    for batch, read in read_ahead(lambda batch: [_read(item, ensemble) for item in batch], batches, 1):
         good = [each.image for each in read if isinstance(each, Radiograph)]
         probabilities = iter(ensemble.predict(np.stack(good)).probabilities if good else ())
         for item, each in zip(batch, read, strict=True):
@@ -58,10 +58,10 @@ def present(probabilities: np.ndarray, thresholds: np.ndarray, keys: Sequence[st
     return tuple(keys[finding] for finding in above[np.argsort(-probabilities[above], kind="stable")])
 
 
-def _read(item: Item, size: int) -> Radiograph | str:
+def _read(item: Item, ensemble: Ensemble) -> Radiograph | str:
     if item.problem is not None:
         return item.problem
     try:
-        return read_radiograph(item.path, size, item.root)
+        return read_radiograph(item.path, ensemble.image_size, item.root, crop=ensemble.crop)
     except ImageError as error:
         return str(error)

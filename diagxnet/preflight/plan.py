@@ -45,6 +45,7 @@ def look_at_data(
     root: str | Path,
     *,
     image_size: int,
+    crop: str,
     views: str,
     uncertain: Mapping[str, str],
     blank: str,
@@ -69,7 +70,7 @@ def look_at_data(
         train, valid, views=views, split_seed=split_seed, max_patients=max_patients, shares=shares
     )
     used &= _look_for_files(Path(root), tables, bad_images, found)
-    _sample(Path(root), linked, tables, image_size, bad_images, found)
+    _sample(Path(root), linked, tables, (image_size, crop), bad_images, found)
     chosen = rows[used]
     try:
         check_splits(chosen, views, max_patients)
@@ -118,7 +119,7 @@ def _look_for_files(root: Path, tables: list[Table], bad_images: str, found: Not
 
 
 def _sample(
-    root: Path, linked: str | None, tables: list[Table], image_size: int, bad_images: str, found: Notices
+    root: Path, linked: str | None, tables: list[Table], seen: tuple[int, str], bad_images: str, found: Notices
 ) -> None:
     """Decodes up to `SAMPLED` of the images, for the rate and for what is wrong with them."""
     paths = [
@@ -130,7 +131,7 @@ def _sample(
     started, good = time.perf_counter(), 0
     for name, line, path in (paths[index] for index in chosen):
         try:
-            decode(root / path, image_size, root, linked)
+            decode(root / path, seen[0], root, linked, crop=seen[1])
             good += 1
         except ImageError as error:
             if str(error) in ("is empty", "is missing"):

@@ -194,8 +194,9 @@ def _data(results: Results, data_summary: Mapping[str, Any], values: dict[str, s
                 "Motivation": "patients of the same source whom no training, stopping, threshold or calibration has "
                 "seen. How often runs were compared by its figures, no program can know; those on val are there to "
                 "choose by",
-                "Preprocessing": f"decoded to grey, resized to {values['data.image_size']} px, normalised as "
-                "models/*/config.json says; no augmentation. Uncertain labels are masked. Views: "
+                "Preprocessing": f"decoded to grey, resized to {values['data.image_size']} px (crop: "
+                f"{values['data.crop']}), normalised as models/*/config.json says; no augmentation. Uncertain labels "
+                "are masked. Views: "
                 f"{data_summary['rules']['views']}. Images left out because they could not be read: "
                 f"{data_summary['dropped']['images']:,}",
             },

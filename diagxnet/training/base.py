@@ -58,21 +58,23 @@ def train_base(
     resume: Path,
     folds: int | None = None,
     seeds: int = 1,
+    crop: str = "guide",
 ) -> Iterator[Epoch]:
     """Trains timm's `arch` on the train split, stops on val, and writes `folder` (see training.checkpoint).
 
-    folds: None, or so many models from equal initial weights, one after the other, each on train and stack without the
-    patients of a fold (crossfit). seeds: so many models of each of these, each from a seed of its own. Of several,
-    `folder` holds a model folder for each (see networks.member_folders), and the joint config and history.
-    Yields an Epoch for each, those of an interrupted run first. `resume` is a folder for the state of an unfinished
-    training, of each model by itself; it is gone when this ends well.
+    crop: what of a film the images of `packed` are, for the record. folds: None, or so many models from equal initial
+    weights, one after the other, each on train and stack without the patients of a fold (crossfit). seeds: so many
+    models of each of these, each from a seed of its own. Of several, `folder` holds a model folder for each (see
+    networks.member_folders), and the joint config and history. Yields an Epoch for each, those of an interrupted run
+    first. `resume` is a folder for the state of an unfinished training, of each model by itself; it is gone when this
+    ends well.
     """
     accelerator = create_accelerator(precision)
     images = open_packed(packed)
     network = {"image_size": images.shape[1], "pretrained": pretrained, "dropout": dropout}
     network |= {"patch_size": patch_size, "stem": stem, "batch_norm": batch_norm}
     names = read_findings(prepared).names
-    config = base_config(arch, findings=names, **network)
+    config = base_config(arch, findings=names, crop=crop, **network)
     network["drop_path"] = drop_path
     identity = {
         "model": config,

@@ -191,11 +191,14 @@ def base_config(
     patch_size: int | None,
     stem: str,
     batch_norm: bool,
+    crop: str = "guide",
 ) -> dict[str, Any]:
-    """What `load_base` and a reader of models/ need to know of a base model. findings: their names, in order."""
+    """What `load_base` and a reader of models/ need to know of a base model. findings: their names, in order. crop: see
+    `images.decode.square`."""
     return {
         "arch": arch,
         "image_size": image_size,
+        "crop": crop,
         "patch_size": patch_size,
         "dropout": dropout,
         "stem": stem,
