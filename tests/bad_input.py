@@ -63,14 +63,14 @@ def inventory_of(root: Path, columns: Columns = CHEXPERT_COLUMNS) -> dict:
     return take_inventory(root, cache=root / ".cache", columns=columns)
 
 
-def inventory_file(root: Path, folder: Path | None = None, columns: Columns = CHEXPERT) -> Path:
+def inventory_file(root: Path, folder: Path | None = None, columns: Columns = CHEXPERT_COLUMNS) -> Path:
     """The inventory of `root`, written into `folder` (default: `root`)."""
     folder = folder or root
     write_inventory(folder / ".inventory.json", take_inventory(root, cache=folder / ".cache", columns=columns))
     return folder / ".inventory.json"
 
 
-def pack_of(root: Path, folder: Path | None = None, columns: Columns = CHEXPERT, **changes: object) -> dict:
+def pack_of(root: Path, folder: Path | None = None, columns: Columns = CHEXPERT_COLUMNS, **changes: object) -> dict:
     """Packs `root` into `folder`/.packed (default: `root`/.packed)."""
     folder = folder or root
     arguments = {"size": 32, "bad_images": "stop", "work": folder / ".work", "workers": 1} | changes
@@ -78,7 +78,7 @@ def pack_of(root: Path, folder: Path | None = None, columns: Columns = CHEXPERT,
 
 
 def prepare_of(root: Path, **changes: object) -> dict:
-    pack_of(root, bad_images="drop", columns=changes.get("columns", CHEXPERT))
+    pack_of(root, bad_images="drop", columns=changes.get("columns", CHEXPERT_COLUMNS))
     arguments = {
         "views": "all",
         "uncertain": dict.fromkeys(CHEXPERT.keys, "ignore"),
