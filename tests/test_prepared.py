@@ -253,6 +253,7 @@ def test_equal_inputs_give_equal_bytes(root: Path) -> None:
     assert sorted(first) == [
         "findings.json",
         "folds.npz",
+        "groups.csv",
         "labels_stack.npz",
         "labels_test.npz",
         "labels_train.npz",
