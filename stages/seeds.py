@@ -12,7 +12,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
 from diagxnet.params.checked import parse, read_yaml
 from diagxnet.reporting.wording import flat
-from diagxnet.statistics.trainings import spread_table, spreads
+from diagxnet.trainings import spread_table, spreads
 from stages.report import open_revision
 from stages.running import run
 

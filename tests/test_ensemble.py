@@ -130,6 +130,7 @@ def test_images_of_another_shape_or_type_are_refused(ensemble, images):
     [
         ("vit/config.json", {"image_size": 40}, "not of one run"),
         ("vit/config.json", {"folds": 3}, "not of one run"),
+        ("vit/config.json", {"crop": "pad"}, "not of one run"),
         ("densenet/config.json", {"findings": ["Edema"]}, r"config.json is of Edema; .*config.json of No Finding,"),
         ("meta/config.json", {"models": []}, "names no base models"),
         ("calibration.json", {"version": 0}, "another version"),

@@ -11,7 +11,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
 from diagxnet.params.checked import read_yaml
 from diagxnet.reporting.wording import flat
-from diagxnet.statistics.trainings import spread_table, spreads
+from diagxnet.trainings import spread_table, spreads
 from stages import seeds
 
 
@@ -34,7 +34,7 @@ def evaluation(ensemble, best, half):
 
 
 def test_spread_is_over_trainings_and_its_variance_adds_to_that_over_patients(monkeypatch):
-    monkeypatch.setattr("diagxnet.statistics.trainings.models_of", lambda content: ["densenet", "ensemble"])
+    monkeypatch.setattr("diagxnet.trainings.models_of", lambda content: ["densenet", "ensemble"])
     values = (0.80, 0.82, 0.84)
     found = {each.what: each for each in spreads([evaluation(own, 0.81, 1.959964 * 0.015) for own in values])}
     own = found["Ensemble on test", "AUROC"]
