@@ -5,17 +5,24 @@ doi:10.1038/s41591-021-01595-0): its true positive rate there is lower, or in No
 which they call underdiagnosis.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.special import logit
 
 from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.influence import auroc_moves, in_the_large_moves, rate_moves
-from diagxnet.statistics.intervals import CONFIDENCE, difference_interval, holm, unbounded_interval
+from diagxnet.statistics.intervals import (
+    CONFIDENCE,
+    difference_interval,
+    effective_sample_size,
+    holm,
+    p_value,
+    unbounded_interval,
+)
 from diagxnet.statistics.recalibration import CERTAIN
 from diagxnet.statistics.scored import Scored
-from diagxnet.statistics.uncertainty import Estimate, separate_difference
+from diagxnet.statistics.uncertainty import Estimate, mean_resamples, mean_sample_size, separate_difference
 
 MEASURES = ("sensitivity", "false_positive_rate", "in_the_large", "auroc")
 UNDECIDED = "not distinguishable"
@@ -84,9 +91,10 @@ def minus_rest(pairs: Mapping[str, Pair], *, mirrored: bool) -> dict[str, dict[s
             if not keys:
                 continue
             interval = unbounded_interval if name == "in_the_large" else difference_interval
-            whole, p_values[group, name] = separate_difference(own[name], rest[name], keys, interval)
-            each = {key: separate_difference(own[name], rest[name], [key], interval)[0] for key in keys}
-            result[group][name] = {"macro": whole, "per_finding": each}
+            pair = own[name], rest[name]
+            each = {key: separate_difference(*pair, [key], interval) for key in keys}
+            result[group][name] = {"macro": separate_difference(*pair, keys, interval), "per_finding": each}
+            p_values[group, name] = _p_value(*pair, keys, proportion=name != "in_the_large")
     question = {each: (next(iter(pairs)), each[1]) if mirrored else each for each in p_values}
     asked = list(dict.fromkeys(question.values()))
     adjusted = dict(zip(asked, holm(np.array([p_values[each] for each in asked])), strict=True))
@@ -95,3 +103,23 @@ def minus_rest(pairs: Mapping[str, Pair], *, mirrored: bool) -> dict[str, dict[s
         higher = "higher" if own["difference"] > 0 else "lower"
         own["verdict"] = higher if adjusted[first] <= 1 - CONFIDENCE else UNDECIDED
     return result
+
+
+def _p_value(first: Estimate, second: Estimate, keys: Sequence[str], *, proportion: bool) -> float:
+    """How often chance alone gives a difference of the means over `keys` as large as this, two-sided.
+
+    A proportion is compared by its log-odds: in a small group the spread of one near 0 or 1 is estimated too small, and
+    as often as not is so because it happened to be near.
+    """
+    values, drawn, sizes = [], [], []
+    for each in (first, second):
+        value, size = float(np.mean([each.values[key] for key in keys])), mean_sample_size(each, keys)
+        spread = mean_resamples(each, keys) - value
+        if proportion:
+            inside = min(max(value, 0.5 / size), 1 - 0.5 / size)
+            value, spread = float(logit(inside)), spread / (inside * (1 - inside))
+        values.append(value)
+        drawn.append(spread)
+        sizes.append(size)
+    size = effective_sample_size(np.array([each.var() for each in drawn]), np.array(sizes))
+    return p_value(values[0] - values[1], drawn[0] - drawn[1], size)
