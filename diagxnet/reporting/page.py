@@ -38,7 +38,8 @@ figcaption { font-size: .9rem; color: #333; max-width: 46rem; }
   padding-left: 0; } }
 @page { size: A4 landscape; margin: 12mm; }
 @media print { html { font-size: 11px; } body { max-width: none; padding: 0; font-size: 1rem; } nav { display: none; }
-  .wide { overflow: visible; } figure, tr, .note, .verdict { break-inside: avoid; } h2, h3, .caption { break-after: avoid; }
+  .wide { overflow: visible; } figure, tr, .note, .verdict { break-inside: avoid; }
+  h2, h3, .caption { break-after: avoid; }
   figure img { min-width: 0; max-height: 170mm; width: auto; } table { font-size: 8.5px; }
   th, td { padding: .15rem .35rem; } td.text, th.text { min-width: 0; }
   td:first-child, th:first-child { position: static; } }
