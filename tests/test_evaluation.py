@@ -33,6 +33,7 @@ from diagxnet.reporting.sections.models import models_table
 from diagxnet.reporting.sections.parts import parts_of
 from diagxnet.reporting.sections.thresholds import confusion_counts
 from diagxnet.reporting.wording import PROBE, REFERENCE, probe_text
+from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.comparison import (
     best_base,
     comparison,
@@ -48,7 +49,7 @@ from diagxnet.statistics.scored import COMBINED, Scored, read_scored
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.subgroups import listed, subgroups
 from diagxnet.statistics.summary import summary
-from diagxnet.statistics.uncertainty import estimate
+from diagxnet.statistics.uncertainty import estimate, with_intervals
 from tests.workspace import combination, make_material, make_scored, make_workspace
 
 PARAMS = {
@@ -335,10 +336,14 @@ def test_groups_too_small_are_named_and_not_scored(done):
 def test_a_subgroups_auroc_is_that_of_its_units():
     scored = make_scored(units=200)
     whole = estimate(scored, resamples=20, seed=0)
-    scores, _ = subgroups(scored, whole, Scoring("image", bootstrap=20, min_positives=5, seed=0))
+    draws = Draws.of(scored.patients, resamples=400, seed=0)
+    scores, _ = subgroups(scored, whole, draws, min_positives=5)
     entry = scores["ensemble"]["sex"]["female"]
-    female = estimate(scored.subset(scored.groups["sex"] == "female"), resamples=20, seed=0)["ensemble"]["auroc"]
-    assert entry["auroc"]["per_finding"] == female.values
+    female = estimate(scored.subset(scored.groups["sex"] == "female"), resamples=400, seed=0)["ensemble"]["auroc"]
+    assert entry["auroc"]["per_finding"] == pytest.approx(female.values)
+    for key, resampled in with_intervals(female)["ci"]["per_finding"].items():
+        linear = entry["auroc"]["ci"]["per_finding"][key]
+        assert linear == pytest.approx(resampled, abs=0.02)
     assert entry["everyone"] == pytest.approx(np.mean(list(whole["ensemble"]["auroc"].values.values())))
     own = scored.targets[scored.groups["sex"] == "female"]
     assert list(entry["positives"].values()) == own.sum(axis=0).tolist()

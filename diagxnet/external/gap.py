@@ -108,4 +108,4 @@ def _weighted(targets: np.ndarray, probability: np.ndarray, weights: np.ndarray)
 
 def _entry(own: Estimate, foreign: Estimate, keys: Sequence[str]) -> dict[str, object]:
     means = [float(np.mean([each.values[key] for key in keys])) for each in (own, foreign)]
-    return {"own": means[0], "foreign": means[1]} | separate_difference(foreign, own, keys)[0]
+    return {"own": means[0], "foreign": means[1]} | separate_difference(foreign, own, keys)

@@ -51,10 +51,10 @@ class StudyList:
             [
                 element("h3", outcome.item.shown),
                 *(element("p", f"Doubtful: {doubt}", class_="note") for doubt in outcome.doubts),
-                _figure(maps.radiograph, "radiograph"),
+                thumbnail(maps.radiograph, "radiograph"),
                 self._probabilities(outcome),
                 *(
-                    _figure(overlay(maps.radiograph, heat), f"{self.findings.titles[key]}: where")
+                    thumbnail(overlay(maps.radiograph, heat), f"{self.findings.titles[key]}: where")
                     for key, heat in zip(maps.keys, maps.heat, strict=True)
                 ),
             ]
@@ -128,7 +128,13 @@ def _orders(findings: Findings) -> str:
     return "".join(f"body:has(#by-{name}:checked) .study {{ order: var(--{name}); }}\n" for name in names)
 
 
-def _figure(pixels: np.ndarray, caption: str) -> Html:
+def enlarged(pixels: np.ndarray) -> np.ndarray:
+    """[THUMBNAIL, THUMBNAIL] uint8 of an image [side, side] uint8 as the models see it."""
+    return np.asarray(Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
+
+
+def thumbnail(pixels: np.ndarray, caption: str) -> Html:
+    """A picture of `pixels` [side, side] or [side, side, 3] uint8 with its caption, THUMBNAIL a side."""
     small = Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     file = io.BytesIO()
     small.save(file, "JPEG", quality=85)

@@ -20,7 +20,8 @@ p, li { max-width: 46rem; }
 nav ul { padding: 0; list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1rem; }
 a { color: #00558c; }
 .wide { overflow-x: auto; max-width: 100%; }
-table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; margin: .4rem 0; }
+table { border-collapse: separate; border-spacing: 0; font-size: .86rem; font-variant-numeric: tabular-nums;
+  margin: .4rem 0; }
 .caption { margin: 1rem 0 0; color: #333; font-size: .95rem; }
 th, td { padding: .22rem .5rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th { border-bottom: 1px solid #666; vertical-align: bottom; white-space: normal; }
@@ -35,7 +36,13 @@ figcaption { font-size: .9rem; color: #333; max-width: 46rem; }
 .verdict { border-left: .3rem solid #00558c; padding: .3rem .8rem; background: #eef6fb; font-size: 1.05rem; }
 @media (max-width: 40rem) { td:first-child, th:first-child { white-space: normal; min-width: 6.5rem; max-width: 9rem;
   padding-left: 0; } }
-@media print { figure, table { break-inside: avoid; } figure img { min-width: 0; } }
+@page { size: A4 landscape; margin: 12mm; }
+@media print { html { font-size: 11px; } body { max-width: none; padding: 0; font-size: 1rem; } nav { display: none; }
+  .wide { overflow: visible; } figure, tr, .note, .verdict { break-inside: avoid; }
+  h2, h3, .caption { break-after: avoid; }
+  figure img { min-width: 0; max-height: 170mm; width: auto; } table { font-size: 8.5px; }
+  th, td { padding: .15rem .35rem; } td.text, th.text { min-width: 0; }
+  td:first-child, th:first-child { position: static; } }
 """
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 

@@ -96,7 +96,7 @@ def measure_test(
     )
     draws = Draws.of(test.patients, resamples=scoring.bootstrap, seed=scoring.seed)
     curves = decision_curves(test, calibrated[-1], draws)
-    by_group, too_small = subgroups(test, estimates, scoring)
+    by_group, too_small = subgroups(test, estimates, draws, scoring.min_positives)
     add_disparities(by_group, test, calibrated[-1], calibration["ensemble"], draws, scoring.min_positives)
     base_rate = means(prevalence(test), headline)
     evaluation: dict = {"findings": test.findings.titles}

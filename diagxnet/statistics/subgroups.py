@@ -7,11 +7,10 @@ import numpy as np
 
 from diagxnet.ensemble.calibration import FindingCalibration
 from diagxnet.statistics.bootstrap import Draws
-from diagxnet.statistics.disparity import Pair, group_estimates, minus_rest
+from diagxnet.statistics.disparity import Pair, group_aurocs, group_estimates, minus_rest
 from diagxnet.statistics.intervals import proportion_interval, unbounded_interval
 from diagxnet.statistics.scored import Scored
-from diagxnet.statistics.scoring import Scoring
-from diagxnet.statistics.uncertainty import Estimates, estimate, with_intervals
+from diagxnet.statistics.uncertainty import Estimates, with_intervals
 
 LAST = ("mixed", "unknown")
 """Groups that come after all others."""
@@ -59,7 +58,9 @@ def add_disparities(
             entries[group]["minus_rest"] = differences
 
 
-def subgroups(scored: Scored, whole: Estimates, scoring: Scoring) -> tuple[dict[str, dict], dict[str, dict]]:
+def subgroups(
+    scored: Scored, whole: Estimates, draws: Draws, min_positives: int
+) -> tuple[dict[str, dict], dict[str, dict]]:
     """By model, attribute and group the AUROC; and by attribute and group what is too small to be scored.
 
     A finding is scored in a group that has `enough` of both classes of it; a group of which no finding is scored has no
@@ -71,9 +72,10 @@ def subgroups(scored: Scored, whole: Estimates, scoring: Scoring) -> tuple[dict[
     """
     scores: dict[str, dict] = {model: {} for model in scored.models}
     too_small: dict[str, dict] = {}
-    for attribute, group, members in _groups(scored):
+    for attribute, group, inside in _groups(scored):
+        members = scored.subset(inside)
         positives, negatives = members.counts()
-        enough = members.enough(scoring.min_positives)
+        enough = members.enough(min_positives)
         size = {"units": len(members.patients), "patients": len(set(members.patients))}
         unscored = {
             scored.keys[f]: {"positives": int(positives[f]), "negatives": int(negatives[f])}
@@ -84,11 +86,11 @@ def subgroups(scored: Scored, whole: Estimates, scoring: Scoring) -> tuple[dict[
         if not enough.any():
             continue
         keys = [scored.keys[f] for f in np.flatnonzero(enough)]
-        estimates = estimate(members, resamples=scoring.bootstrap, seed=scoring.seed)
+        estimates = group_aurocs(scored, inside, {key: scored.keys.index(key) for key in keys}, draws)
         for model in scored.models:
             entry = size | {
                 "findings": len(keys),
-                "auroc": with_intervals(estimates[model]["auroc"].only(keys)),
+                "auroc": with_intervals(estimates[model]),
                 "positives": {key: int(positives[scored.keys.index(key)]) for key in keys},
                 "negatives": {key: int(negatives[scored.keys.index(key)]) for key in keys},
                 "everyone": float(np.mean([whole[model]["auroc"].values[key] for key in keys])),
@@ -110,10 +112,10 @@ def listed(evaluation: dict, model: str) -> list[tuple[str, str, dict, dict]]:
     ]
 
 
-def _groups(scored: Scored) -> Iterator[tuple[str, str, Scored]]:
+def _groups(scored: Scored) -> Iterator[tuple[str, str, np.ndarray]]:
     for attribute, values in scored.groups.items():
         for group in _in_order(set(values)):
-            yield attribute, group, scored.subset(values == group)
+            yield attribute, group, values == group
 
 
 def _in_order(groups: set[str]) -> list[str]:

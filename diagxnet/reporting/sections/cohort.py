@@ -101,7 +101,8 @@ def _unscored(material: Material) -> list[str]:
     """What of test is not scored, finding by finding."""
     evaluation = material.results.evaluation
     masked = evaluation["counts"]["masked"]
-    lost = [f"labels that are not known: {min(masked.values()):,} to {max(masked.values()):,} a finding"]
+    most = max(masked.values())
+    lost = [f"labels that are not known: {min(masked.values()):,} to {most:,} a finding"] if most else ["none lost"]
     if one_class := evaluation["one_class"]["test"]:
         lost.append(f"findings of one class: {', '.join(evaluation['findings'][key] for key in one_class)}")
     return lost

@@ -96,9 +96,8 @@ def _rates_by_finding(names_of: Mapping[str, str], attribute: str, own: list[tup
     """True and false positive rate of each finding in the groups of one attribute, and what they differ by from the
     rest. own: (group, entry)."""
     names = ("sensitivity", "false_positive_rate")
-    keys = dict.fromkeys(
-        key for _, entry in own for name in names for key in entry.get(name, {}).get("per_finding", ())
-    )
+    scored = [entry[name]["per_finding"] for _, entry in own for name in names if name in entry]
+    keys = [key for key in names_of if any(key in each for each in scored)]
     header = ("Finding", *(f"{group.replace('_', ' ')}: {short}" for group, _ in own for short in ("TPR", "FPR")))
     rows = [(names_of[key], *(_rate_cell(entry, name, key) for _, entry in own for name in names)) for key in keys]
     caption = f"True (TPR) and false positive rate (FPR) by finding and {attribute}, below it minus the rest."

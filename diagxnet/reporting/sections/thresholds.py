@@ -14,6 +14,9 @@ from diagxnet.reporting.section import Drawing, Material, Section
 from diagxnet.reporting.wording import counts_text, starred
 from diagxnet.statistics.operating import AT_PREVALENCE, MEASURES, OUTCOMES, confusions
 
+CASES = "../reports/cases.html"
+"""Where `stages.cases` puts its page, from the report's folder."""
+
 OUTCOME_STYLES = {
     "true_positive": {"facecolor": "#0072B2", "hatch": ""},
     "false_negative": {"facecolor": "#E69F00", "hatch": "////"},
@@ -49,6 +52,15 @@ def _thresholds(material: Material) -> list[Html]:
         )
         parts.append(element("p", text, class_="note"))
     return parts
+
+
+def _cases(material: Material) -> list[Html]:
+    """Where the worst mistakes are shown; nothing for another hospital's data, of which no such page is made."""
+    if not material.results.evaluation["ensemble"].get("val"):
+        return []
+    command, link = element("code", "python -m stages.cases"), element("a", "reports/cases.html", href=CASES)
+    text = (" shows the most confident mistakes, with heat maps and every model's probability, in ", ": images of ")
+    return [element("p", command, text[0], link, text[1], "patients, to be kept where the data may be kept.")]
 
 
 def measure_name(name: str) -> str:
@@ -125,7 +137,7 @@ def score_histograms(material: Material) -> Figure:
 
 
 def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:
-    return [*_thresholds(material), *figures.values()]
+    return [*_thresholds(material), *figures.values(), *_cases(material)]
 
 
 SECTION = Section(
