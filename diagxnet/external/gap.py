@@ -50,6 +50,7 @@ def gap(own: Scored, foreign: Hospital, calibration: Calibration, *, resamples: 
         return result
     estimates = estimate(own, resamples=resamples, seed=seed)
     for m, model in enumerate(own.models):
+        said = [key for key in keys if key not in own.lacks.get(model, ())]
         pairs = {name: (estimates[model][name], foreign.estimates[model][name]) for name in ("auroc", "auprc")}
         here, there = (
             calibration_estimates(
@@ -59,8 +60,8 @@ def gap(own: Scored, foreign: Hospital, calibration: Calibration, *, resamples: 
         )
         pairs |= {name: (here[name], there[name]) for name in CALIBRATION_METRICS}
         result[model] = {
-            name: {mean: _entry(*pair, over) for mean, over in mean_keys(keys).items()}
-            | {"per_finding": {key: _entry(*pair, [key]) for key in keys}}
+            name: {mean: _entry(*pair, over) for mean, over in mean_keys(said).items()}
+            | {"per_finding": {key: _entry(*pair, [key]) for key in said}}
             for name, pair in pairs.items()
         }
     return result

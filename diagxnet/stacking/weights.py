@@ -12,7 +12,7 @@ Yao et al., "Using Stacking to Average Bayesian Predictive Distributions", Bayes
 patients the best pair alone counts. At the end weights are divided by their sum: the ensemble's scale is
 calibration's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,6 +41,19 @@ class Core:
     intercepts: np.ndarray
     left_out: np.ndarray
     strengths: tuple[float, float]
+
+
+def hand_on(core: Core, lacking: np.ndarray) -> Core:
+    """`core` with the weight of what a member says nothing of, `lacking` [members, findings] bool, on the others: the
+    same ensemble, as the logits that stood in for the member's were their mean (see `features.stacked.fill`)."""
+    if not lacking.any():
+        return core
+    shared = (~lacking).sum(axis=0)
+
+    def moved(values: np.ndarray) -> np.ndarray:
+        return np.where(lacking, 0, values + np.where(lacking, values, 0).sum(axis=0) / shared)
+
+    return replace(core, weights=moved(core.weights), slopes=moved(core.slopes))
 
 
 def fit_core(logits: np.ndarray, rows: Rows) -> Core:

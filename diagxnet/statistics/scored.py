@@ -1,7 +1,7 @@
 """What is scored: the logits of every model for a split, with labels, patients and groups, by image or by study."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,8 @@ class Scored:
     models: names along the models axis: the members, then COMBINED. logits: [models, units, findings] float64.
     targets: [units, findings] bool, False where unknown. mask: [units, findings] bool, True where known. patients:
     [units] object, patient of each unit. groups: attribute (sex, age, view) to the group of each unit, [units] object.
-    names: [units] object, path of the image or name of the study. findings: along the findings axes.
+    names: [units] object, path of the image or name of the study. findings: along the findings axes. lacks: by model
+    the keys of the findings that it says nothing of (see `features.stacked`).
     """
 
     models: tuple[str, ...]
@@ -44,6 +45,7 @@ class Scored:
     groups: dict[str, np.ndarray]
     names: np.ndarray
     findings: Findings
+    lacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -100,6 +102,12 @@ class Scored:
             names=self.names[chosen],
         )
 
+    def of(self, model: str) -> "Scored":
+        """The same, in which no label is known of a finding that `model` says nothing of."""
+        lacking = self.lacks.get(model, ())
+        known = np.array([key not in lacking for key in self.keys])
+        return replace(self, mask=self.mask & known, targets=self.targets & known) if lacking else self
+
     def only(self, models: Sequence[str]) -> "Scored":
         """The same units, scored by some of the models."""
         return replace(self, models=tuple(models), logits=self.logits[[self.models.index(name) for name in models]])
@@ -123,7 +131,8 @@ def read_scored(data: Path, models: Path, split: str, unit: str, *, left_out: bo
     else:
         ensemble = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
     findings = Findings(tuple(read_json(models / "meta" / CONFIG)["findings"]))
-    return assemble(manifest, stacked.members, findings, base, ensemble, labels.targets, labels.mask, unit)
+    scored = assemble(manifest, stacked.members, findings, base, ensemble, labels.targets, labels.mask, unit)
+    return replace(scored, lacks=stacked.lacks(scored.keys))
 
 
 def assemble(
@@ -180,7 +189,7 @@ def by_study(scored: Scored, studies: np.ndarray) -> Scored:
     groups["view"] = np.where(mixed, "mixed", groups["view"]).astype(object)
     owners = scored.patients[firsts]
     logits /= sizes[:, None]
-    return Scored(scored.models, logits, targets, mask, owners, groups, studies[firsts], scored.findings)
+    return Scored(scored.models, logits, targets, mask, owners, groups, studies[firsts], scored.findings, scored.lacks)
 
 
 def _age_bands(ages: pd.Series) -> np.ndarray:

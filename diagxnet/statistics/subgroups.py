@@ -36,9 +36,11 @@ def subgroups(scored: Scored, whole: Estimates, scoring: Scoring) -> tuple[dict[
             too_small.setdefault(attribute, {})[group] = size | {"scored": int(enough.sum()), "findings": unscored}
         if not enough.any():
             continue
-        keys = [scored.keys[f] for f in np.flatnonzero(enough)]
         estimates = estimate(members, resamples=scoring.bootstrap, seed=scoring.seed)
         for model in scored.models:
+            keys = [scored.keys[f] for f in np.flatnonzero(enough) if scored.keys[f] in whole[model]["auroc"].values]
+            if not keys:
+                continue
             entry = size | {
                 "findings": len(keys),
                 "auroc": with_intervals(estimates[model]["auroc"].only(keys)),
