@@ -14,12 +14,15 @@ from diagxnet.data.files import read_arrays, read_json, write_arrays, write_json
 from diagxnet.data.findings import Findings
 from diagxnet.data.members import FIRST, SCORES, member_folder
 from diagxnet.ensemble.calibration import read_calibration
-from diagxnet.features.stacked import fill
+from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.features.stack import stack_features
+from diagxnet.features.stacked import fill, read_stacked
 from diagxnet.predict import main as predict_main
 from diagxnet.reporting.evaluate import evaluate
 from diagxnet.stacking.logistic import by_patient
 from diagxnet.stacking.weights import fit_core, hand_on
 from diagxnet.tables.given import new_scores, take_table
+from tests.ensembles import make_models
 from tests.radiographs import write_image
 from tests.test_evaluation import PARAMS, SCORING
 from tests.workspace import make_workspace
