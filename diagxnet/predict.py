@@ -28,6 +28,8 @@ from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.images.decode import ImageError
 from diagxnet.prediction.inputs import list_inputs
 from diagxnet.prediction.run import Outcome, run
+from diagxnet.tables.given import new_scores
+from diagxnet.tables.named import named
 
 SHOWN = 5
 """Files and linked folders that were passed over are named up to this many."""
@@ -62,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--models", default="models", metavar="DIR", help="trained ensemble (default: models)")
     options.add_argument("--rule", choices=RULES, default="youden", help="thresholds to mark by (default: youden)")
     options.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the models")
+    text = "a member that is a table: its scores of these images; repeatable"
+    options.add_argument("--scores", action="append", metavar="NAME=FILE", help=text)
     options.add_argument("--csv", type=Path, metavar="FILE", help="write a table, a row an image, bad ones too")
     options.add_argument("--heatmap", type=Path, metavar="DIR", help="draw heat maps of the findings that are present")
     options.add_argument("--finding", action="append", metavar="NAME", help="map this one; repeatable")
@@ -87,7 +91,14 @@ def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> in
         names = ", ".join(printable(path) for path in passed[:SHOWN])
         what = "no images by name or content, or linked folders"
         print(f"predict: passed over, {what}: {len(passed):,} ({names}{more})", file=sys.stderr)
-    ensemble = Ensemble.load(options.models, precision=options.precision)
+    tables = named("--scores", options.scores or ())
+    ensemble = Ensemble.load(options.models, precision=options.precision, given=tables)
+    paths = [item.path.as_posix() for item in items]
+    scores = {
+        name: new_scores(name, file, ensemble.tables[name], paths, ensemble.findings) for name, file in tables.items()
+    }
+    if tables and (options.heatmap is not None or options.html is not None):
+        raise InputError("a table of predictions has no heat map (leave --heatmap and --html out)")
     wanted = to_map(ensemble, options.finding or ())
     printer = json_printer(ensemble.findings) if options.json else Printer(ensemble, options.rule)
     writers: list[Writer] = [printer]
@@ -97,7 +108,7 @@ def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> in
         writers.append(stack.enter_context(map_writer(ensemble, options, wanted)))
     failed = 0
     with Progress(len(items), "predict", shown=len(items) > 1) as progress:
-        for outcome in run(ensemble, items, rule=options.rule):
+        for outcome in run(ensemble, items, rule=options.rule, scores=scores):
             failed += outcome.error is not None
             for line in complaints(outcome):
                 tqdm.write(line, file=sys.stderr)

@@ -14,6 +14,7 @@ from diagxnet.params.seed import Seed
 from diagxnet.reading.tables import Columns
 from diagxnet.statistics.comparison import model_table
 from diagxnet.statistics.scoring import Scoring
+from diagxnet.tables.named import named
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS
 from stages.running import run
 
@@ -29,13 +30,16 @@ def main() -> None:
     parser.add_argument("--study", metavar="COLUMN", help="names the study (default: the path)")
     parser.add_argument("--mapping", type=Path, help="names the labels' classes (default: mapping.json in DIR)")
     parser.add_argument("--data", type=Path, help="data folder of the run that trained: shows what is lost from there")
+    text = "a member that is a table: its scores of these images"
+    parser.add_argument("--scores", action="append", metavar="NAME=FILE", help=text)
     parser.add_argument(ALLOW_PATIENTS, dest="allow_patients", action="store_true", help="equal names are other people")
     parser.add_argument(ALLOW_IMAGES, dest="allow_images", action="store_true", help="score images it was trained on")
     arguments = vars(parser.parse_args())
     out, report = arguments.pop("out"), arguments.pop("report")
+    arguments["scores"] = named("--scores", arguments["scores"] or ())
     report = report or Path("reports/external") / out.stem
     params = read_params(seed=Seed, data=DataParams, evaluate=EvaluateParams)
-    columns = Columns(arguments.pop("patient"), arguments.pop("study"), tuple(params.evaluate.subgroups))
+    columns = Columns(arguments.pop("patient"), arguments.pop("study"), groups=tuple(params.evaluate.subgroups))
     found = validate(
         views=params.data.views,
         blank=params.data.blank,

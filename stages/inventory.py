@@ -4,7 +4,7 @@ from pathlib import Path
 
 from diagxnet.data.files import write_json
 from diagxnet.data.findings import Findings
-from diagxnet.data.members import MORE, names
+from diagxnet.data.members import MORE, TABLES, names
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
 from diagxnet.reading.inventory import default_cache, take_inventory
@@ -17,7 +17,7 @@ def main() -> None:
     checked = read_all()
     data = checked["data"]
     params = read_yaml(Path("params.yaml"))
-    for line in (*notices(params), *cache_notice(Path.cwd()), *sweep(Path("models"), params[MORE])):
+    for line in (*notices(params), *cache_notice(Path.cwd()), *sweep(Path("models"), [*params[MORE], *params[TABLES]])):
         print(line)
     check_root(data.root, Path.cwd())
     columns = Columns(

@@ -10,14 +10,16 @@ import yaml
 from tests.conftest import ROOT, leaves
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+FURTHER = {"train": "convnext", "read_table": "vendor"}
 STAGES = {
-    name: yaml.safe_load(yaml.safe_dump(stage.get("do", stage)).replace("${key}", "convnext"))
+    name: yaml.safe_load(yaml.safe_dump(stage.get("do", stage)).replace("${key}", FURTHER.get(name, "")))
     for name, stage in PIPELINE["stages"].items()
 }
-"""As they stand; of the stage for each further member, that of one with a name."""
+"""As they stand; of a stage for each further member, that of FURTHER."""
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 PARAMS["more"] = {"convnext": {"arch": "convnext_tiny", "lr": 1e-3}}
+PARAMS["tables"] = {"vendor": "vendor.csv"}
 PACKAGES = ("diagxnet", "stages")
 SHAPES_NOTHING = ("diagxnet/console/", "diagxnet/params/", "stages/running.py", "stages/live.py")
 SHAPES_NOTHING += ("stages/train_densenet.py", "stages/train_vit.py", "stages/train.py")
@@ -77,7 +79,7 @@ def params_read(name: str) -> set[str]:
         own = own or {section}
         taken = set(re.findall(rf"\b{section}\.(\w+)", text)) - {"model_dump"}
         whole = re.search(rf"\b{section}\.model_dump\(\)|\b{section}\b, params\.{section}\b", text)
-        whole = whole or section == "seed" or not taken
+        whole = whole or section in ("seed", "tables") or not taken
         read |= {leaf for leaf in own if whole or leaf.split(".")[1] in taken}
     if "train" in sections and (names := re.findall(r'"(\w+)"', "".join(re.findall(r"SHARED \+?= \((.*)\)", text)))):
         read = {leaf for leaf in read if not leaf.startswith("train.")} | {f"train.{leaf}" for leaf in names}
@@ -178,7 +180,7 @@ def test_stack_features_reads_no_labels():
 
 def test_commands_need_no_shell():
     for name, stage in STAGES.items():
-        command = f"-m stages.{name}" if name != "train" else "-m stages.train convnext"
+        command = f"-m stages.{name} {FURTHER.get(name, '')}".rstrip()
         assert stage["cmd"] in (f"python {command}", f"${{launch}} {command}")
 
 

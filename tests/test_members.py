@@ -11,12 +11,13 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
 from diagxnet.stacking.logistic import by_patient
 from diagxnet.statistics.scored import Scored
-from diagxnet.tables.__main__ import main, named
+from diagxnet.tables.__main__ import TAKEN, main
 from diagxnet.tables.across import fit_across
 from diagxnet.tables.aligned import Aligned, align
 from diagxnet.tables.drawn import MODELS, READERS, best_auroc, draw
 from diagxnet.tables.drawn import main as draw_main
 from diagxnet.tables.measure import Settings, judge
+from diagxnet.tables.named import named
 from diagxnet.tables.predictions import LOGITS, ORDERED, PROBABILITIES, kinds, normal_scores, shares
 from diagxnet.tables.readers import readers_figures
 from diagxnet.tables.stack import deal, inputs_of, out_of_fold
@@ -428,7 +429,7 @@ def test_too_few_patients_for_the_folds_are_refused_with_what_would_do(good):
 )
 def test_names_of_models_are_checked(arguments, expected):
     with pytest.raises(InputError, match=re.escape(expected)):
-        named("--model", arguments)
+        named("--model", arguments, TAKEN)
 
 
 def test_values_of_options_are_checked(good, tmp_path, capsys):

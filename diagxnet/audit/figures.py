@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from diagxnet.audit.recomputed import Units, read_units, recompute, subgroup_fig
 from diagxnet.audit.run import FIGURE_TOLERANCE, AuditError, Run, below, flat, reading, unequal
 from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.folds import read_draws
-from diagxnet.data.members import member_folder
+from diagxnet.data.members import SCORES, member_folder, table_configs
 from diagxnet.data.packed import open_packed
-from diagxnet.features.stacked import STACKED_SPLITS, read_stacked
+from diagxnet.features.stacked import STACKED_SPLITS, Stacked, read_stacked
 from diagxnet.features.views import Views
 from diagxnet.statistics.calibrating import fit_calibration
 from diagxnet.statistics.comparison import models_of
@@ -46,8 +47,12 @@ def logits(run: Run) -> str:
         raise AuditError(f"the splits have logits of different base models: {' and '.join(map(str, members))}")
     with reading(run.models / "meta" / CONFIG):
         views = read_json(run.models / "meta" / CONFIG).get("views", 1)
+    tables = table_configs(run.models, *members)
     for number, name in enumerate(*members):
         folder = member_folder(run.models, name)
+        if name in tables:
+            count += _as_given(folder, name, number, stored)
+            continue
         places = model_folders(folder)
         models = [
             [Views(load_model(place, from_config).to(accelerator.device), views) for place in seeds] for seeds in places
@@ -69,6 +74,21 @@ def logits(run: Run) -> str:
                 )
             found, count = max(found, difference), count + len(chosen)
     return f"{count:,} made again, largest difference {found:.1e} (allowed: {LOGIT_TOLERANCE:g})"
+
+
+def _as_given(folder: Path, name: str, number: int, stored: Mapping[str, Stacked]) -> int:
+    """The images of all splits, whose logits are those of the table of the member `name`, place `number`."""
+    with reading(folder / SCORES):
+        scores = read_arrays(folder / SCORES)
+    place = {row: at for at, row in enumerate(scores["rows"].tolist())}
+    for split, own in stored.items():
+        again, lacking = scores["logits"][[place[row] for row in own.rows.tolist()]], own.lacking[number]
+        if (
+            not np.array_equal(again[:, ~lacking], own.logits[:, number, ~lacking])
+            or not np.isnan(again[:, lacking]).all()
+        ):
+            raise AuditError(f"logits_{split}.npz: those of {name} are not what its table gives")
+    return sum(len(own.rows) for own in stored.values())
 
 
 def _mean_logits(models: list, packed: np.ndarray, rows: np.ndarray, accelerator: Any) -> np.ndarray:
@@ -151,7 +171,7 @@ def summary(run: Run) -> str:
         raise AuditError(
             f"summary.json: {wrong[0]} is {stored.get(wrong[0])}, evaluation.json has {expected[wrong[0]]}"
         )
-    trained = {*models, "meta"} - {*COMBINED}
+    trained = {*models, "meta"} - {*COMBINED, *table_configs(run.models, models)}
     if run.claims.trainings.keys() != trained:
         names = ", ".join(sorted(run.claims.trainings.keys() ^ trained))
         raise AuditError(f"evaluation.json and the metrics of the trainings are of different models: {names}")

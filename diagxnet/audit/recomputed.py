@@ -44,6 +44,15 @@ class Units:
     keys: tuple[str, ...]
     attributes: tuple[str, ...] = ("sex", "age", "view")
 
+    def said_by(self, model: str) -> "Units":
+        """The same, in which no label is known of a finding that `model` says nothing of (NaN)."""
+        said = ~np.isnan(self.logits[model]).any(axis=0)
+        return replace(self, positive=self.positive & said, negative=self.negative & said)
+
+    def both_classes(self) -> list[int]:
+        """Columns of the findings with a positive and a negative."""
+        return np.flatnonzero(self.positive.any(axis=0) & self.negative.any(axis=0)).tolist()
+
 
 def read_units(
     data: Path, models: Path, split: str, unit: str, columns: Mapping[str, str | list[float]] | None = None
@@ -63,7 +72,10 @@ def read_units(
         raise ValueError(f"logits_{split}.npz, labels_{split}.npz and manifest.csv are not of the same images")
     logits = {name: values for name, values in stacked.items() if name != "rows"}
     base = np.stack(list(logits.values()), axis=1)
-    logits["average"] = sum(logits.values()) / np.float32(len(logits))
+    unsaid = np.isnan(base)  # where a table of predictions lacks a finding, the others' mean stands for it
+    if unsaid.any():
+        base = np.where(unsaid, np.nanmean(base, axis=1, keepdims=True), base).astype(np.float32)
+    logits["average"] = sum(base.transpose(1, 0, 2)) / np.float32(len(logits))
     if split == "val":
         left_out = read_arrays(data / "ensemble_val.npz")
         if rows.tolist() != left_out["rows"].tolist():
@@ -119,11 +131,10 @@ def recompute(val: Units, test: Units, calibration: Calibration, min_positives: 
     """Figures of metrics/evaluation.json by dotted key: of all models but for intervals, the differences between
     models, and the counts. Subgroups are of `subgroup_figures`. min_positives: see `in_means`."""
     figures: dict[str, float] = {}
-    headline = in_means(test, min_positives)
     keys = test.keys
-    both = [f for f in range(len(keys)) if test.positive[:, f].any() and test.negative[:, f].any()]
     for model, logits in test.logits.items():
-        own = calibration[model]
+        own, said = calibration[model], test.said_by(model)
+        both, headline = said.both_classes(), in_means(said, min_positives)
         slopes, intercepts = (
             np.array([getattr(own[key], name) for key in keys], float) for name in ("slope", "intercept")
         )
@@ -148,6 +159,7 @@ def recompute(val: Units, test: Units, calibration: Calibration, min_positives: 
         for name, metric in (("auroc", mann_whitney), ("auprc", average_precision)):
             if on_val := _of_findings(val, model, metric):
                 figures[f"{model}.val.{name}"] = fmean(on_val.values())
+    headline = in_means(test, min_positives)
     figures |= differences(figures, base_models(test), best_of_val(val), headline)
     return figures | counts(test) | {"counts.findings_in_means": len(headline)}
 
@@ -155,7 +167,7 @@ def recompute(val: Units, test: Units, calibration: Calibration, min_positives: 
 def in_means(units: Units, min_positives: int) -> list[str]:
     """Keys of the findings that means are over: with so many positives and negatives, of two patients or more; where
     there is none, any number; where there is none either, one patient."""
-    both = [f for f in range(len(units.keys)) if units.positive[:, f].any() and units.negative[:, f].any()]
+    both = units.both_classes()
     several = [f for f in both if _least(units, f)[1] >= 2]
     chosen = [f for f in several if _least(units, f)[0] >= min_positives] or several or both
     return [units.keys[f] for f in chosen]
@@ -169,7 +181,8 @@ def _least(units: Units, finding: int) -> tuple[int, int]:
 
 def best_of_val(val: Units) -> str:
     """The base model with the highest macro AUROC on val, the first of equals."""
-    found = {model: _of_findings(val, model, mann_whitney) for model in base_models(val)}
+    whole = [model for model in base_models(val) if not np.isnan(val.logits[model]).any()]
+    found = {model: _of_findings(val, model, mann_whitney) for model in whole}
     macros = {model: fmean(aurocs.values()) if aurocs else 0.0 for model, aurocs in found.items()}
     return max(macros, key=macros.__getitem__)
 
@@ -192,14 +205,29 @@ def differences(
         for key, value in figures.items():
             model, _, metric = key.partition(".")
             if model == "ensemble" and metric.startswith(("auroc.", "auprc.")) and ".prevalence" not in metric:
-                ours = f"comparison.ensemble_minus_{name}.{metric}.difference"
-                result[ours] = value - figures[f"{other}.{metric}"]
+                theirs = f"{other}.{metric}"
+                if theirs in figures:
+                    ours = f"comparison.ensemble_minus_{name}.{metric}.difference"
+                    result[ours] = value - figures[theirs]
+        result |= _mean_differences(result, name, headline)
     ours, theirs = (
         {key: figures[name] for key in headline if (name := f"{model}.auroc.per_finding.{key}") in figures}
         for model in ("ensemble", best)
     )
     ahead = [ours[key] - theirs[key] > ROUNDING for key in headline]
     return result | {"comparison.findings_compared": len(ahead), "comparison.findings_ahead": sum(ahead)}
+
+
+def _mean_differences(result: Mapping[str, float], name: str, headline: Sequence[str]) -> dict[str, float]:
+    """Means of the ensemble's differences from `name` over findings of both."""
+    found = {}
+    for metric in ("auroc", "auprc"):
+        place = f"comparison.ensemble_minus_{name}.{metric}"
+        keys = [key for key in headline if f"{place}.per_finding.{key}.difference" in result]
+        by_key = {key: result[f"{place}.per_finding.{key}.difference"] for key in keys}
+        means = with_means(by_key, keys)
+        found |= {f"{place}.{mean}.difference": means[mean] for mean in ("macro", "chexpert5") if mean in means}
+    return found
 
 
 def counts(test: Units) -> dict[str, float]:
@@ -268,7 +296,7 @@ def _of_findings(
     patients: int = 1,
 ) -> dict[str, float]:
     """`metric` by finding key, of the findings with at least `least` positives and negatives of so many patients."""
-    result = {}
+    result, units = {}, units.said_by(model)
     for f, key in enumerate(units.keys):
         positive, negative = units.positive[:, f], units.negative[:, f]
         if all(found >= wanted for found, wanted in zip(_least(units, f), (max(least, 1), patients), strict=True)):

@@ -5,9 +5,11 @@ reads stored logits or a models folder takes the members from there, in their or
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from diagxnet.data.files import read_json
 
 FIRST = ("densenet", "vit")
 """Base models that params.yaml always names, each of them null where it is left out."""
@@ -31,13 +33,31 @@ TAKEN = {
     "histories",
     "combination",
 }
-TAKEN |= {"probe", "indicators", "counts", "one_class", "few", "subgroups_too_small", "external", "findings"}
+TAKEN |= {"probe", "lacks", "findings", "indicators", "counts", "one_class", "few", "subgroups_too_small", "external"}
 """Keys of the metrics and of the stored logits, beside which a member's name stands."""
+
+
+TABLES = "tables"
+"""Section of params.yaml of the members that are tables of predictions, which others made; kept with MORE."""
+
+GIVEN = "table"
+"""Key of such a member's config.json: its file's name."""
+
+
+SCORES = "scores.npz"
+"""Beside it, the scores of the table: rows [images] int64, logits [images, findings] float32."""
 
 
 def names(params: Mapping[str, Any]) -> tuple[str, ...]:
     """The members that `params` (content of params.yaml) asks for, in the order of every stacked array."""
-    return (*(name for name in FIRST if params[name] is not None), *params[MORE])
+    return (*(name for name in FIRST if params[name] is not None), *params[MORE], *params[TABLES])
+
+
+def table_configs(models: Path, members: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """config.json of those of `members` below `models` that are tables of predictions."""
+    configs = {name: member_folder(models, name) / "config.json" for name in members}
+    found = {name: read_json(path) for name, path in configs.items() if path.is_file()}
+    return {name: config for name, config in found.items() if GIVEN in config}
 
 
 def name_problem(name: str) -> str | None:

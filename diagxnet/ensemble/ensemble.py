@@ -7,7 +7,8 @@ prediction.probabilities[0, ensemble.findings.keys.index("edema")]
 """
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from torch import nn
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
 from diagxnet.data.findings import Findings, check_same
-from diagxnet.data.members import member_folder
+from diagxnet.data.members import GIVEN, member_folder, table_configs
 from diagxnet.ensemble.calibration import RULES, Calibration, not_learned, probabilities, read_calibration
+from diagxnet.features.stacked import fill
 from diagxnet.features.views import Views
 from diagxnet.stacking.learners import apply_meta, load_meta
 from diagxnet.training.checkpoint import CONFIG, load_model
@@ -53,7 +55,8 @@ class Ensemble:
     findings: what it predicts. image_size: side in pixels of the images that `predict` takes. base: for each member, in
     order, its networks, one or one a fold and seed, whose mean counts. meta: the meta-learner. calibration: by model
     and finding, as in models/calibration.json. accelerator: device and precision. views: of each image, whose logits
-    are averaged (see features.views).
+    are averaged (see features.views). tables: config.json of each member that is a table of predictions, which has no
+    network in `base`.
     """
 
     findings: Findings
@@ -63,14 +66,16 @@ class Ensemble:
     calibration: Calibration
     accelerator: Accelerator
     views: int = 1
+    tables: Mapping[str, dict] = field(default_factory=dict)
     crop: str = "guide"
 
     @classmethod
-    def load(cls, folder: str | Path = "models", *, precision: str = "auto") -> "Ensemble":
+    def load(cls, folder: str | Path = "models", *, precision: str = "auto", given: Collection[str] = ()) -> "Ensemble":
         """The ensemble in `folder`, on the best device at hand.
 
         folder: what the pipeline writes to `models`: the base models and meta with their config.json, calibration.json.
-        precision: auto, fp32, bf16 or fp16, as `train.precision`. Raises InputError where a file is missing, damaged,
+        precision: auto, fp32, bf16 or fp16, as `train.precision`. given: the members that are tables of predictions,
+        whose scores of new images the caller has. Raises InputError where a file is missing, damaged,
         of another version, or the models do not belong together.
         """
         folder = Path(folder)
@@ -80,17 +85,27 @@ class Ensemble:
         members, findings, image_size, views, crop = _members(folder)
         check_same(list(calibration["ensemble"]), folder / CALIBRATION, findings.keys, folder / "meta" / CONFIG)
         accelerator = create_accelerator(precision)
-        base = {name: _load(member_folder(folder, name), accelerator) for name in members}
-        return cls(findings, image_size, base, load_meta(folder / "meta"), calibration, accelerator, views, crop)
+        tables = table_configs(folder, members)
+        _check_given(folder, tables, given)
+        base = {name: [] if name in tables else _load(member_folder(folder, name), accelerator) for name in members}
+        meta = load_meta(folder / "meta")
+        return cls(findings, image_size, base, meta, calibration, accelerator, views, tables, crop)
 
-    def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Prediction:
+    def predict(
+        self, images: np.ndarray, *, batch_size: int = BATCH_SIZE, given: Mapping[str, np.ndarray] | None = None
+    ) -> Prediction:
         """Calibrated probabilities and logits of `images`, in their order.
 
         images: [images, image_size, image_size] uint8, grey, as `diagxnet.images.decode.decode` gives them and
         data/packed/images.npy holds them; a memory map is read a batch at a time. batch_size: images per forward pass.
+        given: logits [images, findings] of each member that is a table of predictions (see `tables.given.new_scores`).
         Raises InputError for another shape or type.
         """
         base_logits = self.base_logits(images, batch_size=batch_size)
+        for place, name in enumerate(self.base):
+            if name in self.tables:
+                base_logits[:, place] = given[name]
+        base_logits, _ = fill(base_logits)
         logits = apply_meta(self.meta, torch.from_numpy(base_logits)).numpy()
         unknown = [self.findings.keys.index(key) for key in self.not_learned]
         logits[:, unknown], base_logits[..., unknown] = np.nan, np.nan
@@ -117,6 +132,15 @@ class Ensemble:
         return base_logits
 
     @property
+    def lacks(self) -> dict[str, tuple[str, ...]]:
+        """By member the keys of the findings that its table of predictions lacks, where it lacks any."""
+        lacking = {
+            name: tuple(key for key in self.findings.keys if key not in own["scores"])
+            for name, own in self.tables.items()
+        }
+        return {name: keys for name, keys in lacking.items() if keys}
+
+    @property
     def not_learned(self) -> tuple[str, ...]:
         """Keys of the findings that had no known label in training: nothing is predicted for them."""
         return not_learned(self.calibration)
@@ -133,6 +157,19 @@ class Ensemble:
         return np.array([np.nan if each is None else each[rule] for each in known])
 
 
+def _check_given(folder: Path, tables: Mapping[str, dict], given: Collection[str]) -> None:
+    for name in tables:
+        if name not in given:
+            raise InputError(
+                f"{folder}: {name} is a table of predictions ({tables[name][GIVEN]}) and says nothing of new images: "
+                f"diagxnet.predict and stages.external take its scores of them as --scores {name}=FILE; an export has "
+                f"no place for them (or train without it: dvc exp run -S '~tables.{name}')"
+            )
+    for name in given:
+        if name not in tables:
+            raise InputError(f"--scores {name}: no member of {folder} is a table of that name (leave it out)")
+
+
 def _members(folder: Path) -> tuple[list[str], Findings, int, int, str]:
     """The members that the meta-learner of `folder` was trained on, the findings, the side in pixels of the images that
     all of them read, the views of each, and the crop; checked to belong together."""
@@ -145,8 +182,9 @@ def _members(folder: Path) -> tuple[list[str], Findings, int, int, str]:
     findings = _findings(folder / "meta" / CONFIG, meta)
     for place, config in zip(places, configs, strict=True):
         check_same(_findings(place / CONFIG, config).names, place / CONFIG, findings.names, folder / "meta" / CONFIG)
-    sizes = {(config.get("image_size"), config.get("crop", "guide")) for config in configs}
-    if len(sizes) > 1 or len({config.get("folds") for config in configs}) > 1:
+    trained = [config for config in configs if GIVEN not in config]
+    sizes = {(config.get("image_size"), config.get("crop", "guide")) for config in trained}
+    if len(sizes) != 1 or len({config.get("folds") for config in trained}) > 1:
         raise InputError(f"{folder}: {', '.join(members)} and meta are not of one run (run dvc repro)")
     image_size, crop = sizes.pop()
     return members, findings, image_size, meta.get("views", 1), crop

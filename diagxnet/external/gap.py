@@ -57,6 +57,7 @@ def gap(
     result["findings_in_means"] = len(headline)
     estimates = estimate(own, resamples=resamples, seed=seed)
     for m, model in enumerate(own.models):
+        said = [key for key in keys if key not in own.lacks.get(model, ())]
         pairs = {name: (estimates[model][name], foreign.estimates[model][name]) for name in ("auroc", "auprc")}
         here, there = (
             calibration_estimates(
@@ -66,8 +67,10 @@ def gap(
         )
         pairs |= {name: (here[name], there[name]) for name in CALIBRATION_METRICS}
         result[model] = {
-            name: {mean: _entry(*pair, over) for mean, over in mean_keys(headline).items()}
-            | {"per_finding": {key: _entry(*pair, [key]) for key in keys}}
+            name: {
+                mean: _entry(*pair, over) for mean, over in mean_keys([key for key in headline if key in said]).items()
+            }
+            | {"per_finding": {key: _entry(*pair, [key]) for key in said}}
             for name, pair in pairs.items()
         }
     return result

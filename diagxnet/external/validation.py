@@ -4,7 +4,7 @@ Images are decoded a batch at a time, ahead of the models, and not kept: memory 
 Calibration and thresholds are those of models/calibration.json, as val of the ensemble's own data had them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.results import Results, measure_test
 from diagxnet.statistics.scored import Scored, assemble, read_scored
 from diagxnet.statistics.scoring import Scoring
+from diagxnet.tables.given import new_scores
 from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
 
@@ -54,6 +55,7 @@ def validate(
     columns: Columns = CHEXPERT_COLUMNS,
     allow_patients: bool = False,
     allow_images: bool = False,
+    scores: Mapping[str, Path] | None = None,
 ) -> Material:
     """Scores the ensemble of `models` on `root`, a folder in CheXpert's form.
 
@@ -62,12 +64,13 @@ def validate(
     never learned. tables: `train`, `valid` or `all`. mapping: which classes became which finding, by default
     root/mapping.json where there is one. data: the data folder of the run that trained the ensemble; where given, what
     is lost from its test split to `root` is measured as well. columns: of its tables, those that name patient and
-    study. allow_patients, allow_images: go on where `root` holds some that were trained on.
+    study. allow_patients, allow_images: go on where `root` holds some that were trained on. scores: of each member that
+    is a table of predictions, its table of these images.
 
     Raises InputError for a patient or image that was trained on or where that cannot be known, for images that cannot
     be read, and where nothing can be scored.
     """
-    ensemble = Ensemble.load(models)
+    ensemble = Ensemble.load(models, given=scores or ())
     members = tuple(ensemble.base)
     histories = read_histories(models, members)
     fitted = read_json(models / CALIBRATION)
@@ -77,7 +80,12 @@ def validate(
     rows, labels = read_rows(root, tables=tables, views=views, columns=columns)
     allowed = {"allow_patients": allow_patients, "allow_images": allow_images}
     guard = check_unknown(_trained_on(models, all(allowed.values())), root, rows, **allowed)
-    base, logits, bad = score(ensemble, root, rows["path"].tolist())
+    paths = rows["path"].tolist()
+    given = {
+        name: new_scores(name, file, ensemble.tables[name], paths, ensemble.findings)
+        for name, file in (scores or {}).items()
+    }
+    base, logits, bad = score(ensemble, root, paths, given=given)
     _judge(root, rows, bad, bad_images)
     used = np.setdiff1d(np.arange(len(rows)), list(bad))
     name = root.resolve().name
@@ -91,16 +99,19 @@ def validate(
     results = measure_test(
         ensemble.calibration,
         fitted["best_base"],
-        assemble(
-            rows,
-            members,
-            ensemble.findings,
-            base[used],
-            logits[used],
-            targets,
-            mask,
-            scoring.unit,
-            _further(rows, scoring),
+        replace(
+            assemble(
+                rows,
+                members,
+                ensemble.findings,
+                base[used],
+                logits[used],
+                targets,
+                mask,
+                scoring.unit,
+                _further(rows, scoring),
+            ),
+            lacks=ensemble.lacks,
         ),
         histories,
         scoring,
@@ -158,13 +169,19 @@ def read_rows(
 
 
 def score(
-    ensemble: Ensemble, root: Path, paths: list[str], *, batch_size: int = BATCH_SIZE, workers: int | None = None
+    ensemble: Ensemble,
+    root: Path,
+    paths: list[str],
+    *,
+    batch_size: int = BATCH_SIZE,
+    workers: int | None = None,
+    given: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
     """Logits of the images at `paths` under `root`; those of images that cannot be read stay 0.
 
     Returns base logits [images, models, findings] float32, the ensemble's [images, findings] float32, and the reason by
     row for each image that cannot be read. workers: threads that decode (Pillow frees the interpreter meanwhile),
-    default one a core; each holds one batch.
+    default one a core; each holds one batch. given: logits [images, findings] of each member that is a table.
     """
     base = np.zeros((len(paths), len(ensemble.base), len(ensemble.findings)), np.float32)
     logits = np.zeros((len(paths), len(ensemble.findings)), np.float32)
@@ -185,7 +202,8 @@ def score(
         for batch, (good, images, reasons) in read_ahead(read, batches, cores() if workers is None else workers):
             bad |= reasons
             if good:
-                prediction = ensemble.predict(images, batch_size=batch_size)
+                own = {name: each[good] for name, each in (given or {}).items()}
+                prediction = ensemble.predict(images, batch_size=batch_size, given=own)
                 base[good], logits[good] = prediction.base_logits, prediction.logits
             progress.update(len(batch))
     return base, logits, bad

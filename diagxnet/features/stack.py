@@ -10,10 +10,10 @@ from torch import nn
 
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
-from diagxnet.data.files import read_json
+from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.findings import check_same
 from diagxnet.data.folds import read_draws
-from diagxnet.data.members import member_folder
+from diagxnet.data.members import SCORES, member_folder, table_configs
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import FINDINGS_FILE, read_findings, read_manifest
 from diagxnet.features.stacked import STACKED_SPLITS, write_stacked
@@ -43,7 +43,7 @@ def stack_features(
     splits: Sequence[str] = STACKED_SPLITS,
 ) -> dict[str, float]:
     """Runs each of `members`, the base models below `models`, once over each image of `splits` and writes
-    logits_SPLIT.npz into `folder`.
+    logits_SPLIT.npz into `folder`; of a member that is a table of predictions its scores, as `tables.given` read them.
 
     Under crossfit (a base model's folder holds folds) `stack` stands for the images of train and stack, each run
     through the one model of each kind that has not learned from its patient; logits of other splits are the mean. A
@@ -55,7 +55,8 @@ def stack_features(
     accelerator = create_accelerator(precision)
     images = open_packed(packed)
     manifest = read_manifest(prepared)
-    places = {name: model_folders(member_folder(models, name)) for name in members}
+    tables = table_configs(models, members)
+    places = {name: model_folders(member_folder(models, name)) for name in members if name not in tables}
     findings = read_findings(prepared).names
     for name in members:
         config = member_folder(models, name) / CONFIG
@@ -76,7 +77,7 @@ def stack_features(
         split: {name: np.zeros((len(rows[split]), len(findings)), np.float32) for name in members} for split in splits
     }
     with Progress(passes, "stack_features") as progress:
-        for name in members:
+        for name in places:
             for fold, seeds in enumerate(places[name]):
                 chosen = {split: rows[split][parts[split][fold]] for split in splits}
                 for place in seeds:
@@ -84,9 +85,25 @@ def stack_features(
                     for split in splits:
                         share = len(seeds) * (1 if split == "stack" else number)
                         logits[split][name][parts[split][fold]] += given[split] / np.float32(share)
+    for name in tables:
+        scores = read_arrays(member_folder(models, name) / SCORES)
+        for split in splits:
+            logits[split][name] = _chosen(name, scores["rows"], scores["logits"], rows[split])
     for split in splits:
         write_stacked(folder, split, rows[split], logits[split])
     return {"images": sum(map(len, rows.values()))}
+
+
+def _chosen(name: str, rows: np.ndarray, logits: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Those of `logits` [rows, findings], of the member `name`, that are of the images `wanted`."""
+    place = {row: number for number, row in enumerate(rows.tolist())}
+    missing = [row for row in wanted.tolist() if row not in place]
+    if missing:
+        raise InputError(
+            f"{name}: its table has no row for {len(missing):,} of {len(wanted):,} images of train and stack, which "
+            f"crossfit stacks (let its maker score them, or stack.method=holdout)"
+        )
+    return logits[[place[row] for row in wanted.tolist()]]
 
 
 def _run(

@@ -81,6 +81,15 @@ def square(grey: Image.Image, size: int, crop: str = "guide") -> np.ndarray:
     return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 
+def whole_square(path: str | Path, size: int, root: str | Path | None = None) -> np.ndarray:
+    """The image at `path` as grey square of the whole of its shorter side, [size, size] uint8: what torchxrayvision's
+    models are shown (centre crop, then resize). Raises ImageError as `read_radiograph` does."""
+    grey = _film(path, size, root, None).grey
+    side = min(grey.size)
+    left, top = ((length - side) / 2 for length in grey.size)
+    return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)))
+
+
 def _shorter(size: int, crop: str) -> int:
     """Pixels that the shorter side of a film must keep as it is decoded."""
     return round(size * RESIZE_RATIO) if crop == "guide" else size

@@ -1,11 +1,11 @@
 """Sections `densenet`, `vit` and each of `more`: the members of the ensemble."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from diagxnet.data.members import name_problem
 from diagxnet.params.checked import Section
+from diagxnet.params.name import Name
 
 
 class MemberParams(Section):
@@ -39,11 +39,5 @@ class MemberParams(Section):
     patience: int | None = Field(5, ge=1, description="epochs without improvement until early stopping; null: never")
 
 
-def _named(name: str) -> str:
-    if problem := name_problem(name):
-        raise ValueError(problem)
-    return name
-
-
-MoreParams = dict[Annotated[str, AfterValidator(_named)], MemberParams]
+MoreParams = dict[Name, MemberParams]
 """Section `more`: any further members by name."""

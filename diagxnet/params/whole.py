@@ -8,7 +8,7 @@ from pydantic import Field
 from diagxnet.console.errors import problems_error
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.findings import Findings, key_of
-from diagxnet.data.members import FIRST, MORE
+from diagxnet.data.members import FIRST, MORE, TABLES
 from diagxnet.params.augment import AugmentParams
 from diagxnet.params.checked import check, read_yaml
 from diagxnet.params.data import DataParams
@@ -18,6 +18,7 @@ from diagxnet.params.member import MemberParams, MoreParams
 from diagxnet.params.meta import MetaParams
 from diagxnet.params.seed import Seed
 from diagxnet.params.stack import StackParams
+from diagxnet.params.tables import TablesParams
 from diagxnet.params.train import TrainParams
 from diagxnet.training.patches import patch_problems
 
@@ -33,6 +34,9 @@ SECTIONS: dict[str, Any] = {
     "densenet": MemberParams | None,
     "vit": MemberParams | None,
     "more": MoreParams,
+    "tables": Annotated[
+        TablesParams, Field(description="members that are tables of predictions (docs/members.md): their files by name")
+    ],
     "stack": StackParams,
     "meta": MetaParams,
     "evaluate": EvaluateParams,
@@ -85,4 +89,7 @@ def _member_problems(checked: dict[str, Any]) -> list[str]:
         asked = own.model_dump(include={"arch", "patch_size", "stem", "pretrained"})
         found = patch_problems(**asked, image_size=checked["data"].image_size)
         problems += [f"{name}.{problem}" for problem in found]
+    problems += [
+        f"{TABLES}.{name}: {MORE} has a member of that name" for name in checked[TABLES] if name in checked[MORE]
+    ]
     return problems or ([] if members else [f"{', '.join(FIRST)} are null and {MORE} is empty: no base model is left"])

@@ -1,6 +1,6 @@
 """Many images through the ensemble in bounded memory: what can be read is predicted, the rest keeps its reason."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,18 +31,28 @@ class Outcome:
 
 
 def run(
-    ensemble: Ensemble, items: Sequence[Item], *, rule: str = "youden", batch_size: int = BATCH_SIZE
+    ensemble: Ensemble,
+    items: Sequence[Item],
+    *,
+    rule: str = "youden",
+    batch_size: int = BATCH_SIZE,
+    scores: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Outcome]:
     """An Outcome for each of `items`, in their order.
 
     rule: of the thresholds (see Ensemble.thresholds). batch_size: images at a time; two batches are held, the next is
-    read by a thread while the models work.
+    read by a thread while the models work. scores: logits [items, findings] of each member that is a table of
+    predictions.
     """
     thresholds = ensemble.thresholds(rule)
     batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+    start = 0
     for batch, read in read_ahead(lambda batch: [_read(item, ensemble) for item in batch], batches, 1):
         good = [each.image for each in read if isinstance(each, Radiograph)]
-        probabilities = iter(ensemble.predict(np.stack(good)).probabilities if good else ())
+        places = [start + place for place, each in enumerate(read) if isinstance(each, Radiograph)]
+        given = {name: own[places] for name, own in (scores or {}).items()}
+        probabilities = iter(ensemble.predict(np.stack(good), given=given).probabilities if good else ())
+        start += len(batch)
         for item, each in zip(batch, read, strict=True):
             if isinstance(each, Radiograph):
                 own = next(probabilities)

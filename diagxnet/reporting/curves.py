@@ -44,9 +44,9 @@ def write_curves(folder: Path, results: Results) -> None:
         contents[f"precision_recall/{findings.keys[f]}"] = precision_recall_records(results, f)
         contents[f"histogram/{findings.keys[f]}"] = histogram_records(results, f)
     for m, model in enumerate(results.test.models):
-        contents[f"reliability/{model}"] = reliability_records(results, results.calibrated[m])
+        contents[f"reliability/{model}"] = reliability_records(results, results.calibrated[m], model)
         contents["auroc"] += auroc_records(results, model)
-    contents["reliability/ensemble_uncalibrated"] = reliability_records(results, results.raw[ENSEMBLE])
+    contents["reliability/ensemble_uncalibrated"] = reliability_records(results, results.raw[ENSEMBLE], "ensemble")
     counts = confusions(results.test, results.calibrated[ENSEMBLE], results.calibration["ensemble"], "youden")
     for outcome in OUTCOMES:
         contents[f"confusion/{outcome}"] = [
@@ -58,10 +58,13 @@ def write_curves(folder: Path, results: Results) -> None:
         write_json(folder / f"{name}.json", records)
 
 
-def known_scores(results: Results, finding: int) -> tuple[np.ndarray, np.ndarray]:
-    """Targets [units] bool and logits [models, units] of the units of test whose label of `finding` is known."""
-    known = results.test.known(finding)
-    return results.test.targets[known, finding], results.test.logits[:, known, finding]
+def known_scores(results: Results, finding: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Targets [units] bool of the units of test whose label of `finding` is known, and the logits [units] of each model
+    that says something of it."""
+    test = results.test
+    known, key = test.known(finding), test.keys[finding]
+    logits = zip(test.models, test.logits[:, known, finding], strict=True)
+    return test.targets[known, finding], {name: own for name, own in logits if key not in test.lacks.get(name, ())}
 
 
 def roc_records(results: Results, finding: int) -> list[dict]:
@@ -69,7 +72,7 @@ def roc_records(results: Results, finding: int) -> list[dict]:
     targets, scores = known_scores(results, finding)
     rates = np.linspace(0, 1, POINTS + 1)
     columns = {"false_positive_rate": np.append(0, rates)}
-    for model, own in zip(results.test.models, scores, strict=True):
+    for model, own in scores.items():
         false_positive, true_positive, _ = roc_curve(targets, own)
         columns[model] = np.append(0, np.interp(rates, false_positive, true_positive))  # the upper end of a rise
     return _records(columns)
@@ -91,16 +94,17 @@ def precision_recall_records(results: Results, finding: int) -> list[dict]:
     steps = min(int(targets.sum()), POINTS // 2)
     recalls = np.arange(1, steps + 1) / steps
     columns = {"recall": np.repeat(np.append(0, recalls), 2)[1:-1]}  # each stair from its left end to its right
-    for model, own in zip(results.test.models, scores, strict=True):
+    for model, own in scores.items():
         recall, precision = precision_stairs(targets, own)
         columns[model] = np.repeat(precision[np.searchsorted(recall, recalls - 1e-9)], 2)
     return _records(columns | {"prevalence": np.full(2 * steps, targets.mean())})
 
 
-def reliability_records(results: Results, probability: np.ndarray) -> list[dict]:
-    """Bins over all known labels of the findings with both classes; probability: [units, findings]."""
-    wanted = results.test.mask & results.test.scorable()
-    return _records(reliability(results.test.targets[wanted], probability[wanted]))
+def reliability_records(results: Results, probability: np.ndarray, model: str) -> list[dict]:
+    """Bins over all known labels of the findings with both classes; probability: [units, findings], of `model`."""
+    test = results.test.of(model)
+    wanted = test.mask & test.scorable()
+    return _records(reliability(test.targets[wanted], probability[wanted]))
 
 
 def auroc_records(results: Results, model: str) -> list[dict]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diagxnet.data.files import write_text
+from diagxnet.data.members import GIVEN
 from diagxnet.ensemble.calibration import SPECIFICITY, not_learned
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.parts import parts_text
@@ -66,10 +67,13 @@ def _fields(title: str, fields: dict[str, str]) -> list[str]:
 def _details(values: dict[str, str], configs: dict[str, dict], results: Results) -> list[str]:
     unknown = not_learned(results.calibration)
     base = [
-        f"{label(name)} (`{config['arch']}`, pretrained: {flat(config)['pretrained']})"
+        f"{label(name)} (a table of predictions that others made, `{config[GIVEN]}`)"
+        if GIVEN in config
+        else f"{label(name)} (`{config['arch']}`, pretrained: {flat(config)['pretrained']})"
         for name, config in configs.items()
     ]
-    families = [family for family in SOURCES if any(config["arch"].startswith(family) for config in configs.values())]
+    archs = [config["arch"] for config in configs.values() if GIVEN not in config]
+    families = [family for family in SOURCES if any(arch.startswith(family) for arch in archs)]
     return _fields(
         "Model details",
         {

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from diagxnet.statistics.comparison import alike
+from diagxnet.statistics.comparison import alike, label
 
 REFERENCE = (
     "Calibration and thresholds are fitted on val and judged on test. Where the data set has a valid.csv, these are "
@@ -76,17 +76,28 @@ def counts_text(evaluation: dict, counts: dict[str, dict[str, int]]) -> str:
     )
 
 
+def lacks_text(evaluation: dict) -> str:
+    """A sentence on each member whose table of predictions lacks findings; empty where none does."""
+    names = evaluation["findings"]
+    return "".join(
+        f" {label(model)} says nothing of {', '.join(names[key] for key in keys)}: its means, and what is compared "
+        "with it, are over the others."
+        for model, keys in evaluation.get("lacks", {}).items()
+    )
+
+
 def means_text(evaluation: dict) -> str:
     """What the means of evaluation.json are over, and what is left out of them."""
     counts, few = evaluation["counts"], evaluation["few"]
     text = f"Means over {counts['findings_in_means']} of {counts['findings_scored']} findings"
     if not few:
-        return f"{text}."
-    if len(few) == counts["findings_scored"]:
-        return f"{text}, all with few positives or few negatives: take them as rough."
-    return (
-        f"{text}; left out of means and verdicts, with few positives or few negatives: {counts_text(evaluation, few)}."
-    )
+        text = f"{text}."
+    elif len(few) == counts["findings_scored"]:
+        text = f"{text}, all with few positives or few negatives: take them as rough."
+    else:
+        text = f"{text}; left out of means and verdicts, with few positives or few negatives: "
+        text += f"{counts_text(evaluation, few)}."
+    return text + lacks_text(evaluation)
 
 
 def verdicts_text(first: str, second: str, per_finding: dict[str, dict]) -> str:

@@ -101,11 +101,12 @@ def combine(
     logits: np.ndarray,
     labels: Labels,
     patients: np.ndarray,
+    lacking: np.ndarray | None = None,
 ) -> Combination:
     """Sets the factor of the correction of `model`, which is 1 so far, and measures the ensemble on val.
 
     core: None where `model` has none. logits: [images, members, findings], labels and patients [images]: of val, which
-    are the last of the rows that `core` was fitted to.
+    are the last of the rows that `core` was fitted to. lacking: see `standing.stand`.
     """
     ensemble = apply_meta(model, torch.from_numpy(logits)).numpy().astype(np.float64)
     factor = None
@@ -118,5 +119,5 @@ def combine(
             for part in model.modules():
                 if isinstance(part, MetaLearner):
                     part.factor.fill_(factor.value)
-    differences = stand(ensemble, logits, members, labels.targets, labels.mask, patients)
+    differences = stand(ensemble, logits, members, labels.targets, labels.mask, patients, lacking)
     return Combination(members, findings, core, factor, differences, ensemble)

@@ -26,17 +26,20 @@ def stand(
     targets: np.ndarray,
     mask: np.ndarray,
     patients: np.ndarray,
+    lacking: np.ndarray | None = None,
 ) -> list[Difference]:
     """The ensemble beside the member of the highest macro AUROC, and beside the plain average.
 
     ensemble: [images, findings] logits from fits that left out the image's patient. logits: [images, members,
-    findings]. targets, mask: [images, findings]. patients: [images] names. Empty where no finding has both classes.
+    findings]. targets, mask: [images, findings]. patients: [images] names. lacking: [members, findings] bool: a member
+    that says nothing of some finding is not compared. Empty where no finding has both classes.
     """
     codes = np.unique(patients.astype(str), return_inverse=True)[1]
     own = _macro(ensemble, targets, mask, codes)
     if own is None:
         return []
-    each = {name: _macro(logits[:, place], targets, mask, codes) for place, name in enumerate(members)}
+    whole = [place for place in range(len(members)) if lacking is None or not lacking[place].any()]
+    each = {members[place]: _macro(logits[:, place], targets, mask, codes) for place in whole}
     best = max(each, key=lambda name: each[name][0])
     others = {best: each[best], "average": _macro(logits.mean(1), targets, mask, codes)}
     return [

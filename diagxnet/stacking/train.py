@@ -21,7 +21,7 @@ from diagxnet.features.stacked import read_stacked, same_rows
 from diagxnet.stacking.combination import combine
 from diagxnet.stacking.learners import apply_meta, create_meta
 from diagxnet.stacking.logistic import by_patient
-from diagxnet.stacking.weights import Core, fit_core
+from diagxnet.stacking.weights import Core, fit_core, hand_on
 from diagxnet.training.announce import announce
 from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.checkpoint import save_model
@@ -42,11 +42,13 @@ VAL_BATCH_SIZE = 4096
 
 @dataclass(frozen=True)
 class Split:
-    """logits: [images, members, findings] float32. labels: of the same images. patients: [images] names."""
+    """logits: [images, members, findings] float32. labels: of the same images. patients: [images] names. lacking:
+    [members, findings] bool, see `features.stacked`."""
 
     logits: np.ndarray
     labels: Labels
     patients: np.ndarray
+    lacking: np.ndarray
 
     def examples(self) -> Examples:
         return Examples(ArraySource(torch.from_numpy(self.logits)), self.labels.targets, self.labels.mask)
@@ -89,14 +91,14 @@ def train_meta(
     with one_thread(), locked(resume):
         core = None
         if options["init"] == "average":
-            core = fit_to([val] if folds else [stack, val])
+            core = hand_on(fit_to([val] if folds else [stack, val]), val.lacking)
         if arch == "convex":
             networks, histories = yield from _no_network(config, core, stack, val, recipe)
         else:
             training = _Networks(config, core, stack, val, recipe, seeds, resume)
             networks, histories = yield from training.train()
         whole = networks[0] if len(networks) == 1 else MeanLogits(networks)
-        combination = combine(whole, core, members, findings, val.logits, val.labels, val.patients)
+        combination = combine(whole, core, members, findings, val.logits, val.labels, val.patients, val.lacking)
         print("\n".join(f"train_meta: {line}" for line in combination.lines()), flush=True)
         config |= {"members": len(networks), "combination": combination.content()}
         write_arrays(left_out, rows=val.labels.rows, logits=combination.left_out.astype(np.float32))
@@ -116,7 +118,7 @@ def read_splits(stacked: Path, prepared: Path, folds: int | None) -> tuple[tuple
         logits = found.logits
         if folds and name == "stack":
             logits = centre(logits, read_draws(prepared).folds(folds))
-        splits[name] = Split(logits, labels, patients.loc[found.rows].to_numpy(object))
+        splits[name] = Split(logits, labels, patients.loc[found.rows].to_numpy(object), found.lacking)
     return found.members, splits["stack"], splits["val"]
 
 

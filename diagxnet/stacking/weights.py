@@ -16,7 +16,7 @@ max(0, 1 - (e / g)^2) of their distance from it, g being the log loss that they 
 standard error: James and Stein's factor ("Estimation with Quadratic Loss", Berkeley Symposium 4, 1961), for one gain.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,19 @@ class Core:
     left_out: np.ndarray
     strengths: tuple[float, float]
     kept: float
+
+
+def hand_on(core: Core, lacking: np.ndarray) -> Core:
+    """`core` with the weight of what a member says nothing of, `lacking` [members, findings] bool, on the others: the
+    same ensemble, as the logits that stood in for the member's were their mean (see `features.stacked.fill`)."""
+    if not lacking.any():
+        return core
+    shared = (~lacking).sum(axis=0)
+
+    def moved(values: np.ndarray) -> np.ndarray:
+        return np.where(lacking, 0, values + np.where(lacking, values, 0).sum(axis=0) / shared)
+
+    return replace(core, weights=moved(core.weights), slopes=moved(core.slopes))
 
 
 def fit_core(logits: np.ndarray, rows: Rows) -> Core:

@@ -24,10 +24,10 @@ def fit_calibration(val: Scored, min_positives: int, not_learned: Collection[str
         model: {
             key: NOT_LEARNED
             if key in not_learned
-            else fit_finding(val.logits[m][val.known(f), f], val.targets[val.known(f), f], min_positives)
+            else fit_finding(val.logits[m][own.known(f), f], val.targets[own.known(f), f], min_positives)
             for f, key in enumerate(val.keys)
         }
-        for m, model in enumerate(val.models)
+        for m, (model, own) in enumerate((model, val.of(model)) for model in val.models)
     }
 
 

@@ -30,9 +30,14 @@ def val_figures(val: Scored) -> dict[str, dict[str, float]]:
     if not val.scorable().any():
         return {model: {} for model in val.models}
     return {
-        model: {name: means(per_finding(val, val.logits[m], metric))["macro"] for name, metric in METRICS.items()}
+        model: {name: value["macro"] for name, value in _val_means(val, m).items() if "macro" in value}
         for m, model in enumerate(val.models)
     }
+
+
+def _val_means(val: Scored, m: int) -> dict[str, dict]:
+    own = val.of(val.models[m])
+    return {name: means(per_finding(own, val.logits[m], metric)) for name, metric in METRICS.items()}
 
 
 def best_base(members: Sequence[str], on_val: Mapping[str, Mapping[str, float]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
-from diagxnet.data.members import FIRST, MORE, member_folder
+from diagxnet.data.members import FIRST, MORE, member_folder, table_configs
 from diagxnet.statistics.comparison import label
 
 OWN_FILES = (*FIRST, "meta")
@@ -24,9 +24,9 @@ BETTER_SHARE = 10 / 14
 
 
 def read_histories(models: Path, members: Sequence[str]) -> dict[str, dict]:
-    """training_history.json of each of `members` and of the meta-learner (`meta`), by name."""
-    histories = {}
-    for name in (*members, "meta"):
+    """training_history.json of each of `members` that was trained and of the meta-learner (`meta`), by name."""
+    histories, tables = {}, table_configs(models, members)
+    for name in (*(name for name in members if name not in tables), "meta"):
         path = member_folder(models, name) / "training_history.json"
         try:
             histories[name] = read_json(path)

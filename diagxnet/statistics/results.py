@@ -61,7 +61,7 @@ def measure(
     """
     calibration = fit_calibration(val, scoring.min_positives, not_learned)
     on_val = val_figures(left_out)
-    best = best_base(test.members, on_val)
+    best = best_base([name for name in test.members if name not in test.lacks], on_val)
     results = measure_test(calibration, best, test, histories, scoring, studies=studies, dropped=dropped)
     for model, own in on_val.items():
         results.evaluation[model]["val"] = own
@@ -90,7 +90,6 @@ def measure_test(
         )
     raw = np.stack([_sigmoid(logits) for logits in test.logits])
     calibrated = np.stack([probabilities(test.logits[m], calibration[model]) for m, model in enumerate(test.models)])
-    headline = test.headline(scoring.min_positives)
     estimates = estimate(
         test, resamples=scoring.bootstrap, seed=scoring.seed, min_positives=scoring.min_positives, shown=True
     )
@@ -98,25 +97,32 @@ def measure_test(
     curves = decision_curves(test, calibrated[-1], draws)
     by_group, too_small = subgroups(test, estimates, draws, scoring.min_positives)
     add_disparities(by_group, test, calibrated[-1], calibration["ensemble"], draws, scoring.min_positives)
-    base_rate = means(prevalence(test), headline)
     evaluation: dict = {"findings": test.findings.titles}
     seed = scoring.seed
     for m, model in enumerate(test.models):
+        own = test.of(model)
+        if not own.scorable().any():
+            raise InputError(
+                f"{model}: no finding of its table has both classes in test (leave it out: -S '~tables.{model}')"
+            )
+        headline = own.headline(scoring.min_positives)
         evaluation[model] = {
             "auroc": with_intervals(estimates[model]["auroc"]),
-            "auprc": with_intervals(estimates[model]["auprc"]) | {"prevalence": base_rate},
-            "brier": brier_scores(test, calibrated[m], draws, headline)
-            | {"uncalibrated": means(per_finding(test, raw[m], brier), headline)},
-            "ece": means(per_finding(test, calibrated[m], ece), headline)
-            | {"uncalibrated": means(per_finding(test, raw[m], ece), headline)}
+            "auprc": with_intervals(estimates[model]["auprc"]) | {"prevalence": means(prevalence(own), headline)},
+            "brier": brier_scores(own, calibrated[m], draws, headline)
+            | {"uncalibrated": means(per_finding(own, raw[m], brier), headline)},
+            "ece": means(per_finding(own, calibrated[m], ece), headline)
+            | {"uncalibrated": means(per_finding(own, raw[m], ece), headline)}
             | {
-                "if_calibrated": means(per_finding(test, calibrated[m], lambda _, own: chance_ece(own, seed)), headline)
+                "if_calibrated": means(
+                    per_finding(own, calibrated[m], lambda _, sure: chance_ece(sure, seed)), headline
+                )
             },
             "calibration": {
-                name: with_intervals(own, unbounded_interval)
-                for name, own in recalibration(test, calibrated[m], draws, min_positives=scoring.min_positives).items()
+                name: with_intervals(found, unbounded_interval)
+                for name, found in recalibration(own, calibrated[m], draws, min_positives=scoring.min_positives).items()
             },
-            **operating_points(test, calibrated[m], calibration[model], draws, headline, scoring.prevalence),
+            **operating_points(own, calibrated[m], calibration[model], draws, headline, scoring.prevalence),
             "subgroups": by_group[model],
         }
     evaluation["comparison"] = comparison(estimates, best)
@@ -131,6 +137,8 @@ def measure_test(
     }
     evaluation["few"] = _flagged(test, scoring.min_positives)
     evaluation["subgroups_too_small"] = too_small
+    if test.lacks:
+        evaluation["lacks"] = {model: list(keys) for model, keys in test.lacks.items()}
     return Results(scoring.unit, test, calibration, raw, calibrated, estimates, curves, evaluation, rows, histories)
 
 

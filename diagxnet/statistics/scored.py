@@ -1,7 +1,7 @@
 """What is scored: the logits of every model for a split, with labels, patients and groups, by image or by study."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ class Scored:
     targets: [units, findings] bool, False where unknown. mask: [units, findings] bool, True where known. patients:
     [units] object, patient of each unit. groups: attribute (sex, age, view, further columns) to the group of each
     unit, [units] object. names: [units] object, path of the image or name of the study. findings: along the findings
-    axes.
+    axes. lacks: by model the keys of the findings that it says nothing of (see `features.stacked`).
     """
 
     models: tuple[str, ...]
@@ -46,6 +46,7 @@ class Scored:
     groups: dict[str, np.ndarray]
     names: np.ndarray
     findings: Findings
+    lacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -102,6 +103,12 @@ class Scored:
             names=self.names[chosen],
         )
 
+    def of(self, model: str) -> "Scored":
+        """The same, in which no label is known of a finding that `model` says nothing of."""
+        lacking = self.lacks.get(model, ())
+        known = np.array([key not in lacking for key in self.keys])
+        return replace(self, mask=self.mask & known, targets=self.targets & known) if lacking else self
+
     def only(self, models: Sequence[str]) -> "Scored":
         """The same units, scored by some of the models."""
         return replace(self, models=tuple(models), logits=self.logits[[self.models.index(name) for name in models]])
@@ -135,7 +142,9 @@ def read_scored(
         ensemble = apply_meta(load_meta(models / "meta"), torch.from_numpy(base)).numpy()
     findings = Findings(tuple(read_json(models / "meta" / CONFIG)["findings"]))
     further = read_groups(data / "prepared", rows, columns or {})
-    return assemble(manifest, stacked.members, findings, base, ensemble, labels.targets, labels.mask, unit, further)
+    given = labels.targets, labels.mask
+    scored = assemble(manifest, stacked.members, findings, base, ensemble, *given, unit, further)
+    return replace(scored, lacks=stacked.lacks(scored.keys))
 
 
 def assemble(
@@ -196,7 +205,7 @@ def by_study(scored: Scored, studies: np.ndarray) -> Scored:
         groups[name] = np.where(mixed, "mixed", groups[name]).astype(object)
     owners = scored.patients[firsts]
     logits /= sizes[:, None]
-    return Scored(scored.models, logits, targets, mask, owners, groups, studies[firsts], scored.findings)
+    return Scored(scored.models, logits, targets, mask, owners, groups, studies[firsts], scored.findings, scored.lacks)
 
 
 def _age_bands(ages: pd.Series) -> np.ndarray:

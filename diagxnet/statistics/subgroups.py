@@ -85,12 +85,15 @@ def subgroups(
             too_small.setdefault(attribute, {})[group] = size | {"scored": int(enough.sum()), "findings": unscored}
         if not enough.any():
             continue
-        keys = [scored.keys[f] for f in np.flatnonzero(enough)]
-        estimates = group_aurocs(scored, inside, {key: scored.keys.index(key) for key in keys}, draws)
+        of_group = {scored.keys[f]: int(f) for f in np.flatnonzero(enough)}
+        estimates = group_aurocs(scored, inside, of_group, draws)
         for model in scored.models:
+            keys = [scored.keys[f] for f in np.flatnonzero(enough) if scored.keys[f] in whole[model]["auroc"].values]
+            if not keys:
+                continue
             entry = size | {
                 "findings": len(keys),
-                "auroc": with_intervals(estimates[model]),
+                "auroc": with_intervals(estimates[model].only(keys)),
                 "positives": {key: int(positives[scored.keys.index(key)]) for key in keys},
                 "negatives": {key: int(negatives[scored.keys.index(key)]) for key in keys},
                 "everyone": float(np.mean([whole[model]["auroc"].values[key] for key in keys])),

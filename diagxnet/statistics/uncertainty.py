@@ -37,10 +37,10 @@ class Estimate:
     sample_sizes: dict[str, int]
     headline: tuple[str, ...] = ()
 
-    def only(self, keys: Sequence[str]) -> "Estimate":
-        """The same for some of its findings, all of which means are over."""
+    def only(self, keys: Sequence[str], headline: Sequence[str] = ()) -> "Estimate":
+        """The same for some of its findings; means are over `headline`, by default over all of them."""
         chosen = ({key: by_key[key] for key in keys} for by_key in (self.values, self.resamples, self.sample_sizes))
-        return Estimate(*chosen, tuple(keys))
+        return Estimate(*chosen, tuple(headline or keys))
 
     def widened(self, key: str) -> np.ndarray:
         """[resamples] of a finding as an interval wants them."""
@@ -56,15 +56,16 @@ def estimate(scored: Scored, *, resamples: int, seed: int, min_positives: int = 
 
     min_positives: see `Scored.headline`. shown: whether a bar or line tells how far it is.
     """
-    headline = scored.headline(min_positives)
     sample_sizes = dict(zip(scored.keys, scored.rarer_patients().tolist(), strict=True))
     arrays = scored.logits, scored.targets, scored.mask, scored.patients
     drawn = resample(*arrays, resamples=resamples, seed=seed, shown=shown)
     result: Estimates = {}
     for m, model in enumerate(scored.models):
         result[model] = {}
+        own = scored.of(model)
+        headline = own.headline(min_positives)
         for name, metric in METRICS.items():
-            values = per_finding(scored, scored.logits[m], metric)
+            values = per_finding(own, scored.logits[m], metric)
             by_key = {key: getattr(drawn, name)[m, scored.keys.index(key)] for key in values}
             result[model][name] = Estimate(values, by_key, sample_sizes, headline)
     return result
@@ -100,7 +101,7 @@ def mean_sample_size(estimate: Estimate, keys: Sequence[str]) -> float:
 
 
 def compare(first: Estimate, second: Estimate) -> dict[str, object]:
-    """The paired differences first - second, from the same resamples.
+    """The paired differences first - second, from the same resamples, over the findings of both.
 
     {"macro" | "chexpert5": d, "per_finding": {key: d}}, where d is {"difference", "ci": {"lower", "upper"},
     "share_ahead"}, the last being the share of resamples in which `first` is strictly ahead. A finding of the headline
@@ -108,6 +109,9 @@ def compare(first: Estimate, second: Estimate) -> dict[str, object]:
     equal in every resample of every finding rank alike: they differ by 0 to 0, also where a finding has a single
     patient.
     """
+    if any(key not in second.values for key in first.values):
+        both = [key for key in first.values if key in second.values]
+        first = first.only(both, [key for key in both if key in first.headline and key in second.headline])
     alike = max((first.sample_sizes[key] for key in first.values), default=0) >= 2
     alike = alike and all(_equal(first, second, key) for key in first.values)
     difference = Estimate(

@@ -7,7 +7,6 @@ Writes FOLDER/metrics.json, in the form of metrics/evaluation.json, and FOLDER/r
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from diagxnet.console.commands import run_command
@@ -16,12 +15,11 @@ from diagxnet.data.files import write_json
 from diagxnet.tables.aligned import align
 from diagxnet.tables.figures import name_of
 from diagxnet.tables.measure import COMBINED, Judged, Settings, judge
+from diagxnet.tables.named import named
 from diagxnet.tables.page import sentences, write_page
 
 TAKEN = {*COMBINED, "findings", "comparison", "readers", "stack", "counts", "settings", "notes"}
 """Keys of metrics.json, beside which a model's name stands."""
-
-LONGEST = 60
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
 
 def tables(options: argparse.Namespace) -> int:
     """Does what `options` say, and prints what it found."""
-    models, readers = named("--model", options.model or ()), named("--reader", options.reader or ())
+    flags = {"--model": options.model, "--reader": options.reader}
+    models, readers = (named(flag, own or (), TAKEN) for flag, own in flags.items())
     if not models:
         raise InputError("there is no model to judge (give --model NAME=FILE, once for each)")
     if both := models.keys() & readers.keys():
@@ -76,22 +75,6 @@ def tables(options: argparse.Namespace) -> int:
     print("\n".join(sentences(judged)))
     print(options.out / "report.html")
     return 0
-
-
-def named(flag: str, given: Sequence[str]) -> dict[str, Path]:
-    """Files by name, of arguments NAME=FILE; InputError for one that is not of that form, or a name that is taken."""
-    found: dict[str, Path] = {}
-    for text in given:
-        name, equals, file = (part.strip() for part in text.partition("="))
-        if not (name and equals and file):
-            raise InputError(f"{flag} {text}: must be NAME=FILE")
-        if not name.isprintable() or len(name) > LONGEST:
-            raise InputError(f"{flag} {name!r}: a name has at most {LONGEST} letters, all printable")
-        if name in TAKEN or name in found:
-            why = "is there twice" if name in found else "is a key of metrics.json"
-            raise InputError(f"{flag} {name}: {why} (give another name)")
-        found[name] = Path(file)
-    return found
 
 
 def figures_text(judged: Judged) -> str:

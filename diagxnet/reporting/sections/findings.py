@@ -41,7 +41,7 @@ def _findings(evaluation: dict, unknown: Sequence[str]) -> list[Html]:
     rows, precision_rows = [], []
     for key, value in evaluation["ensemble"]["auroc"]["per_finding"].items():
         interval = evaluation["ensemble"]["auroc"]["ci"]["per_finding"][key]
-        others = [f"{each['per_finding'][key]:.3f}" for each in _beside(evaluation, "auroc")]
+        others = [_plain(each, key) for each in _beside(evaluation, "auroc")]
         rows.append(
             (
                 starred(evaluation, key),
@@ -59,7 +59,7 @@ def _findings(evaluation: dict, unknown: Sequence[str]) -> list[Html]:
             (
                 starred(evaluation, key),
                 f"{own['prevalence']['per_finding'][key]:.3f}",
-                *(f"{each['per_finding'][key]:.3f}" for each in _beside(evaluation, "auprc")),
+                *(_plain(each, key) for each in _beside(evaluation, "auprc")),
                 f"{own['per_finding'][key]:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})",
             )
         )
@@ -94,6 +94,11 @@ def _beside(evaluation: dict, metric: str) -> list[dict]:
     return [*(evaluation[model][metric] for model in models_of(evaluation)[:-1]), *probe]
 
 
+def _plain(metric: dict, key: str) -> str:
+    """A finding's figure; `none` of a model that says nothing of it."""
+    return f"{metric['per_finding'][key]:.3f}" if key in metric["per_finding"] else "none"
+
+
 def auroc_per_finding(material: Material) -> Figure:
     """AUROC of every model and finding with its 95% interval, beside chance; findings with few of one class starred."""
     results = material.results
@@ -105,12 +110,13 @@ def auroc_per_finding(material: Material) -> Figure:
     axes.axhspan(-0.5, 0.5, color="0.94", linewidth=0, zorder=0)
     for offset, model in enumerate(models):
         own = results.evaluation[model]["auroc"]
+        places = [0, *(1 + keys.index(key) for key in own["per_finding"])]
         values = np.array([own["macro"], *own["per_finding"].values()])
         intervals = [own["ci"]["macro"], *own["ci"]["per_finding"].values()]
         bounds = np.array([[interval["lower"], interval["upper"]] for interval in intervals])
         axes.errorbar(
             values,
-            np.arange(len(values)) + 0.8 / len(models) * (offset - (len(models) - 1) / 2),
+            np.array(places) + 0.8 / len(models) * (offset - (len(models) - 1) / 2),
             xerr=[values - bounds[:, 0], bounds[:, 1] - values],
             **model_styles(results.test.members)[model] | {"linestyle": "none"},
             elinewidth=1.1,
@@ -139,7 +145,7 @@ def roc(material: Material) -> Figure:
     def panel(axes: Axes, finding: int) -> str:
         targets, scores = known_scores(results, finding)
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-        for model, own in zip(results.test.models, scores, strict=True):
+        for model, own in scores.items():
             false_positive, true_positive, _ = roc_curve(targets, own)
             axes.plot(false_positive, true_positive, **model_line(results, model))
         unit_square(axes)
@@ -161,7 +167,7 @@ def precision_recall(material: Material) -> Figure:
     def panel(axes: Axes, finding: int) -> str:
         targets, scores = known_scores(results, finding)
         axes.axhline(targets.mean(), color="0.6", linewidth=0.8)
-        for model, own in zip(results.test.models, scores, strict=True):
+        for model, own in scores.items():
             recall, precision = precision_stairs(targets, own)
             style = {"where": "pre"} | model_line(results, model)
             axes.step(np.append(0, recall), np.append(precision[0], precision), **style)
