@@ -247,7 +247,7 @@ def with_table(tmp_path: Path) -> Path:
 def test_an_ensemble_with_a_table_says_how_to_give_its_scores_and_predicts_with_them(with_table):
     with pytest.raises(InputError, match=r"vendor is a table of predictions \(vendor.csv\) .* --scores vendor=FILE"):
         Ensemble.load(with_table)
-    with pytest.raises(InputError, match="--scores other: no member of .* is a table of that name"):
+    with pytest.raises(InputError, match=r"--scores other: no member of .* is a table of that name"):
         Ensemble.load(with_table, given=["vendor", "other"])
     ensemble = Ensemble.load(with_table, given=["vendor"])
     assert ensemble.lacks == {"vendor": tuple(key for key in CHEXPERT.keys if key != "edema")}

@@ -6,7 +6,7 @@ table. What both paths share is the trained meta-learner, and the calibration, w
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
