@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diagxnet.audit.recomputed import read_units, recompute, subgroup_auroc
+from diagxnet.audit.recomputed import read_units, recompute, subgroup_figures
 from diagxnet.audit.run import flat, unequal
 from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT
@@ -191,7 +191,8 @@ def test_the_audit_finds_the_same_figures_by_its_own_path(scored):
     evaluation = read_json(scored / "metrics/evaluation.json")
     calibration = read_calibration(scored / "models/calibration.json")
     val, test = (read_units(scored / "data", scored / "models", split, "image") for split in ("val", "test"))
-    again = recompute(val, test, calibration, SCORING.min_positives) | subgroup_auroc(test, SCORING.min_positives)
+    again = recompute(val, test, calibration, SCORING.min_positives)
+    again |= subgroup_figures(test, calibration, SCORING.min_positives)
     stored = flat(evaluation)
     assert not unequal({name: stored.get(name) for name in again}, again)
     assert "vendor.auroc.macro" in again
