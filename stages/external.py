@@ -13,9 +13,12 @@ from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
 from diagxnet.statistics.comparison import model_table
 from diagxnet.statistics.scoring import Scoring
-from diagxnet.tables.reading import Columns
+from diagxnet.tables.columns import Columns
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS
 from stages.running import run
+
+FURTHER = ("path", "view", "projection", "sex", "age")
+"""Columns that CheXpert's tables have, which others may call otherwise (see tables.columns.Columns)."""
 
 
 def main() -> None:
@@ -27,13 +30,16 @@ def main() -> None:
     parser.add_argument("--tables", choices=("all", "train", "valid"), default="all", help="what of it to score")
     parser.add_argument("--patient", metavar="COLUMN", help="names the patient (default: the path; Path: one an image)")
     parser.add_argument("--study", metavar="COLUMN", help="names the study (default: the path)")
+    for key in FURTHER:
+        parser.add_argument(f"--{key}", metavar="COLUMN", default=getattr(Columns, key), help=f"holds the {key}")
+    parser.add_argument("--ignored", metavar="COLUMN", nargs="*", default=(), help="columns that are not read")
     parser.add_argument("--mapping", type=Path, help="names the labels' classes (default: mapping.json in DIR)")
     parser.add_argument("--data", type=Path, help="data folder of the run that trained: shows what is lost from there")
     parser.add_argument(ALLOW_PATIENTS, dest="allow_patients", action="store_true", help="equal names are other people")
     parser.add_argument(ALLOW_IMAGES, dest="allow_images", action="store_true", help="score images it was trained on")
     arguments = vars(parser.parse_args())
     out, report = arguments.pop("out"), arguments.pop("report")
-    columns = Columns(arguments.pop("patient"), arguments.pop("study"))
+    columns = Columns(**{key: arguments.pop(key) for key in ("patient", "study", *FURTHER, "ignored")})
     report = report or Path("reports/external") / out.stem
     params = read_params(seed=Seed, data=DataParams, evaluate=EvaluateParams)
     found = validate(

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from diagxnet.data.files import write_json
-from diagxnet.data.findings import Findings
 from diagxnet.data.members import MORE, names
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
+from diagxnet.tables.columns import columns_of
 from diagxnet.tables.inventory import default_cache, take_inventory
-from diagxnet.tables.reading import Columns
 from stages.notices import cache_notice, check_root, notices, sweep
 from stages.running import run
 
@@ -19,7 +18,7 @@ def main() -> None:
     for line in (*notices(params), *cache_notice(Path.cwd()), *sweep(Path("models"), params[MORE])):
         print(line)
     check_root(data.root, Path.cwd())
-    columns = Columns(**data.columns.model_dump(), findings=Findings(tuple(data.findings)))
+    columns = columns_of(data.columns.model_dump(), data.findings)
     inventory = take_inventory(Path(data.root), cache=default_cache(), linked=data.linked, columns=columns)
     write_json("models/more/members.json", {"members": list(names(params))})
     write_json("data/inventory.json", inventory)

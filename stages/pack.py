@@ -13,6 +13,7 @@ def main() -> dict[str, float]:
     from diagxnet.images.pack import pack
     from diagxnet.params.checked import read_params
     from diagxnet.params.data import DataParams
+    from diagxnet.tables.columns import Columns
 
     data = read_params(data=DataParams).data
     return pack(
@@ -23,6 +24,7 @@ def main() -> dict[str, float]:
         bad_images=data.bad_images,
         work=Path(".resume/pack"),
         linked=data.linked,
+        columns=Columns(path=data.columns.path, view=data.columns.view),
     )
 
 

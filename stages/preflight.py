@@ -6,12 +6,11 @@ No stage of dvc.yaml: `python -m stages.preflight` writes nothing.
 from types import SimpleNamespace
 
 from diagxnet.console.errors import InputError, problems_error
-from diagxnet.data.findings import Findings
 from diagxnet.params.whole import read_all
 from diagxnet.preflight.plan import hours, look_at_data, training_line
 from diagxnet.preflight.rehearsal import rehearse_base, rehearse_meta
 from diagxnet.stacking.learners import create_meta
-from diagxnet.tables.reading import Columns
+from diagxnet.tables.columns import columns_of
 from diagxnet.training.networks import create_base
 from stages import base_model, train_meta
 from stages.running import peak_memory, run
@@ -20,7 +19,7 @@ from stages.running import peak_memory, run
 def main() -> None:
     params = SimpleNamespace(**read_all())
     data = params.data.model_dump()
-    columns = Columns(**data.pop("columns"), findings=Findings(tuple(data.pop("findings"))))
+    columns = columns_of(data.pop("columns"), data.pop("findings"))
     problems, sizes = [], None
     try:
         plan, found = look_at_data(data.pop("root"), **data, columns=columns, disk="data")

@@ -22,9 +22,10 @@ from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import SECTIONS, read_all
 from diagxnet.recipe import check_recipe, flags, read_recipe
 from diagxnet.stacking.learners import create_meta, load_meta
+from diagxnet.tables.columns import CHEXPERT_COLUMNS, Columns
 from diagxnet.tables.inventory import take_inventory, write_inventory
 from diagxnet.tables.paths import NAMED_LIKE
-from diagxnet.tables.reading import CHEXPERT_COLUMNS, NAME_THE_PATIENT, Columns
+from diagxnet.tables.reading import NAME_THE_PATIENT
 from diagxnet.training.checkpoint import save_model
 from diagxnet.training.networks import PICKLED, base_config, create_base, from_config, load_base
 from tests.conftest import ROOT

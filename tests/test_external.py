@@ -21,7 +21,8 @@ from diagxnet.statistics.comparison import label, models_of
 from diagxnet.statistics.metrics import auroc, brier, ece
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.uncertainty import estimate
-from diagxnet.tables.reading import Columns, read_tables
+from diagxnet.tables.columns import Columns
+from diagxnet.tables.reading import read_tables
 from diagxnet.trained_on import FILE, TrainedOn, collect, hash_patients, read_trained_on, write_trained_on
 from tests.ensembles import make_models
 from tests.radiographs import Row, image_path, write_image, write_table

@@ -32,7 +32,9 @@ from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.results import Results, measure_test
 from diagxnet.statistics.scored import Scored, assemble, read_scored
 from diagxnet.statistics.scoring import Scoring
-from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, read_named
+from diagxnet.tables.columns import CHEXPERT_COLUMNS, Columns
+from diagxnet.tables.files import find_table
+from diagxnet.tables.reading import read_named
 from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
 
@@ -128,7 +130,7 @@ def read_rows(
     tables: `train`, `valid` or `all`. views: `frontal`, `lateral` or `all`. columns: see `validate`. Raises
     InputError where there is no row.
     """
-    names = [name for name in ("train", "valid") if (root / f"{name}.csv").is_file()]
+    names = [name for name in ("train", "valid") if find_table(root, name)]
     asked = [name for name in names if tables in ("all", name)]
     if not asked:
         there = f"{names[0]}.csv is there: choose other --tables" if names else "give --root the folder that holds it"

@@ -18,8 +18,9 @@ from diagxnet.console.commands import run_command
 from diagxnet.console.errors import InputError, one_line, problems_error
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import replacing, write_json
+from diagxnet.tables.columns import other_separator
 from diagxnet.tables.paths import owner_of, under_root
-from diagxnet.tables.reading import other_separator, read_tables
+from diagxnet.tables.reading import read_tables
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS, FILE, check_unknown, listed, read_trained_on
 
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT.names)

@@ -14,7 +14,8 @@ from diagxnet.data.packed import read_dropped, read_index
 from diagxnet.data.prepared import COLUMNS, FINDINGS_FILE, Labels
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, subset
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of, score_labels
-from diagxnet.tables.reading import CHEXPERT_COLUMNS, Columns, Table, read_tables
+from diagxnet.tables.columns import CHEXPERT_COLUMNS, Columns
+from diagxnet.tables.reading import Table, read_tables
 
 COUNTS = ("positive", "negative", "uncertain", "blank")
 POSITIVE_FROM = 0.5
