@@ -46,7 +46,7 @@ class Columns:
 
     def named(self) -> dict[str, str]:
         """The columns that hold no label, by what they hold."""
-        keys = ("path", "patient", "study", "view", "projection", "sex", "age")
+        keys = ("path", "view", "projection", "sex", "age", "patient", "study")
         named = {key: getattr(self, key) for key in keys}
         if self.patient == self.path:
             del named["patient"]
@@ -103,16 +103,17 @@ def _not_named(columns: Columns) -> set[str]:
 def _twice_named(columns: Columns) -> list[str]:
     """A problem for each column that is named for two things."""
     named, problems = columns.named(), []
-    for key, column in named.items():
-        others = [other for other, same in named.items() if same == column and other != key]
+    for place, (key, column) in enumerate(named.items()):
+        others = [other for other, same in [*named.items()][:place] if same == column]
         if column in columns.findings.names:
-            problems.append(f"data.columns.{key} = {column!r}: that column holds a finding")
-        elif column in columns.ignored:
-            problems.append(f"data.columns.{key} = {column!r}: data.columns.ignored has it, too")
-        elif key == "study" and "patient" in others:
+            others.append("findings")
+        if column in columns.ignored:
+            others.append("columns.ignored")
+        if others == ["patient"] and key == "study":
             problems.append(f"data.columns.study = {column!r} is data.columns.patient, too: a study is not a patient")
-        elif others and key in ("patient", "study") and "study" not in others:
-            problems.append(f"data.columns.{key} = {column!r}: that column holds no {key}")
+        elif others:
+            other = others[0] if "." in others[0] or others[0] == "findings" else f"columns.{others[0]}"
+            problems.append(f"data.columns.{key} = {column!r}: that column is data.{other}'s")
     return problems
 
 
@@ -140,7 +141,9 @@ def _unknown(extra: list[str], missing: list[str], wanted: set[str]) -> list[str
             problems.append(f"unknown column {column!r}: is it {near[0]!r}?")
         elif like:
             key = like[0]
-            problems.append(f"unknown column {column!r}: if it names the {key}, set data.columns.{key} to {column}")
+            what = {"path": "names the image", "patient": "names the patient", "study": "names the study"}
+            what = what.get(key, f"holds the {key}")
+            problems.append(f"unknown column {column!r}: if it {what}, set data.columns.{key} to {column}")
         else:
             others.append(column)
     if others:

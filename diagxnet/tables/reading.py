@@ -35,8 +35,8 @@ from diagxnet.tables.values import (
 
 MEND = "mend the table, or take those rows out"
 NAME_THE_PATIENT = (
-    "name the column that holds the patient: data.columns.patient, of stages.external --patient; Path, or what the "
-    "column of the paths is called, says that each image is of another patient"
+    "name the column that holds the patient: data.columns.patient, of stages.external --patient; the column of the "
+    "paths, Path by default, says that each image is of another patient"
 )
 
 
