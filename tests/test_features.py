@@ -143,6 +143,6 @@ def test_logits_and_labels_of_different_images_are_refused():
 def test_models_of_other_findings_than_the_labels_end_in_a_line_that_names_both(finished):
     write_findings(finished / "prepared", Findings(("Tuberculosis", "Edema")))
     with pytest.raises(
-        InputError, match=r"densenet.config\.json: is of No Finding, .*; .*findings\.json of Tuberculosis, Edema"
+        InputError, match=r"densenet.config\.json is of No Finding, .*; .*findings\.json of Tuberculosis, Edema"
     ):
         _stack(finished)

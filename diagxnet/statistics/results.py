@@ -98,7 +98,7 @@ def measure_test(
     curves = decision_curves(test, calibrated[-1], draws)
     by_group, too_small = subgroups(test, estimates, scoring)
     base_rate = means(prevalence(test), headline)
-    evaluation: dict = {"findings": test.findings.titles}
+    evaluation: dict = {}
     seed = scoring.seed
     for m, model in enumerate(test.models):
         evaluation[model] = {
@@ -122,6 +122,7 @@ def measure_test(
     evaluation["histories"] = {name: history_figures(history) for name, history in histories.items()}
     rows = indicators(evaluation["histories"], evaluation["comparison"])
     evaluation["indicators"] = {"met": sum(row["met"] for row in rows), "of": len(rows)}
+    evaluation["findings"] = test.findings.titles
     evaluation["counts"] = _counts(calibration, test, studies, dropped, scoring.min_positives)
     learned = [key not in not_learned(calibration) for key in test.keys]
     evaluation["one_class"] = {

@@ -33,6 +33,7 @@ from diagxnet.tables.values import (
     view_of_file,
 )
 
+DESCRIBE = ("view", "projection", "sex", "age")
 MEND = "mend the table, or take those rows out"
 NAME_THE_PATIENT = (
     "name the column that holds the patient: data.columns.patient, of stages.external --patient; the column of the "
@@ -105,7 +106,7 @@ def read_paths(
                 rows = _RowReader(root, columns, next(table))
                 for row in filter(any, table):
                     paths.append(rows.path(row))
-                    views.append(rows.view(row, paths[-1], [])[0])
+                    views.append(rows.view(row, paths[-1]))
                     lines.append(table.line_num)
         except (ValueError, IndexError, KeyError, StopIteration, csv.Error):
             raise InputError(f"{root}: the tables changed after the inventory was taken (run again)") from None
@@ -230,6 +231,8 @@ class _RowReader:
     def __init__(self, root: str | Path, named: Columns, header: list[str]) -> None:
         self.named, self.below, self.width = named, below(root), len(header)
         self.at = {key: header.index(column) for key, column in named.named().items() if column in header}
+        self.described_at = [self.at.get(key) for key in DESCRIBE]
+        self.described: dict[tuple[str, ...], tuple[str, str, str, float]] = {}
         self.patients: dict[str, str] = {}  # one string object a patient: rows of a patient share it
 
     def add(self, row: list[str], labels_of: Callable, columns: _Rows) -> list[str]:
@@ -248,29 +251,42 @@ class _RowReader:
         except ValueError as error:
             problems.append(f"{named.path} is {row[self.at['path']]!r}: {error}")
         columns.path.append(path)
-        view, projection = self.view(row, path, problems)
-        if path and not view and "view" not in self.at:
-            columns.unsaid.append((path, columns.lines[-1]))
+        cells = tuple([row[place] if place is not None else "" for place in self.described_at])
+        view, projection, sex, age = self.described.get(cells) or self._describe(cells, problems)
+        if "view" not in self.at:
+            view = self._view_without_column(path)
+            if path and not view:
+                columns.unsaid.append((path, columns.lines[-1]))
         columns.view.append(view)
-        told = choose(named.projection, self._cell(row, "projection"), PROJECTIONS, problems)
-        columns.projection.append(told or projection)
-        columns.sex.append(choose(named.sex, self._cell(row, "sex"), SEXES, problems))
-        columns.age.append(age_of(named.age, self._cell(row, "age"), problems))
+        columns.projection.append(projection)
+        columns.sex.append(sex)
+        columns.age.append(age)
         return problems
+
+    def _describe(self, cells: tuple[str, ...], problems: list[str]) -> tuple[str, str, str, float]:
+        """View, projection, sex and age of the cells that DESCRIBE an image; kept where nothing is wrong with them, as
+        few of them differ."""
+        named, found = self.named, []
+        view, of_view = view_of(named.view, cells[0], found) if "view" in self.at else ("", "")
+        projection = choose(named.projection, cells[1], PROJECTIONS, found) or of_view
+        read = view, projection, choose(named.sex, cells[2], SEXES, found), age_of(named.age, cells[3], found)
+        problems += found
+        if not found:
+            self.described[cells] = read
+        return read
 
     def path(self, row: list[str]) -> str:
         """Of the image, below the root; ValueError where the cell names none."""
         return self.below(row[self.at["path"]])
 
-    def view(self, row: list[str], path: str, problems: list[str]) -> tuple[str, str]:
-        """View and projection; the view is blank where no column and no file's name tells it."""
+    def view(self, row: list[str], path: str) -> str:
+        """Blank where no column and no file's name tells it."""
         if "view" in self.at:
-            return view_of(self.named.view, row[self.at["view"]], problems)
-        return self.named.view if self.named.view in SAID else view_of_file(path), ""
+            return view_of(self.named.view, row[self.at["view"]], [])[0]
+        return self._view_without_column(path)
 
-    def _cell(self, row: list[str], key: str) -> str:
-        """Blank where the table lacks the column."""
-        return row[self.at[key]] if key in self.at else ""
+    def _view_without_column(self, path: str) -> str:
+        return self.named.view if self.named.view in SAID else view_of_file(path)
 
     def _add_owner(self, row: list[str], path: str, columns: _Rows, problems: list[str]) -> None:
         owner, named = owner_of(path), self.named
