@@ -44,7 +44,7 @@ from benchmarks.data import pack_into
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_arrays, write_json
 from diagxnet.data.members import FIRST, member_folder
-from diagxnet.data.prepared import COLUMNS
+from diagxnet.data.prepared import COLUMNS, write_findings
 from diagxnet.features.stack import stack_features
 from diagxnet.features.stacked import write_stacked
 from diagxnet.labels.prepare import prepare
@@ -360,6 +360,7 @@ def learn_on(folder: Path, arch: str, logits: np.ndarray, targets: np.ndarray) -
         labels = {"targets": np.nan_to_num(targets[own]).astype(np.float32), "mask": known(targets[own])}
         write_arrays(folder / "data/prepared" / f"labels_{split}.npz", rows=own, **labels)
     manifest.to_csv(folder / "data/prepared/manifest.csv", index=False)
+    write_findings(folder / "data/prepared", CHEXPERT)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         train_on_top(params_with({"meta.arch": arch, "stack.method": "holdout"}), folder)
     model = load_meta(folder / "models/meta")
@@ -402,6 +403,7 @@ def make_logits(folder: Path) -> None:
     manifest["patient"] = manifest.index // 4
     manifest.loc[: CHEXPERT_STACK_ROWS - 1, "split"] = "stack"
     manifest.to_csv(folder / "data/prepared/manifest.csv", index=False)
+    write_findings(folder / "data/prepared", CHEXPERT)
     for split in ("stack", "val"):
         rows = manifest.index[manifest["split"] == split].to_numpy()
         targets = (chance.random((len(rows), len(CHEXPERT))) < 0.2).astype(np.float32)

@@ -60,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m diagxnet.predict",
         description="Predicts findings of chest radiographs. For research only: not a medical device.",
     )
-    options.add_argument("paths", nargs="+", metavar="PATH", help="image, folder or table (.csv)")
+    options.add_argument("paths", nargs="+", metavar="PATH", help="image, folder or table (.csv, .csv.gz)")
+    options.add_argument("--column", metavar="NAME", help="of a table: names the image (default: Path)")
     options.add_argument("--models", default="models", metavar="DIR", help="trained ensemble (default: models)")
     options.add_argument("--rule", choices=RULES, default="youden", help="thresholds to mark by (default: youden)")
     options.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the models")
@@ -85,7 +86,7 @@ def predict(options: argparse.Namespace) -> int:
 
 def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     """`predict`, whose files are whole once `stack` is left."""
-    items, passed = list_inputs(options.paths)
+    items, passed = list_inputs(options.paths, options.column)
     if passed:
         more = ", ..." if len(passed) > SHOWN else ""
         names = ", ".join(printable(path) for path in passed[:SHOWN])

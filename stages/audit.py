@@ -25,6 +25,7 @@ def check(claims: Claims, *, images: int = IMAGES) -> list[str]:
         claims,
         pipeline(),
         tables=Path(params.data.root),
+        path_column=params.data.columns.path,
         patient_column=params.data.columns.patient,
         unit=params.evaluate.unit,
         min_positives=params.evaluate.min_positives,

@@ -11,12 +11,15 @@ from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.params.seed import Seed
-from diagxnet.reading.tables import Columns
+from diagxnet.reading.columns import Columns
 from diagxnet.statistics.comparison import model_table
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.tables.named import named
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS
 from stages.running import run
+
+FURTHER = ("path", "view", "projection", "sex", "age")
+"""Columns that CheXpert's tables have, which others may call otherwise (see tables.columns.Columns)."""
 
 
 def main() -> None:
@@ -28,6 +31,9 @@ def main() -> None:
     parser.add_argument("--tables", choices=("all", "train", "valid"), default="all", help="what of it to score")
     parser.add_argument("--patient", metavar="COLUMN", help="names the patient (default: the path; Path: one an image)")
     parser.add_argument("--study", metavar="COLUMN", help="names the study (default: the path)")
+    for key in FURTHER:
+        parser.add_argument(f"--{key}", metavar="COLUMN", default=getattr(Columns, key), help=f"holds the {key}")
+    parser.add_argument("--ignored", metavar="COLUMN", nargs="*", default=(), help="columns that are not read")
     parser.add_argument("--mapping", type=Path, help="names the labels' classes (default: mapping.json in DIR)")
     parser.add_argument("--data", type=Path, help="data folder of the run that trained: shows what is lost from there")
     text = "a member that is a table: its scores of these images"
@@ -37,9 +43,10 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     out, report = arguments.pop("out"), arguments.pop("report")
     arguments["scores"] = named("--scores", arguments["scores"] or ())
+    named_columns = {key: arguments.pop(key) for key in ("patient", "study", *FURTHER, "ignored")}
     report = report or Path("reports/external") / out.stem
     params = read_params(seed=Seed, data=DataParams, evaluate=EvaluateParams)
-    columns = Columns(arguments.pop("patient"), arguments.pop("study"), groups=tuple(params.evaluate.subgroups))
+    columns = Columns(**named_columns, groups=tuple(params.evaluate.subgroups))
     found = validate(
         views=params.data.views,
         blank=params.data.blank,

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from diagxnet.data.files import write_json
-from diagxnet.data.findings import Findings
 from diagxnet.data.members import MORE, TABLES, names
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
+from diagxnet.reading.columns import columns_of
 from diagxnet.reading.inventory import default_cache, take_inventory
-from diagxnet.reading.tables import Columns
 from stages.notices import cache_notice, check_root, notices, sweep
 from stages.running import run
 
@@ -20,11 +19,7 @@ def main() -> None:
     for line in (*notices(params), *cache_notice(Path.cwd()), *sweep(Path("models"), [*params[MORE], *params[TABLES]])):
         print(line)
     check_root(data.root, Path.cwd())
-    columns = Columns(
-        **data.columns.model_dump(),
-        findings=Findings(tuple(data.findings)),
-        groups=tuple(checked["evaluate"].subgroups),
-    )
+    columns = columns_of(data.columns.model_dump(), data.findings, checked["evaluate"].subgroups)
     inventory = take_inventory(Path(data.root), cache=default_cache(), linked=data.linked, columns=columns)
     write_json("models/more/members.json", {"members": list(names(params))})
     write_json("data/inventory.json", inventory)

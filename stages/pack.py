@@ -13,6 +13,7 @@ def main() -> dict[str, float]:
     from diagxnet.images.pack import pack
     from diagxnet.params.checked import read_params
     from diagxnet.params.data import DataParams
+    from diagxnet.reading.columns import Columns
 
     data = read_params(data=DataParams).data
     return pack(
@@ -24,6 +25,7 @@ def main() -> dict[str, float]:
         work=Path(".resume/pack"),
         linked=data.linked,
         crop=data.crop,
+        columns=Columns(path=data.columns.path, view=data.columns.view),
     )
 
 

@@ -6,11 +6,10 @@ No stage of dvc.yaml: `python -m stages.preflight` writes nothing.
 from types import SimpleNamespace
 
 from diagxnet.console.errors import InputError, problems_error
-from diagxnet.data.findings import Findings
 from diagxnet.params.whole import read_all
 from diagxnet.preflight.plan import hours, look_at_data, training_line
 from diagxnet.preflight.rehearsal import rehearse_base, rehearse_meta
-from diagxnet.reading.tables import Columns
+from diagxnet.reading.columns import columns_of
 from diagxnet.stacking.learners import create_meta
 from diagxnet.training.networks import create_base
 from stages import base_model, train_meta
@@ -20,8 +19,7 @@ from stages.running import peak_memory, run
 def main() -> None:
     params = SimpleNamespace(**read_all())
     data = params.data.model_dump()
-    groups = tuple(params.evaluate.subgroups)
-    columns = Columns(**data.pop("columns"), findings=Findings(tuple(data.pop("findings"))), groups=groups)
+    columns = columns_of(data.pop("columns"), data.pop("findings"), params.evaluate.subgroups)
     problems, sizes = [], None
     try:
         plan, found = look_at_data(data.pop("root"), **data, columns=columns, disk="data")

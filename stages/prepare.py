@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from diagxnet.data.findings import Findings
 from diagxnet.data.prepared import read_manifest
 from diagxnet.images.work import release
 from diagxnet.labels.prepare import audit_table, grouping, prepare
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
 from diagxnet.params.evaluate import EvaluateParams
-from diagxnet.reading.tables import Columns
+from diagxnet.reading.columns import columns_of
 from stages.running import run
 
 
@@ -17,7 +16,7 @@ def main() -> None:
     params = read_params(data=DataParams, evaluate=EvaluateParams)
     data = params.data
     release(Path(".resume/pack"))  # data/packed is on DVC's record now
-    findings = Findings(tuple(data.findings))
+    columns = columns_of(data.columns.model_dump(), data.findings)
     summary = prepare(
         Path(data.root),
         Path("data/packed"),
@@ -28,9 +27,9 @@ def main() -> None:
         split_seed=data.split_seed,
         max_patients=data.max_patients,
         shares=data.shares.model_dump(),
-        columns=Columns(**data.columns.model_dump(), findings=findings, groups=tuple(params.evaluate.subgroups)),
+        columns=columns,
     )
-    print(audit_table(summary, findings))
+    print(audit_table(summary, columns.findings))
     print(grouping(read_manifest("data/prepared"), data.columns.patient))
 
 

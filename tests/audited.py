@@ -107,6 +107,7 @@ def make_run(
     meta = create_meta("mlp", len(networks), len(CHEXPERT), **OPTIONS)
     torch.nn.init.normal_(meta.layers[-1].weight, std=0.1)
     config = {"arch": "mlp", "options": OPTIONS, "models": list(networks), "members": 1, "views": views}
+    config["findings"] = list(CHEXPERT.names)
     save_model(models / "meta", meta, config, HISTORY)
     folders = models, data / "packed", data / "prepared", data / "stacked"
     stack_features(list(networks), *folders, precision="fp32", batch_size=64, views=views)

@@ -4,6 +4,7 @@ A case's `make(folder)` makes the bad input below the empty `folder` and returns
 in `message`, {root} stands for `folder`.
 """
 
+import gzip
 import os
 import re
 import struct
@@ -16,13 +17,15 @@ from PIL import Image, PngImagePlugin
 
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import read_json, write_json
+from diagxnet.data.findings import Findings
 from diagxnet.images.pack import pack
 from diagxnet.labels.prepare import prepare
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import SECTIONS, read_all
+from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
 from diagxnet.reading.inventory import take_inventory, write_inventory
 from diagxnet.reading.paths import NAMED_LIKE
-from diagxnet.reading.tables import CHEXPERT_COLUMNS, NAME_THE_PATIENT, Columns
+from diagxnet.reading.tables import NAME_THE_PATIENT
 from diagxnet.recipe import check_recipe, flags, read_recipe
 from diagxnet.stacking.learners import create_meta, load_meta
 from diagxnet.training.checkpoint import save_model
@@ -119,6 +122,28 @@ def first_row(old: str, new: str) -> Callable:
 def with_column(name: str, columns: Columns = CHEXPERT_COLUMNS) -> Callable:
     """A case whose train.csv has one more column, blank in each row."""
     return table(lambda text: text.replace("\n", ",\n").replace(",\n", f",{name}\n", 1), columns=columns)
+
+
+def no_view(root: Path) -> Callable[[], object]:
+    """Flat files whose names say nothing, in a table without the column."""
+    header = ["Path", "PID", *CHEXPERT.names]
+    rows = [[f"{number}.png", str(number), *["1"] * len(CHEXPERT)] for number in range(3)]
+    (root / "train.csv").write_text("\n".join(map(",".join, [header, *rows])), encoding="utf-8")
+    return lambda: inventory_of(root, Columns(patient="PID"))
+
+
+def twice_there(root: Path) -> Callable[[], object]:
+    make_data(root)
+    (root / "train.csv.gz").write_bytes(gzip.compress((root / "train.csv").read_bytes()))
+    return lambda: inventory_of(root)
+
+
+def cut_archive(root: Path) -> Callable[[], object]:
+    make_data(root)
+    content = gzip.compress((root / "train.csv").read_bytes())
+    (root / "train.csv").unlink()
+    (root / "train.csv.gz").write_bytes(content[:-40])
+    return lambda: inventory_of(root)
 
 
 def patients_column(first: list[str], study: str | None = None) -> Callable:
@@ -417,7 +442,7 @@ TABLES = [
     BadInput(
         "a table of zero bytes",
         table(lambda text: ""),
-        f"train.csv, line 1: is empty: the header with CheXpert's columns must be there {MEND_TABLE}",
+        f"train.csv, line 1: is empty: the header with the columns must be there {MEND_TABLE}",
     ),
     BadInput(
         "a header without rows",
@@ -437,9 +462,8 @@ TABLES = [
     BadInput(
         "an extra label column",
         with_column("Hernia"),
-        "train.csv, line 1: unknown column 'Hernia': where it is a finding, add it to data.findings; where it makes "
-        "groups, to evaluate.subgroups; else take it out "
-        f"{MEND_TABLE}",
+        "train.csv, line 1: unknown column 'Hernia': a finding goes into data.findings, what makes groups into "
+        f"evaluate.subgroups, another into data.columns.ignored {MEND_TABLE}",
     ),
     BadInput(
         "a misspelt label column",
@@ -460,13 +484,8 @@ TABLES = [
     ),
     BadInput(
         "a label in words",
-        first_row(",1.0,", ",yes,"),
-        f"train.csv, line 2: Edema is 'yes': must be 1, 0, -1 or blank {MEND_TABLE}",
-    ),
-    BadInput(
-        "a label of nan",
-        first_row(",1.0,", ",nan,"),
-        f"train.csv, line 2: Edema is 'nan': must be 1, 0, -1 or blank {MEND_TABLE}",
+        first_row(",1.0,", ",perhaps,"),
+        f"train.csv, line 2: Edema is 'perhaps': must be 1, 0, -1 or blank {MEND_TABLE}",
     ),
     BadInput(
         "an age of 500",
@@ -481,7 +500,7 @@ TABLES = [
     BadInput(
         "a view that is none",
         first_row("Frontal", "Side"),
-        f"train.csv, line 2: Frontal/Lateral is 'Side': must be Frontal or Lateral {MEND_TABLE}",
+        f"train.csv, line 2: Frontal/Lateral is 'Side': must be Frontal or Lateral, or AP, PA, LL, RL {MEND_TABLE}",
     ),
     BadInput(
         "a projection that is none",
@@ -501,12 +520,12 @@ TABLES = [
     BadInput(
         "an absolute path",
         path_of_first_row(f"/release/{FIRST}"),
-        f"train.csv, line 2: Path is '/release/{FIRST}': is absolute; it must be release/.../image {MEND_TABLE}",
+        f"train.csv, line 2: Path is '/release/{FIRST}': is absolute; it must be below data.root {MEND_TABLE}",
     ),
     BadInput(
         "a path with a drive letter",
         path_of_first_row(WINDOWS_PATH),
-        f"train.csv, line 2: Path is {WINDOWS_PATH!r}: is absolute; it must be release/.../image {MEND_TABLE}",
+        f"train.csv, line 2: Path is {WINDOWS_PATH!r}: is absolute; it must be below data.root {MEND_TABLE}",
     ),
     BadInput(
         "a path that climbs out",
@@ -520,10 +539,15 @@ TABLES = [
         f"tells by one name like {NAMED_LIKE} ({NAME_THE_PATIENT})",
     ),
     BadInput(
-        "a path without a folder",
+        "a flat file, which tells no patient",
         path_of_first_row("image.jpg"),
-        "train.csv, line 2: Path is 'image.jpg': must be release/.../image: its first component names the release and "
-        f"falls away {MEND_TABLE}",
+        "train.csv: 1 of 40 rows do not say which patient it is, line 2 first: 'image.jpg' (0 folders deep); a path "
+        f"tells by one name like {NAMED_LIKE} ({NAME_THE_PATIENT})",
+    ),
+    BadInput(
+        "a path that is a folder's",
+        path_of_first_row("release/"),
+        f"train.csv, line 2: Path is 'release/': must name an image, not a folder {MEND_TABLE}",
     ),
     BadInput(
         "folders that might be patients, studies or dates",
@@ -563,8 +587,8 @@ TABLES = [
         "a finding as the patient's column",
         table(str, columns=Columns(patient="Edema")),
         "tables in {root}: 2 problems " + MEND_TABLE + "\n"
-        "  train.csv, line 1: data.columns.patient = 'Edema': that column holds no patient\n"
-        "  valid.csv, line 1: data.columns.patient = 'Edema': that column holds no patient",
+        "  train.csv, line 1: data.columns.patient = 'Edema': that column is data.findings's\n"
+        "  valid.csv, line 1: data.columns.patient = 'Edema': that column is data.findings's",
     ),
     BadInput(
         "a column of groups that test's table lacks",
@@ -651,7 +675,7 @@ TABLES = [
     BadInput(
         "a path to a share of a network",
         path_of_first_row(SHARE_PATH),
-        f"train.csv, line 2: Path is {SHARE_PATH!r}: is absolute; it must be release/.../image {MEND_TABLE}",
+        f"train.csv, line 2: Path is {SHARE_PATH!r}: is absolute; it must be below data.root {MEND_TABLE}",
     ),
     BadInput(
         "a path that goes to another drive",
@@ -696,14 +720,63 @@ TABLES = [
         f"train.csv, line 2: has 20 values where the header has 19 columns {MEND_TABLE}",
     ),
     BadInput(
-        "a table with semicolons",
-        table(lambda text: text.replace(",", ";")),
-        f"train.csv, line 1: the columns are separated by ';': save the table with commas {MEND_TABLE}",
+        "a table with semicolons and decimal commas",
+        table(lambda text: text.replace(",", ";").replace("1.0", "1,0", 1)),
+        f"train.csv, line 2: Edema is '1,0': must be 1, 0, -1 or blank {MEND_TABLE}",
     ),
     BadInput(
-        "a table with tabs",
-        table(lambda text: text.replace(",", "\t"), "valid.csv"),
-        f"valid.csv, line 1: the columns are separated by '\\t': save the table with commas {MEND_TABLE}",
+        "a table of findings that are none of ours",
+        table(lambda text: text, columns=Columns(findings=Findings(("Tuberculosis", "Covid")))),
+        f"tables in {{root}}: 4 problems {MEND_TABLE}\n"
+        + "\n".join(
+            f"  {name}.csv, line 1: none of the findings is a column (Tuberculosis, Covid), as data.findings has them "
+            f"or the models know them\n  {name}.csv, line 1: unknown columns {', '.join(map(repr, CHEXPERT.names))}: a "
+            "finding goes into data.findings, another into data.columns.ignored"
+            for name in ("train", "valid")
+        ),
+    ),
+    BadInput(
+        "columns of other names",
+        table(lambda text: text.replace("Path,Sex,Age,", "file name,Gender,PatientAge,", 1), "valid.csv"),
+        f"tables in {{root}}: 4 problems {MEND_TABLE}\n"
+        "  valid.csv, line 1: column 'Path' is missing\n"
+        "  valid.csv, line 1: unknown column 'file name': if it names the image, set data.columns.path to file name\n"
+        "  valid.csv, line 1: unknown column 'Gender': if it holds the sex, set data.columns.sex to Gender\n"
+        "  valid.csv, line 1: unknown column 'PatientAge': if it holds the age, set data.columns.age to PatientAge",
+    ),
+    BadInput(
+        "a column that holds sex and age",
+        table(lambda text: text, columns=Columns(age="Sex")),
+        f"tables in {{root}}: 4 problems {MEND_TABLE}\n"
+        + "\n".join(
+            f"  {name}.csv, line 1: data.columns.age = 'Sex': that column is data.columns.sex's\n"
+            f"  {name}.csv, line 1: unknown column 'Age': a finding goes into data.findings, another into "
+            "data.columns.ignored"
+            for name in ("train", "valid")
+        ),
+    ),
+    BadInput(
+        "a column that is ignored and read",
+        table(lambda text: text, columns=Columns(ignored=("Sex",))),
+        f"tables in {{root}}: 2 problems {MEND_TABLE}\n"
+        "  train.csv, line 1: data.columns.sex = 'Sex': that column is data.columns.ignored's\n"
+        "  valid.csv, line 1: data.columns.sex = 'Sex': that column is data.columns.ignored's",
+    ),
+    BadInput(
+        "images whose view nobody says",
+        no_view,
+        "train.csv: 3 of 3 rows do not say whether an image is frontal or lateral, line 2 first: '0.png': set "
+        f"data.columns.view to the column that does, or to frontal where all images are {MEND_TABLE}",
+    ),
+    BadInput(
+        "a table packed and not",
+        twice_there,
+        f"{{root}}{os.sep}train.csv: is there as train.csv.gz, too (leave the one that you mean)",
+    ),
+    BadInput(
+        "an archive that is cut off",
+        cut_archive,
+        f"{{root}}{os.sep}train.csv.gz: is no whole gzip archive (get it again, or give the .csv)",
     ),
     BadInput(
         "a hash cache that cannot be written",

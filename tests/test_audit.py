@@ -31,7 +31,13 @@ from tests.workspace import make_workspace
 
 
 def audited(run: Run, unit: str = "image") -> list[str]:
-    options = {"tables": run.root / "release", "patient_column": None, "unit": unit, "min_positives": MIN_POSITIVES}
+    options = {
+        "tables": run.root / "release",
+        "path_column": "Path",
+        "patient_column": None,
+        "unit": unit,
+        "min_positives": MIN_POSITIVES,
+    }
     return audit(*run.folders, run.claims, run.pipeline, **options, precision="fp32")
 
 

@@ -77,10 +77,10 @@ def params_read(name: str) -> set[str]:
     for section in sections:
         own = leaves(PARAMS[section], section)
         own = own or {section}
-        taken = set(re.findall(rf"\b{section}\.(\w+)", text)) - {"model_dump"}
+        taken = {re.sub(r"\.?model_dump$", "", each) for each in re.findall(rf"\b{section}\.([\w.]+)", text)} - {""}
         whole = re.search(rf"\b{section}\.model_dump\(\)|\b{section}\b, params\.{section}\b", text)
         whole = whole or section in ("seed", "tables") or not taken
-        read |= {leaf for leaf in own if whole or leaf.split(".")[1] in taken}
+        read |= {leaf for leaf in own if whole or any(f"{leaf}.".startswith(f"{section}.{each}.") for each in taken)}
     if "train" in sections and (names := re.findall(r'"(\w+)"', "".join(re.findall(r"SHARED \+?= \((.*)\)", text)))):
         read = {leaf for leaf in read if not leaf.startswith("train.")} | {f"train.{leaf}" for leaf in names}
     return read - IDENTIFIED_BY_CONTENT

@@ -13,6 +13,7 @@ from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.members import FIRST
 from diagxnet.data.packed import open_packed
+from diagxnet.data.prepared import write_findings
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.features import stack as features
 from diagxnet.features.stack import stack_features
@@ -54,6 +55,7 @@ def test_an_image_has_the_same_logits_as_in_the_pipeline_to_the_bit(tmp_path, mo
     index = pd.read_csv(tmp_path / ".packed/index.csv")
     manifest = pd.DataFrame({"row": index["row"], "split": "test"})
     monkeypatch.setattr(features, "read_manifest", lambda folder: manifest)
+    write_findings(tmp_path, CHEXPERT)
     models = make_models(tmp_path / "models", folds=folds, seeds=seeds, views=views)
     stack_features(
         FIRST,

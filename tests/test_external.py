@@ -16,7 +16,8 @@ from diagxnet.external.gap import CALIBRATION_METRICS, Hospital, calibration_est
 from diagxnet.external.sections import external_sections
 from diagxnet.external.validation import read_rows, score, validate, write_external
 from diagxnet.images.decode import decode
-from diagxnet.reading.tables import Columns, read_tables
+from diagxnet.reading.columns import Columns
+from diagxnet.reading.tables import read_tables
 from diagxnet.statistics.bootstrap import draw_counts
 from diagxnet.statistics.comparison import label, models_of
 from diagxnet.statistics.metrics import auroc, brier, ece

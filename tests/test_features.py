@@ -7,8 +7,9 @@ import torch
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT
-from diagxnet.data.files import write_json
+from diagxnet.data.findings import Findings
 from diagxnet.data.members import FIRST
+from diagxnet.data.prepared import write_findings
 from diagxnet.features import stack as features
 from diagxnet.features.stack import batch_statistics, stack_features
 from diagxnet.features.stacked import read_stacked, same_rows
@@ -29,7 +30,7 @@ def finished(tmp_path, monkeypatch):
     splits = ["stack", "val", "test"] * 3
     table = pd.DataFrame({"row": range(9), "split": splits, "patient": [f"p{row}" for row in range(9)]})
     monkeypatch.setattr(features, "read_manifest", lambda folder: table)
-    write_json(tmp_path / "prepared" / "findings.json", {"findings": list(CHEXPERT.names)})
+    write_findings(tmp_path / "prepared", CHEXPERT)
     for name, (arch, patch_size) in NETWORKS.items():
         torch.manual_seed(1)
         stem = "patches" if patch_size is None else "convolutions"
@@ -140,8 +141,8 @@ def test_logits_and_labels_of_different_images_are_refused():
 
 
 def test_models_of_other_findings_than_the_labels_end_in_a_line_that_names_both(finished):
-    write_json(finished / "prepared" / "findings.json", {"findings": ["Tuberculosis", "Edema"]})
+    write_findings(finished / "prepared", Findings(("Tuberculosis", "Edema")))
     with pytest.raises(
-        InputError, match=r"densenet.config\.json: is of No Finding, .*; .*findings\.json of Tuberculosis, Edema"
+        InputError, match=r"densenet.config\.json is of No Finding, .*; .*findings\.json of Tuberculosis, Edema"
     ):
         _stack(finished)

@@ -8,7 +8,7 @@ import torch
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import read_arrays, read_json, write_arrays
 from diagxnet.data.folds import read_draws, write_draws
-from diagxnet.data.prepared import COLUMNS
+from diagxnet.data.prepared import COLUMNS, write_findings
 from diagxnet.features.stacked import read_stacked, write_stacked
 from diagxnet.params.meta import NETWORKS
 from diagxnet.stacking.learners import apply_meta, load_meta
@@ -27,6 +27,7 @@ def data(tmp_path):
     """Stacked logits and labels of 80 images in stack and 40 in val; the second model knows more than the first."""
     generator = np.random.default_rng(0)
     (tmp_path / "prepared").mkdir()
+    write_findings(tmp_path / "prepared", CHEXPERT)
     manifest = []
     for split, images in (("stack", 80), ("val", 40)):
         rows = np.arange(images) + len(manifest)
@@ -165,6 +166,7 @@ def test_under_crossfit_the_weights_are_those_that_suit_means_of_folds_whatever_
     first, second = (targets * 1.5 + chance.normal(size=targets.shape) for _ in range(2))
     own = {"stack": 1.5, "val": 0.3}  # variance that models of a fold have each, and their mean
     (tmp_path / "prepared").mkdir()
+    write_findings(tmp_path / "prepared", CHEXPERT)
     patients = np.array([f"patient{number // 2}" for number in range(2 * images)], object)
     rows = np.split(np.arange(2 * images), 2)
     write_draws(tmp_path / "prepared", rows[0], patients[:images], 1)

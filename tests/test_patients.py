@@ -13,8 +13,9 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.splits import SPLITS
 from diagxnet.importers.release import Imported, check_patients
 from diagxnet.labels.prepare import assign_rows, grouping
+from diagxnet.reading.columns import Columns
 from diagxnet.reading.paths import owner_of, under_root
-from diagxnet.reading.tables import Columns, read_paths, read_tables
+from diagxnet.reading.tables import read_paths, read_tables
 from tests.radiographs import Row, image_path, write_table
 
 SHARES = {"val": 0.25, "stack": 0.25, "test": 0.25}
@@ -92,9 +93,9 @@ def test_whole_numbers_that_went_through_floats_are_the_same_patients(tmp_path):
 
 def test_one_image_a_patient_must_be_said(tmp_path):
     tree(tmp_path, ["a.png", "b.png"])
-    with pytest.raises(InputError, match="Path says that each image is of another patient"):
+    with pytest.raises(InputError, match="Path by default, says that each image is of another patient"):
         read_tables(tmp_path)
-    assert read_tables(tmp_path, Columns("Path"))[0].frame["patient"].tolist() == ["release/a.png", "release/b.png"]
+    assert read_tables(tmp_path, Columns("Path"))[0].frame["patient"].tolist() == ["a.png", "b.png"]
 
 
 def test_a_column_may_join_patients_of_the_paths_and_their_studies_stay_apart(tmp_path):
@@ -133,31 +134,33 @@ def manifest(paths: list[str], patients: list[str], splits: list[str]) -> pd.Dat
 
 def test_the_audit_finds_a_person_in_two_splits_whom_the_prepared_data_call_two_patients(tmp_path):
     paths = ["train/patient00001/study1/a.jpg", "other/Patient_1/study2/a.jpg", "train/patient00010/study1/a.jpg"]
-    leak, source = strangers(manifest(paths, ["study1", "study2", "x"], ["train", "test", "train"]), tmp_path, None)
+    leak, source = strangers(
+        manifest(paths, ["study1", "study2", "x"], ["train", "test", "train"]), tmp_path, "Path", None
+    )
     assert leak == f"1 people are in two splits by {source}, patient1 first"
-    assert strangers(manifest(paths, ["1", "2", "10"], ["train"] * 3), tmp_path, None)[0].startswith(
+    assert strangers(manifest(paths, ["1", "2", "10"], ["train"] * 3), tmp_path, "Path", None)[0].startswith(
         "1 people are several"
     )
-    assert strangers(manifest(paths, ["1", "1", "10"], ["train", "train", "test"]), tmp_path, None)[0] is None
-    assert "1 images are of nobody" in strangers(manifest(["a/b/c.png"], ["a"], ["train"]), tmp_path, None)[0]
+    assert strangers(manifest(paths, ["1", "1", "10"], ["train", "train", "test"]), tmp_path, "Path", None)[0] is None
+    assert "1 images are of nobody" in strangers(manifest(["a/b/c.png"], ["a"], ["train"]), tmp_path, "Path", None)[0]
 
 
 def test_the_audit_reads_the_named_column_anew(tmp_path):
     tree(tmp_path, ["a//1.png", "a/./2.png", "b.png"], ["7", "7.0", "8"])
     paths, patients = ["a/1.png", "a/2.png", "b.png"], ["7", "7", "8"]
-    assert strangers(manifest(paths, patients, ["train", "train", "test"]), tmp_path, "PID")[0] is None
+    assert strangers(manifest(paths, patients, ["train", "train", "test"]), tmp_path, "Path", "PID")[0] is None
     assert (
         "in two splits by column PID"
-        in strangers(manifest(paths, "123", ["train", "test", "test"]), tmp_path, "PID")[0]
+        in strangers(manifest(paths, "123", ["train", "test", "test"]), tmp_path, "Path", "PID")[0]
     )
-    assert strangers(manifest(paths, "123", ["train", "test", "test"]), tmp_path, "Path")[0] is None
-    assert "is not here" in strangers(manifest(paths, patients, ["train"] * 3), tmp_path / "gone", "PID")[1]
+    assert strangers(manifest(paths, "123", ["train", "test", "test"]), tmp_path, "Path", "Path")[0] is None
+    assert "are not here" in strangers(manifest(paths, patients, ["train"] * 3), tmp_path / "gone", "Path", "PID")[1]
 
 
 @pytest.mark.parametrize("name", [name for name, (_, patient, _) in LAYOUTS.items() if patient])
 def test_the_audit_knows_each_layout_that_tables_know(name, tmp_path):
     path, patient, _ = LAYOUTS[name]
-    assert strangers(manifest([path], [patient], ["train"]), tmp_path, None)[0] is None
+    assert strangers(manifest([path], [patient], ["train"]), tmp_path, "Path", None)[0] is None
 
 
 def test_what_belongs_together_is_told_in_one_line():

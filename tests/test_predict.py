@@ -298,9 +298,11 @@ def test_maps_and_a_study_list_are_written_for_every_image(models, tmp_path, cap
     assert "<script" not in text
     assert "bad.png" in text
     assert "Doubtful: looks inverted" in text
-    with pytest.raises(SystemExit):
-        main(["x.png", "--finding", "oedema"])
-    assert "is it edema?" in capsys.readouterr().err
+    capsys.readouterr()
+    assert main([str(tmp_path / "films"), "--models", str(models), "--finding", "oedema", "--html", str(page)]) == 1
+    assert capsys.readouterr().err.endswith(
+        "--finding oedema: no such finding; did you mean edema? (name one that these models predict)\n"
+    )
     for width in (1280, 390) if BROWSER else ():
         shown, console, asked = opened(page, tmp_path / str(width), width)
         assert "<h2>Images</h2>" in shown

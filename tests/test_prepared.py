@@ -12,7 +12,8 @@ from diagxnet.data.packed import read_index
 from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.labels.prepare import audit_table
 from diagxnet.labels.rules import RULES, apply_rules, score_labels
-from diagxnet.reading.tables import Columns, read_tables
+from diagxnet.reading.columns import Columns
+from diagxnet.reading.tables import read_tables
 from tests.bad_input import pack_of, prepare_of
 from tests.radiographs import Row, image_path, make_data, write_image, write_table
 

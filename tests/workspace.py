@@ -10,6 +10,7 @@ import torch
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_arrays, write_json
 from diagxnet.data.members import FIRST, member_folder
+from diagxnet.data.prepared import write_findings
 from diagxnet.features.stacked import read_stacked
 from diagxnet.labels.prepare import count
 from diagxnet.reporting.section import Material
@@ -106,7 +107,7 @@ def make_workspace(root: Path, model_seed: int = 0, members: Sequence[str] = FIR
         write_arrays(root / f"data/stacked/logits_{split}.npz", rows=rows, **logits)
     stored = read_stacked(root / "data/stacked", "val")
     write_arrays(root / "data" / LEFT_OUT, rows=stored.rows, logits=stored.logits.mean(axis=1) + 0.1)
-    write_json(prepared / "findings.json", {"findings": list(CHEXPERT.names)})
+    write_findings(prepared, CHEXPERT)
     write_json(prepared / "summary.json", _audit(manifest, labels))
     np.save(packed / "images.npy", np.random.default_rng(4).integers(0, 256, (len(manifest), 32, 32), dtype=np.uint8))
     np.save(packed / "shapes.npy", np.full((len(manifest), 2), (390, 320), np.int32))

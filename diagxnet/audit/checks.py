@@ -22,6 +22,7 @@ def audit(
     pipeline: Pipeline,
     *,
     tables: Path,
+    path_column: str,
     patient_column: str | None,
     unit: str,
     min_positives: int,
@@ -31,13 +32,25 @@ def audit(
 ) -> list[str]:
     """Checks a run and returns a line for each check; raises InputError, a line too, at the first that fails.
 
-    tables: folder of the tables, read where a column of theirs, `patient_column`, names the patient. unit,
+    tables: folder of the tables, read where a column of theirs, `patient_column`, names the patient of the image
+    in `path_column`. unit,
     min_positives: those of the evaluation. precision: `train.precision`, in which logits are made again, of so many
     `images` of each split, evenly spaced; a tampered logit of another image is then found by the hash in `pipeline`
     alone. columns: further ones that make groups, as `evaluate.subgroups` has them.
     """
     run = Run(
-        data, models, claims, pipeline, tables, patient_column, unit, min_positives, precision, images, columns or {}
+        data,
+        models,
+        claims,
+        pipeline,
+        tables,
+        path_column,
+        patient_column,
+        unit,
+        min_positives,
+        precision,
+        images,
+        columns or {},
     )
     lines = []
     for name, check in CHECKS.items():

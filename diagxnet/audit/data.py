@@ -35,7 +35,7 @@ def patients(run: Run) -> str:
     folds = pd.DataFrame({"patient": owners.reindex(draws.rows).to_numpy(), "draw": draws.values}).drop_duplicates()
     if folds["patient"].isna().any() or folds["patient"].duplicated().any():
         raise AuditError("folds.npz has images of one patient in two folds, or images that are in no split")
-    wrong, source = strangers(run.manifest, run.tables, run.patient_column)
+    wrong, source = strangers(run.manifest, run.tables, run.path_column, run.patient_column)
     if wrong:
         raise AuditError(wrong)
     return f"{len(pairs):,}, each in one split and one fold, also by {source}"

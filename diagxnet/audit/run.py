@@ -38,6 +38,7 @@ class Run:
     claims: Claims
     pipeline: Pipeline
     tables: Path
+    path_column: str
     patient_column: str | None
     unit: str
     min_positives: int

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from diagxnet.console.errors import InputError
-from diagxnet.data.files import read_arrays, read_json
+from diagxnet.data.files import read_arrays, read_json, write_json
 from diagxnet.data.findings import Findings
 from diagxnet.data.splits import assert_disjoint
 
@@ -26,6 +26,10 @@ class Labels:
     rows: np.ndarray
     targets: np.ndarray
     mask: np.ndarray
+
+
+def write_findings(folder: str | Path, findings: Findings) -> None:
+    write_json(Path(folder) / FINDINGS_FILE, {"findings": list(findings.names)})
 
 
 def read_findings(folder: str | Path) -> Findings:

@@ -26,7 +26,9 @@ from diagxnet.images.decode import ImageError, decode
 from diagxnet.importers.release import MAPPING, merged
 from diagxnet.labels.prepare import count
 from diagxnet.labels.rules import looked_for, score_labels
-from diagxnet.reading.tables import CHEXPERT_COLUMNS, Columns, group_column, read_named
+from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
+from diagxnet.reading.files import find_table
+from diagxnet.reading.tables import group_column, read_named
 from diagxnet.reporting.report import write_report
 from diagxnet.reporting.section import Material
 from diagxnet.reporting.sections.data import examples
@@ -154,7 +156,7 @@ def read_rows(
     tables: `train`, `valid` or `all`. views: `frontal`, `lateral` or `all`. columns: see `validate`. Raises
     InputError where there is no row.
     """
-    names = [name for name in ("train", "valid") if (root / f"{name}.csv").is_file()]
+    names = [name for name in ("train", "valid") if find_table(root, name)]
     asked = [name for name in names if tables in ("all", name)]
     if not asked:
         there = f"{names[0]}.csv is there: choose other --tables" if names else "give --root the folder that holds it"

@@ -57,14 +57,14 @@ def stack_features(
     manifest = read_manifest(prepared)
     tables = table_configs(models, members)
     places = {name: model_folders(member_folder(models, name)) for name in members if name not in tables}
-    findings = read_findings(prepared).names
-    for name in members:
-        config = member_folder(models, name) / CONFIG
-        check_same(read_json(config)["findings"], config, findings, prepared / FINDINGS_FILE)
     folds = {len(each) for each in places.values()}
     if len(folds) > 1:
         raise InputError(f"{models}: the base models have different numbers of folds (run dvc repro)")
     (number,) = folds
+    findings = read_findings(prepared).names
+    for name in members:
+        config = member_folder(models, name) / CONFIG
+        check_same(read_json(config).get("findings", ()), config, findings, prepared / FINDINGS_FILE)
     rows = {split: manifest.loc[manifest["split"] == split, "row"].to_numpy(np.int64) for split in splits}
     parts = {split: [np.arange(len(rows[split]))] * number for split in splits}
     if number > 1 and "stack" in splits:

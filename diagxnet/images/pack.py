@@ -27,6 +27,7 @@ from diagxnet.images.npy import packed_bytes
 from diagxnet.images.processes import Target, decode_tasks
 from diagxnet.images.unfinished import Saver, Unfinished, take_up
 from diagxnet.images.work import release, remove
+from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
 from diagxnet.reading.inventory import read_hashes
 from diagxnet.reading.tables import read_paths
 
@@ -56,6 +57,7 @@ def pack(
     work: str | Path,
     linked: str | None = None,
     crop: str = "guide",
+    columns: Columns = CHEXPERT_COLUMNS,
     workers: int | None = None,
 ) -> dict:
     """Decodes every image of the tables under `root` into `folder`: images.npy, index.csv, dropped.csv, doubts.csv, and
@@ -65,15 +67,15 @@ def pack(
     bad_images: `stop` raises one InputError for all images that cannot be used, `drop` leaves them out and lists them.
     work: a folder on the file system of `folder`, but outside it, where an interrupted pack is kept: the next call with
     the same size takes over each row whose image is unchanged. linked: a folder that links under `root` may lead to.
-    workers: processes that decode (default: one a core); the bytes do not depend on it. Rows are written by position,
-    never through a map, so that peak memory does not grow with the images. Doubtful images are packed, and counted on
-    the standard error.
+    columns: of the tables, those of path and view. workers: processes that decode (default: one a core); the bytes do
+    not depend on it. Rows are written by position, never through a map, so that peak memory does not grow with the
+    images. Doubtful images are packed, and counted on the standard error.
 
     Returns {"images", "dropped", "doubtful", "decoded", "images_per_second"}; `decoded` and the rate are of this call
     alone. Raises InputError where the disk is too small, an image is bad (with `stop`), or none is good.
     """
     root, folder = Path(root), Path(folder)
-    plan = _plan(root, inventory)
+    plan = _plan(root, inventory, columns)
     state = take_up(Path(work), plan.digests, size, crop)
     started = time.perf_counter()
     decoded = 0 if state.finished else _decode_pending(root, linked, plan, state, workers or cores())
@@ -93,10 +95,10 @@ def pack(
     }
 
 
-def _plan(root: Path, inventory: str | Path) -> _Plan:
+def _plan(root: Path, inventory: str | Path, columns: Columns) -> _Plan:
     hashes = read_hashes(inventory)
     tables, paths, views, lines = [], [], [], []
-    for table, own_paths, own_views, own_lines in read_paths(root):
+    for table, own_paths, own_views, own_lines in read_paths(root, columns):
         tables += [table] * len(own_lines)
         paths += own_paths
         views += own_views

@@ -29,7 +29,7 @@ from diagxnet.importers.release import (
     report_missing,
     report_repeated,
 )
-from diagxnet.reading.tables import OLDEST, PROJECTIONS, whole
+from diagxnet.reading.values import OLDEST, PROJECTIONS, whole
 from diagxnet.trained_on import listed
 
 SOURCE = "ChestX-ray14"

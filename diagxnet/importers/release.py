@@ -18,8 +18,9 @@ from diagxnet.console.commands import run_command
 from diagxnet.console.errors import InputError, one_line, problems_error
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import replacing, write_json
+from diagxnet.reading.columns import other_separator
 from diagxnet.reading.paths import owner_of, under_root
-from diagxnet.reading.tables import other_separator, read_tables
+from diagxnet.reading.tables import read_tables
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS, FILE, check_unknown, listed, read_trained_on
 
 COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT.names)

@@ -11,10 +11,11 @@ from diagxnet.data.files import replacing, write_arrays, write_json
 from diagxnet.data.findings import Findings
 from diagxnet.data.folds import write_draws
 from diagxnet.data.packed import read_dropped, read_index
-from diagxnet.data.prepared import COLUMNS, FINDINGS_FILE, Labels
+from diagxnet.data.prepared import COLUMNS, Labels, write_findings
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, subset
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of, score_labels
-from diagxnet.reading.tables import CHEXPERT_COLUMNS, Columns, Table, group_column, read_tables
+from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
+from diagxnet.reading.tables import Table, group_column, read_tables
 
 COUNTS = ("positive", "negative", "uncertain", "blank")
 GROUPS = "groups.csv"
@@ -66,7 +67,7 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     findings = columns.findings
     uncertain = rules_of(findings, uncertain)
-    write_json(folder / FINDINGS_FILE, {"findings": list(findings.names)})
+    write_findings(folder, findings)
     with replacing(folder / "manifest.csv") as temporary:
         ages = manifest["age"].astype("Int64")
         manifest.assign(age=ages).to_csv(

@@ -32,12 +32,20 @@ class SharesParams(Section):
 
 
 class ColumnsParams(Section):
-    """Columns of the tables that CheXpert's lack."""
+    """What the columns of the tables are called; CheXpert's names may be absent, but for the path."""
 
+    path: str = Field(min_length=1, description="the image, below data.root; a release's name before it falls away")
     patient: str | None = Field(
-        min_length=1, description="names each row's patient; null: the path; Path: each image is of another patient"
+        min_length=1, description="names the patient; null: the path; the path's column: each image is of another"
     )
-    study: str | None = Field(min_length=1, description="names each row's study; null: the path")
+    study: str | None = Field(min_length=1, description="names the study; null: the path")
+    view: str | None = Field(
+        min_length=1, description="Frontal, Lateral, AP, PA, LL or RL; null: the files' names; frontal: all images are"
+    )
+    projection: str | None = Field(min_length=1, description="AP, PA, LL or RL; null: none")
+    sex: str | None = Field(min_length=1, description="null: none")
+    age: str | None = Field(min_length=1, description="years; null: none")
+    ignored: list[str] = Field(description="columns that are not read")
 
 
 class DataParams(Section):

@@ -2,12 +2,14 @@
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from diagxnet.console.errors import InputError, printable
 from diagxnet.images.kinds import HEAD, kind_of
+from diagxnet.reading.files import SUFFIXES as SUFFIXES_OF_TABLES
+from diagxnet.reading.files import reading
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
 PATH_COLUMNS = ("Path", "path")
@@ -29,13 +31,13 @@ class Item:
         return printable(self.path)
 
 
-def list_inputs(paths: Iterable[str | Path]) -> tuple[list[Item], list[Path]]:
+def list_inputs(paths: Iterable[str | Path], column: str | None = None) -> tuple[list[Item], list[Path]]:
     """The images that `paths` name, in their order, and what was passed over in folders: other files, linked folders.
 
     A folder stands for the images in it and below, sorted: those with an image's suffix, and those that are images by
-    their first bytes, whatever their name. A `.csv` file is a table with a column `Path`, relative to the table's
-    folder; CheXpert's first component may be missing there, as in data.root. Raises InputError where nothing is found,
-    or a table is none.
+    their first bytes, whatever their name. A `.csv` or `.csv.gz` file is a table whose `column` (default `Path`) names
+    images, relative to the table's folder; CheXpert's first component may be missing there, as in data.root. Raises
+    InputError where nothing is found, or a table is none.
     """
     items: list[Item] = []
     passed: list[Path] = []
@@ -44,8 +46,8 @@ def list_inputs(paths: Iterable[str | Path]) -> tuple[list[Item], list[Path]]:
             found, others = _in_folder(path)
             items += found
             passed += others
-        elif path.suffix.lower() == ".csv":
-            items += _in_table(path)
+        elif path.name.lower().endswith(SUFFIXES_OF_TABLES):
+            items += _in_table(path, (column,) if column else PATH_COLUMNS)
         else:
             items.append(Item(path, path.name))
     if not items:
@@ -80,18 +82,20 @@ def _refuse(error: OSError) -> None:
     raise InputError(f"{error.filename}: {error.strerror} (make it a folder that you can read)")
 
 
-def _in_table(table: Path) -> Iterator[Item]:
+def _in_table(table: Path, columns: Sequence[str]) -> Iterator[Item]:
     root = table.parent
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            column = next((name for name in PATH_COLUMNS if name in (reader.fieldnames or ())), None)
+        with reading(table) as rows:
+            header = next(rows, [])
+            column = next((name for name in columns if name in header), None)
             if column is None:
-                raise InputError(f"{table}, line 1: no column Path (give each image's path below {root} there)")
-            for row in reader:
-                yield _row(root, row[column] or "", f"{table.name}, line {reader.line_num}")
-    except OSError as error:
-        raise InputError(f"{table}: {error.strerror} (make it a file that you can read)") from None
+                raise InputError(
+                    f"{table}, line 1: no column {columns[0]} (name the one that holds each image's path below {root}: "
+                    f"--column; the table has {', '.join(header[:8])})"
+                )
+            at = header.index(column)
+            for row in filter(None, rows):
+                yield _row(root, row[at] if at < len(row) else "", f"{table.name}, line {rows.line_num}")
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table}: is no CSV in UTF-8: {error} (save it as such)") from None
 

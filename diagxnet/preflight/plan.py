@@ -18,7 +18,8 @@ from diagxnet.images.npy import packed_bytes
 from diagxnet.labels.prepare import assign_rows, check_splits, grouping, one_class_warnings
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of
 from diagxnet.preflight.rehearsal import Pace
-from diagxnet.reading.tables import CHEXPERT_COLUMNS, Columns, Table, read_tables
+from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
+from diagxnet.reading.tables import Table, read_tables
 from diagxnet.training.recipe import Recipe
 
 SAMPLED = 64

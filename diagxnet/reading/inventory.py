@@ -19,8 +19,10 @@ from pathlib import Path
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import content_hash, replacing
+from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
+from diagxnet.reading.files import find_table
 from diagxnet.reading.paths import leads_out
-from diagxnet.reading.tables import CHEXPERT_COLUMNS, Columns, check_root, read_tables
+from diagxnet.reading.tables import check_root, read_tables
 
 RACY_NANOSECONDS = 2_000_000_000
 """A file changed so recently could change again within its time stamp's resolution: its hash is not kept."""
@@ -50,7 +52,7 @@ def take_inventory(
     """Name, size and MD5 of the tables under `root` and of the images that they name.
 
     cache: folder of the hash cache (`default_cache()`); it may be shared by any number of data sets and clones.
-    linked: a folder that links under `root` may lead to. columns: those of the tables that name patient and study.
+    linked: a folder that links under `root` may lead to. columns: of the tables.
 
     Returns {"tables": {"train.csv": {"size", "hash"}, "valid.csv": the same or None}, "images": {path: {"size",
     "hash"}, or None where the file is missing or cannot be read}}, paths relative to `root`, sorted. Raises
@@ -63,7 +65,8 @@ def take_inventory(
     for each in listed:
         _check_links(root, linked, each)
     paths = sorted(itertools.chain(*listed))
-    tables = {name: _measure(str(root / name)) for name in ("train.csv", "valid.csv")}
+    files = [find_table(root, name) or root / f"{name}.csv" for name in ("train", "valid")]
+    tables = {path.name: _measure(str(path)) for path in files}
     hashes = _HashCache(Path(cache), root)
     with closing(hashes):
         images = _hash_all(root, paths, hashes)

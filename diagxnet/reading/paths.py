@@ -7,7 +7,7 @@ named otherwise has no patient here, and the table must name a column that holds
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,23 +36,39 @@ class Owner(NamedTuple):
     study: str
 
 
-def under_root(path: str) -> str:
-    """A table's `Path` below data.root: without its first component, which names the release; backslashes separate.
+def below(root: str | Path) -> Callable[[str], str]:
+    """`under_root` for the tables of `root`: a first component that is a folder there is one, and no release's name."""
+    folders: dict[str, bool] = {}
 
-    Raises ValueError with the reason where it names no image, is absolute, or leaves data.root.
+    def is_folder(name: str) -> bool:
+        if name not in folders:
+            folders[name] = os.path.isdir(os.path.join(root, name))
+        return folders[name]
+
+    return lambda path: under_root(path, is_folder)
+
+
+def under_root(path: str, is_folder: Callable[[str], bool] = lambda name: False) -> str:
+    """What a table says of an image's place, as a path below data.root; backslashes separate, too.
+
+    Of several components the first falls away, as it names the release (`CheXpert-v1.0-small/train/...`), unless
+    `is_folder` says that it is one of data.root's. Raises ValueError with the reason where the path names no image, is
+    absolute, or leaves data.root.
     """
     if not path.isprintable() or not path:
         raise ValueError("must name an image" if not path else "holds characters that cannot be printed")
     parts = path.replace("\\", "/").split("/")
     if parts[0] == "" or re.fullmatch("[A-Za-z]:", parts[0][:2]):
-        raise ValueError("is absolute; it must be release/.../image")
+        raise ValueError("is absolute; it must be below data.root")
     if ".." in parts:
         raise ValueError("leaves data.root by '..'")
     if ":" in path and any(re.match("[A-Za-z]:", part) for part in parts):
         raise ValueError("leaves data.root by a drive letter")  # Windows takes one in the middle of a path, too
-    parts = [part for part in parts[1:] if part not in ("", ".")]
+    if len(parts) > 1 and not (parts[0] != "." and is_folder(parts[0])):
+        del parts[0]
+    parts = [part for part in parts if part not in ("", ".")]
     if not parts:
-        raise ValueError("must be release/.../image: its first component names the release and falls away")
+        raise ValueError("must name an image, not a folder")
     return "/".join(parts)
 
 

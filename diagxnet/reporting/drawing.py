@@ -49,6 +49,9 @@ FURTHER_STYLES = (
 """Of members beyond the first two, in their order; the seventh has the first one's again."""
 
 COLUMNS = 5
+LEAST_COLUMNS = 3
+"""Of panels: a legend needs as much room."""
+
 DPI = 110
 
 
@@ -73,9 +76,10 @@ def panels(
     titles: dict[int, str], panel: Callable[[Axes, int], str], x_label: str, y_label: str, legend: Iterable[object]
 ) -> Figure:
     """A panel each finding. titles: by column of the findings. panel: draws one and returns its title's last line."""
-    lines = -(-len(titles) // COLUMNS)
-    figure = Figure(figsize=(13.5, 0.9 + 2.9 * lines), dpi=DPI, layout="constrained")
-    grid = figure.subplots(lines, COLUMNS, squeeze=False)
+    columns = min(COLUMNS, max(len(titles), LEAST_COLUMNS))
+    lines = -(-len(titles) // columns)
+    figure = Figure(figsize=(2.7 * columns, 0.9 + 2.9 * lines), dpi=DPI, layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False)
     for axes in grid.flat[len(titles) :]:
         axes.set_axis_off()
     for axes, (finding, title) in zip(grid.flat, titles.items(), strict=False):
@@ -83,7 +87,7 @@ def panels(
         axes.set_title(f"{title}\n{note}" if note else title)
     figure.supxlabel(x_label, fontsize=10)
     figure.supylabel(y_label, fontsize=10)
-    figure.legend(handles=list(legend), loc="outside upper left", ncols=5)
+    figure.legend(handles=list(legend), loc="outside upper left", ncols=columns)
     return figure
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from diagxnet.data.chexpert import five_of
 from diagxnet.data.files import write_text
 from diagxnet.data.members import GIVEN
 from diagxnet.ensemble.calibration import SPECIFICITY, not_learned
@@ -89,7 +90,8 @@ def _details(values: dict[str, str], configs: dict[str, dict], results: Results)
             "stopping on val; every hyperparameter is in params.yaml and in plots/report.html",
             "Fairness constraints": "none",
             "Resources": "".join(f"{SOURCES[family]}; " for family in families)
-            + "stacking: Wolpert 1992; data and labels: Irvin et al. 2019, arXiv:1901.07031",
+            + "stacking: Wolpert 1992"
+            + ("; data and labels: Irvin et al. 2019, arXiv:1901.07031" if five_of(results.test.keys) else ""),
             "Citation": "the repository's address and the commit",
             "Licence": "MIT, the code; the weights also follow the terms of the data and of pretrained weights, where "
             "some were used",

@@ -129,6 +129,7 @@ def measure_test(
     evaluation["histories"] = {name: history_figures(history) for name, history in histories.items()}
     rows = indicators(evaluation["histories"], evaluation["comparison"])
     evaluation["indicators"] = {"met": sum(row["met"] for row in rows), "of": len(rows)}
+    evaluation["findings"] = test.findings.titles
     evaluation["counts"] = _counts(calibration, test, studies, dropped, scoring.min_positives)
     learned = [key not in not_learned(calibration) for key in test.keys]
     evaluation["one_class"] = {

@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from diagxnet.data.prepared import Labels, read_labels, read_manifest
+from diagxnet.data.findings import Findings
+from diagxnet.data.prepared import Labels, read_findings, read_labels, read_manifest
 from diagxnet.data.splits import LEARNED
 from diagxnet.statistics.scored import Scored, by_study
 from diagxnet.statistics.scoring import Scoring
@@ -40,7 +41,9 @@ def shortcut_probe(data: Path, ensemble: dict[str, Estimate], scoring: Scoring) 
     learned, applied = (
         shortcut_features(manifest.loc[own.rows], np.asarray(shapes[own.rows])) for own in (fitted, tested)
     )
-    scored = _scored(manifest.loc[tested.rows], probe_logits(learned, fitted, applied), tested, scoring.unit)
+    logits = probe_logits(learned, fitted, applied)
+    findings = read_findings(data / "prepared")
+    scored = _scored(manifest.loc[tested.rows], logits, tested, findings, scoring.unit)
     options = {"resamples": scoring.bootstrap, "seed": scoring.seed, "min_positives": scoring.min_positives}
     own = estimate(scored, **options)[NAME]
     return {
@@ -78,8 +81,8 @@ def probe_logits(learned: np.ndarray, labels: Labels, applied: np.ndarray) -> np
     return logits
 
 
-def _scored(rows: pd.DataFrame, logits: np.ndarray, labels: Labels, unit: str) -> Scored:
+def _scored(rows: pd.DataFrame, logits: np.ndarray, labels: Labels, findings: Findings, unit: str) -> Scored:
     positive = (labels.targets > 0) & labels.mask
     owners, paths = rows["patient"].to_numpy(object), rows["path"].to_numpy(object)
-    scored = Scored((NAME,), logits[None], positive, labels.mask, owners, {}, paths)
+    scored = Scored((NAME,), logits[None], positive, labels.mask, owners, {}, paths, findings)
     return scored if unit == "image" else by_study(scored, rows["study"].to_numpy(object))

@@ -13,7 +13,7 @@ from scipy.special import logit, ndtr, ndtri
 
 from diagxnet.console.errors import InputError, printable
 from diagxnet.data.findings import key_of
-from diagxnet.reading.tables import other_separator
+from diagxnet.reading.columns import other_separator
 
 KEYS = ("study", "path")
 """Columns that name the row, by preference; a table with neither is named by its first column."""

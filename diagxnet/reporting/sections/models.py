@@ -20,8 +20,15 @@ def models_table(evaluation: dict, unit: str) -> Html:
     """Macro figures of the models, a row each; evaluation: content of metrics/evaluation.json, where there are figures
     on val, or of another hospital's, where there are none."""
     on_val = ("AUROC", "AUPRC") if evaluation["ensemble"].get("val") else ()
-    header = ("Model", *(f"{name} on val" for name in on_val), "AUROC (95% interval)", "Five findings")
-    header += ("AUPRC (95% interval)", "Brier", "Sensitivity", "Specificity")
+    of_chexpert = "chexpert5_scored" in evaluation["counts"]
+    header = ("Model", *(f"{name} on val" for name in on_val), "AUROC (95% interval)")
+    header += (
+        *(["Five findings"] if of_chexpert else []),
+        "AUPRC (95% interval)",
+        "Brier",
+        "Sensitivity",
+        "Specificity",
+    )
     rows = []
     models = models_of(evaluation)
     for model in models:
@@ -37,7 +44,7 @@ def models_table(evaluation: dict, unit: str) -> Html:
                 label(model),
                 *(f"{own['val'][name.lower()]:.3f}" for name in on_val),
                 interval_text(own["auroc"], "macro"),
-                five,
+                *([five] if of_chexpert else []),
                 interval_text(own["auprc"], "macro"),
                 f"{own['brier']['macro']:.3f}",
                 "none" if sensitivity is None else f"{sensitivity:.3f}",
