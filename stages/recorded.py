@@ -10,11 +10,14 @@ import yaml
 from diagxnet.audit.claims import Pipeline
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import content_hash
-from diagxnet.data.members import MORE
+from diagxnet.data.members import MORE, TABLES
 from diagxnet.params.checked import read_yaml
 
 MAKERS = ("train_densenet", "train_vit", "stack_features", "train_meta")
-"""Stages that make the models and the logits; each further member has one more."""
+"""Stages that make the models and the logits."""
+
+FURTHER = {"train": MORE, "read_table": TABLES}
+"""Stages of further members, by the section of params.yaml that names them."""
 
 FOLDERS = ("models/", "data/stacked", "data/prepared", "data/ensemble_val.npz")
 """Of what they read and write, what is compared; data/packed/images.npy, gigabytes large, is left to DVC."""
@@ -27,7 +30,9 @@ def pipeline() -> Pipeline:
     recorded = read_yaml(Path("dvc.lock")).get("stages", {})
     reads = {name: {_path(entry) for entry in stage.get("do", stage).get("deps", ())} for name, stage in stages.items()}
     changed = set()
-    for name in (*MAKERS, *(f"train@{member}" for member in read_yaml(Path("params.yaml"))[MORE])):
+    params = read_yaml(Path("params.yaml"))
+    further = [f"{stage}@{member}" for stage, section in FURTHER.items() for member in params[section]]
+    for name in (*MAKERS, *further):
         if name not in recorded:
             raise InputError(f"dvc.lock: has no record of {name} (run: dvc repro)")
         for entry in (*recorded[name]["deps"], *recorded[name]["outs"]):

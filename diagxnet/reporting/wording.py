@@ -81,7 +81,7 @@ def lacks_text(evaluation: dict) -> str:
     names = evaluation["findings"]
     return "".join(
         f" {label(model)} says nothing of {', '.join(names[key] for key in keys)}: its means, and what is compared "
-        "with it, are over the others."
+        "with it, are over the others, and it is not taken for the best base model."
         for model, keys in evaluation.get("lacks", {}).items()
     )
 
