@@ -1,11 +1,13 @@
 """Cases to look at: the surest mistakes first, with a heat map and each model's probability; patients' images said."""
 
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit
 
@@ -71,6 +73,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     for path in (run.root / "models").rglob("config.json"):
         write_json(path, read_json(path) | {"findings": list(CHEXPERT.names)})
     return run
+
+
+def test_a_study_of_one_image_each_is_found_by_its_name(finished, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(finished.folders[0], data)
+    manifest = pd.read_csv(data / "prepared/manifest.csv", dtype=str, keep_default_na=False)
+    manifest.assign(study=[f"study {row}" for row in manifest["row"]]).to_csv(
+        data / "prepared/manifest.csv", index=False
+    )
+    assert write_cases(tmp_path / "a.html", data, finished.folders[1], unit="study", precision="fp32", each=1)
+    assert re.search("<h4>study [0-9]+</h4>", (tmp_path / "a.html").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("unit", ["image", "study"])

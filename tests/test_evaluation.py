@@ -53,7 +53,7 @@ from diagxnet.statistics.uncertainty import estimate, with_intervals
 from tests.workspace import combination, make_material, make_scored, make_workspace
 
 PARAMS = {
-    "data": {"root": "data/demo", "image_size": 32},
+    "data": {"root": "data/demo", "image_size": 32, "crop": "guide"},
     "train": {"loss": "bce", "optimizer": "adamw"},
     "densenet": {"pretrained": False},
     "vit": {"pretrained": False},

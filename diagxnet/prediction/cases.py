@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from diagxnet.data.files import write_text
+from diagxnet.data.findings import NO_FINDING
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_manifest
 from diagxnet.ensemble.calibration import Calibration, probabilities
@@ -29,8 +30,6 @@ KINDS = {
     "true_positive": ("True positives", "the label is positive, and the ensemble is surest of it"),
 }
 RULE = "youden"
-NO_PLACE = "no_finding"
-"""A finding that no heat map can show a place of."""
 
 STYLE = """
 .cases { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; }
@@ -96,7 +95,7 @@ def write_cases(path: Path, data: Path, models: Path, *, unit: str, precision: s
     scored, images = (read_scored(data, models, "test", own) for own in (unit, "image"))
     calibrated = [probabilities(scored.logits[m], ensemble.calibration[model]) for m, model in enumerate(scored.models)]
     thresholds = _thresholds(ensemble.calibration)
-    rows = _rows(data, scored, images)
+    rows = _rows(data, scored, images, "path" if unit == "image" else "study")
     chosen = choose_cases(scored, calibrated[-1], thresholds, each)
     columns = {key: f for f, key in enumerate(scored.keys)}
     titles = scored.findings.titles
@@ -118,12 +117,12 @@ def _thresholds(calibration: Calibration) -> dict[str, float]:
     return {key: own.thresholds[RULE] for key, own in calibration["ensemble"].items() if own.thresholds}
 
 
-def _rows(data: Path, scored: Scored, images: Scored) -> Callable[[int, int], int]:
-    """A function from (unit, column of a finding) to the row of images.npy that is shown."""
+def _rows(data: Path, scored: Scored, images: Scored, named_by: str) -> Callable[[int, int], int]:
+    """A function from (unit, column of a finding) to the row of images.npy that is shown. named_by: the column of the
+    manifest that holds the names of the units of `scored`."""
     manifest = read_manifest(data / "prepared")
     test = manifest[manifest["split"] == "test"].reset_index(drop=True)
-    names = test["path"] if len(scored.names) == len(images.names) else test["study"]
-    places = {name: own.to_numpy() for name, own in test.groupby(names, sort=False).groups.items()}
+    places = {name: own.to_numpy() for name, own in test.groupby(named_by, sort=False).groups.items()}
 
     def row(unit: int, finding: int) -> int:
         own = places[scored.names[unit]]
@@ -138,7 +137,7 @@ def _maps(
     """By row and key the heat map [image_size, image_size]; an image is run once for all of its findings."""
     wanted: dict[int, list[str]] = {}
     for case in cases:
-        if case.key != NO_PLACE and case.key not in wanted.setdefault(case.row, []):
+        if case.key != NO_FINDING and case.key not in wanted.setdefault(case.row, []):
             wanted[case.row].append(case.key)
     maps = {}
     for row, keys in wanted.items():

@@ -55,7 +55,7 @@ def probe_text(evaluation: dict) -> str:
     others = [evaluation["findings"][key] for key, word in words.items() if word != "better"]
     rest = f"; not shown to be on {', '.join(others)}" if others else ""
     return (
-        f"{PROBE}: a logistic regression each finding on {', '.join(probe['features'])}, fitted to {probe['images']:,} "
+        f"{PROBE}: a logistic regression each finding on {probe['features']}, fitted to {probe['images']:,} "
         "images of train and stack; what it predicts, a model may have learned from who is X-rayed how. The ensemble's "
         f"macro AUROC minus that: {difference_text(compared['macro'])}. It is better on {len(words) - len(others)} of "
         f"{len(words)} findings, by Holm for all at once{rest}."

@@ -20,7 +20,7 @@ from diagxnet.statistics.scoring import Scoring
 from diagxnet.statistics.uncertainty import Estimate, compare, estimate, with_intervals
 
 NAME = "shortcuts"
-FEATURES = ("age", "sex", "view", "projection", "width and height in pixels")
+FEATURES = "age, sex, view, projection, width and height in pixels"
 POSITIVE_FROM = 0.5
 """From here on a soft target counts as positive, as in `labels.prepare`."""
 
@@ -48,7 +48,7 @@ def shortcut_probe(data: Path, ensemble: dict[str, Estimate], scoring: Scoring) 
     own = estimate(scored, **options)[NAME]
     return {
         "images": len(fitted.rows),
-        "features": list(FEATURES),
+        "features": FEATURES,
         NAME: {metric: with_intervals(each) for metric, each in own.items()},
         f"ensemble_minus_{NAME}": {metric: compare(ensemble[metric], each) for metric, each in own.items()},
     }
