@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diagxnet.console.progress import Progress
 from diagxnet.data.findings import Findings
 from diagxnet.statistics.scored import Scored
 from diagxnet.tables.aligned import Aligned, Reader
@@ -50,7 +51,9 @@ class Population:
         return cls(inputs_of(drawn.scores), drawn.targets)
 
 
-def intervals(drawn: Drawn, population: Population, *, repeats: int, bootstrap: int, seed: int) -> dict[str, list]:
+def intervals(
+    drawn: Drawn, population: Population, *, folds: int, repeats: int, bootstrap: int, seed: int
+) -> dict[str, list]:
     """By reader, for "macro" and each finding, (true, found, lower, upper) of reader minus stack in sensitivity."""
     aligned = aligned_of(drawn)
     stack = out_of_fold(
@@ -58,7 +61,7 @@ def intervals(drawn: Drawn, population: Population, *, repeats: int, bootstrap: 
         drawn.targets,
         aligned.mask,
         aligned.patients,
-        folds=10,
+        folds=folds,
         repeats=repeats,
         seed=seed,
     )
@@ -87,18 +90,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readers", description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=500)
     parser.add_argument("--studies", type=int, default=400)
+    parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--bootstrap", type=int, default=500)
     options = parser.parse_args()
     population = Population.draw()
     held, errors = defaultdict(list), defaultdict(list)
-    for number in range(options.sets):
-        drawn = draw(options.studies, number, patients=options.studies * 3 // 4)
-        found = intervals(drawn, population, repeats=options.repeats, bootstrap=options.bootstrap, seed=number)
-        for name, entries in found.items():
-            for what, true, value, lower, upper in entries:
-                held[name, what].append(lower <= true <= upper)
-                errors[name, what].append(value - true)
+    how = {"folds": options.folds, "repeats": options.repeats, "bootstrap": options.bootstrap}
+    with Progress(options.sets, "readers", "sets") as progress:
+        for number in range(options.sets):
+            drawn = draw(options.studies, number, patients=options.studies * 3 // 4)
+            for name, entries in intervals(drawn, population, **how, seed=number).items():
+                for what, true, value, lower, upper in entries:
+                    held[name, what].append(lower <= true <= upper)
+                    errors[name, what].append(value - true)
+            progress.update()
     columns = [*dict.fromkeys(what for _, what in held)]
     print(f"| {options.sets} sets of {options.studies} studies | {' | '.join(columns)} |")
     print(f"|---|{'---:|' * len(columns)}")

@@ -16,7 +16,7 @@ def main() -> None:
     params = read_params(data=DataParams, evaluate=EvaluateParams)
     data = params.data
     release(Path(".resume/pack"))  # data/packed is on DVC's record now
-    columns = columns_of(data.columns.model_dump(), data.findings)
+    columns = columns_of(data.columns.model_dump(), data.findings, params.evaluate.subgroups)
     summary = prepare(
         Path(data.root),
         Path("data/packed"),

@@ -731,7 +731,8 @@ TABLES = [
         + "\n".join(
             f"  {name}.csv, line 1: none of the findings is a column (Tuberculosis, Covid), as data.findings has them "
             f"or the models know them\n  {name}.csv, line 1: unknown columns {', '.join(map(repr, CHEXPERT.names))}: a "
-            "finding goes into data.findings, another into data.columns.ignored"
+            "finding goes into data.findings, what makes groups into evaluate.subgroups, another into "
+            "data.columns.ignored"
             for name in ("train", "valid")
         ),
     ),
@@ -750,7 +751,8 @@ TABLES = [
         f"tables in {{root}}: 4 problems {MEND_TABLE}\n"
         + "\n".join(
             f"  {name}.csv, line 1: data.columns.age = 'Sex': that column is data.columns.sex's\n"
-            f"  {name}.csv, line 1: unknown column 'Age': a finding goes into data.findings, another into "
+            f"  {name}.csv, line 1: unknown column 'Age': a finding goes into data.findings, what makes groups "
+            "into evaluate.subgroups, another into "
             "data.columns.ignored"
             for name in ("train", "valid")
         ),

@@ -163,7 +163,7 @@ def test_intervals_of_a_reader_minus_the_stack_hold_the_truth_about_as_often_as_
     population = Population.draw(20_000)
     held = []
     for number in range(12):
-        found = intervals(draw(240, number, patients=180), population, repeats=1, bootstrap=100, seed=number)
+        found = intervals(draw(240, number, patients=180), population, folds=3, repeats=1, bootstrap=100, seed=number)
         held += [lower <= true <= upper for own in found.values() for _, true, _, lower, upper in own]
     assert len(held) == 12 * len(READERS) * 5
     assert 0.87 < np.mean(held) < 1

@@ -81,7 +81,7 @@ def header_problems(header: list[str], columns: Columns) -> list[str]:
     problems += [
         f"evaluate.subgroups names {column!r}: that column makes no subgroups (those of sex, age and view are there)"
         for column in columns.groups
-        if column in named.values()
+        if column in (*named.values(), *findings)
     ]
     missing = [named["path"]] if "path" in absent and columns.is_default("path") else []
     if set(findings).isdisjoint(header):

@@ -97,7 +97,7 @@ def measure_test(
     curves = decision_curves(test, calibrated[-1], draws)
     by_group, too_small = subgroups(test, estimates, draws, scoring.min_positives)
     add_disparities(by_group, test, calibrated[-1], calibration["ensemble"], draws, scoring.min_positives)
-    evaluation: dict = {"findings": test.findings.titles}
+    evaluation: dict = {}
     seed = scoring.seed
     for m, model in enumerate(test.models):
         own = test.of(model)

@@ -208,7 +208,7 @@ def _parts(judged: Judged) -> list[Html]:
         table(
             ("Member", "Mean", *titles.values()),
             rows,
-            caption="Weights of the members' normal scores in the stack of all rows; of one finding they add up to 1.",
+            caption="Weights of the members' ranks in the stack of all rows; of one finding they add up to 1.",
         )
     ]
     if len(titles) > 1:

@@ -1,7 +1,8 @@
 """The stack of models of which only the scores are known, and what it says of patients whom it never saw.
 
-Each model's scores become normal scores: only their order counts, whatever scale they came on. On them comes the core
-of the pipeline's ensemble (`stacking.weights`), and on that what it says of the other findings (`tables.across`).
+Each model's scores become the shares of rows below them: only their order counts, whatever scale they came on. On them
+comes the core of the pipeline's ensemble (`stacking.weights`), whose plain mean is then the mean of ranks, and on its
+normal scores what it says of the other findings (`tables.across`).
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from diagxnet.data.draws import hash_texts
 from diagxnet.stacking.logistic import by_patient
 from diagxnet.stacking.weights import Core, fit_core
 from diagxnet.tables.across import Across, fit_across
-from diagxnet.tables.predictions import normal_scores
+from diagxnet.tables.predictions import normal_scores, shares
 
 
 @dataclass(frozen=True)
 class Stack:
-    """core, across: as their modules say, of normal scores."""
+    """core: of shares of rows below. across: of the core's normal scores."""
 
     core: Core
     across: Across
@@ -28,7 +29,7 @@ class Stack:
         """[units, findings] of `inputs` [units, members, findings], brought to mean 0 and spread 1 over the units: the
         scores of stacks of different patients are put together, and their offsets tell nothing of a unit."""
         core = np.einsum("umf,mf->uf", inputs, self.core.slopes) + self.core.intercepts
-        found = self.across.apply(core)
+        found = self.across.apply(np.apply_along_axis(normal_scores, 0, core))
         spread = found.std(axis=0)
         return (found - found.mean(axis=0)) / np.where(spread > 0, spread, 1)
 
@@ -45,15 +46,15 @@ class OutOfFold:
 
 
 def inputs_of(log_odds: np.ndarray) -> np.ndarray:
-    """Normal scores [units, members, findings] of `log_odds` [members, units, findings]."""
-    return np.apply_along_axis(normal_scores, 1, log_odds).transpose(1, 0, 2)
+    """Shares of rows below [units, members, findings] of `log_odds` [members, units, findings]."""
+    return np.apply_along_axis(shares, 1, log_odds).transpose(1, 0, 2)
 
 
 def fit(inputs: np.ndarray, targets: np.ndarray, mask: np.ndarray, patients: np.ndarray) -> Stack:
     """The stack of `inputs` [units, members, findings] with labels `targets`, `mask` [units, findings] bool."""
     rows = by_patient(targets, mask, patients)
     core = fit_core(inputs, rows)
-    return Stack(core, fit_across(core.left_out, rows))
+    return Stack(core, fit_across(np.apply_along_axis(normal_scores, 0, core.left_out), rows))
 
 
 def out_of_fold(
