@@ -54,6 +54,11 @@ def read(tables: dict[str, Path], models: tuple[str, ...] = ("one", "two"), read
     return align(tables["truth"], {n: tables[n] for n in models}, {n: tables[n] for n in readers})
 
 
+def rewritten(path, old, new):
+    """Every `old` becomes `new`."""
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
 def edited(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
@@ -381,7 +386,7 @@ PROBLEMS = {
         r"no finding is a column of all tables: truth.csv has Edema, Nodule; one has Oedema, Mass; two has Edema",
     ),
     "no shared row": (
-        lambda t: t["one"].write_text(t["one"].read_text().replace("patient", "p")),
+        lambda t: rewritten(t["one"], "patient", "p"),
         r"one: names none of truth.csv's rows: 'p00000/study1' here, 'patient00000/study1' there \(write them alike\)",
     ),
     "a ragged row": (
@@ -393,10 +398,10 @@ PROBLEMS = {
         r"one, line 1: column 'edema' is there twice",
     ),
     "semicolons": (
-        lambda t: t["one"].write_text(t["one"].read_text().replace(",", ";")),
+        lambda t: rewritten(t["one"], ",", ";"),
         r"one, line 1: the columns are separated by ';': save the table with commas",
     ),
-    "no rows": (lambda t: t["one"].write_text("Study,Edema\n"), r"one, line 1: no row follows"),
+    "no rows": (lambda t: t["one"].write_text("Study,Edema\n", encoding="utf-8"), r"one, line 1: no row follows"),
     "no such file": (lambda t: t["one"].unlink(), r"one: .*one\.csv: No such file"),
     "not UTF-8": (lambda t: t["one"].write_bytes(b"Study,\xff\xfe\n"), r"one: .*is not UTF-8"),
 }

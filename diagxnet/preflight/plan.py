@@ -46,7 +46,6 @@ def look_at_data(
     root: str | Path,
     *,
     image_size: int,
-    crop: str,
     views: str,
     uncertain: Mapping[str, str],
     blank: str,
@@ -57,6 +56,7 @@ def look_at_data(
     disk: str | Path,
     linked: str | None = None,
     columns: Columns = CHEXPERT_COLUMNS,
+    crop: str = "guide",
 ) -> tuple[Plan, Notices]:
     """Reads the tables, looks for every file, decodes a sample, splits the patients; `disk`: where data/ will be.
 

@@ -46,7 +46,6 @@ def train_base(
     arch: str,
     pretrained: bool | str,
     dropout: float,
-    drop_path: float,
     patch_size: int | None,
     stem: str,
     batch_norm: bool,
@@ -59,6 +58,7 @@ def train_base(
     folds: int | None = None,
     seeds: int = 1,
     crop: str = "guide",
+    drop_path: float = 0.0,
 ) -> Iterator[Epoch]:
     """Trains timm's `arch` on the train split, stops on val, and writes `folder` (see training.checkpoint).
 
