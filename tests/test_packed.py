@@ -103,7 +103,7 @@ def test_an_interrupted_pack_goes_on_where_it_was(tmp_path: Path, monkeypatch: p
 def pack_slowly(root: Path) -> None:
     """Packs, saving what is done after each image; runs in a process that the test kills."""
     module.IMAGES_A_TASK, unfinished.SECONDS_BETWEEN_SAVES = 1, 0.0
-    processes.read_radiograph = lambda *options: (time.sleep(0.01), read_radiograph(*options))[1]
+    processes.read_radiograph = lambda *options, **named: (time.sleep(0.01), read_radiograph(*options, **named))[1]
     pack_of(root)
 
 
@@ -132,7 +132,7 @@ def done_in(state: Path) -> int:
 def pack_in_processes(root: Path) -> None:
     """Packs in two processes and slowly; runs in a process that the test kills."""
     processes.SECONDS_ALONE, processes.SECONDS_TO_START = 0.2, 0.0
-    processes.read_radiograph = lambda *options: (time.sleep(0.02), read_radiograph(*options))[1]
+    processes.read_radiograph = lambda *options, **named: (time.sleep(0.02), read_radiograph(*options, **named))[1]
     pack_of(root, workers=2)
 
 
