@@ -32,8 +32,10 @@ def test_recipes_of_method_all_set_the_same_keys():
     assert len({tuple(sorted(_recipe(name))) for name in METHODS}) == 1
 
 
-def test_a_recipe_of_scale_sets_no_key_of_a_recipe_of_method():
-    assert not set(_recipe("chexpert")) & set(_recipe("optimized"))
+def test_a_recipe_of_scale_sets_of_a_recipe_of_method_what_pretrained_weights_want_and_as_the_guide_does():
+    shared = set(_recipe("chexpert")) & set(_recipe("optimized"))
+    assert shared == {"densenet.lr", "vit.lr", "vit.epochs", "vit.batch_norm"}
+    assert {key: _recipe("chexpert")[key] for key in shared} == {key: _recipe("guide")[key] for key in shared}
 
 
 def test_optimized_is_the_values_of_params_yaml():
