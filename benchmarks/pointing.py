@@ -44,6 +44,8 @@ def main() -> None:
     chosen = options.parse_args()
     ensemble = Ensemble.load(chosen.models, precision="fp32")
     size = ensemble.image_size
+    if ensemble.crop != "guide":
+        options.error(f"boxes are mapped for data.crop: guide, and these models read {ensemble.crop}")
     labels = pd.read_csv(chosen.root / "valid.csv").set_index("Path")
     labels = labels[labels["Frontal/Lateral"] == "Frontal"].iloc[: chosen.images]
     regions = pd.read_csv(chosen.root / "regions.csv")

@@ -19,7 +19,7 @@ from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS
 from stages.running import run
 
 FURTHER = ("path", "view", "projection", "sex", "age")
-"""Columns that CheXpert's tables have, which others may call otherwise (see tables.columns.Columns)."""
+"""Columns that CheXpert's tables have, which others may call otherwise (see reading.columns.Columns)."""
 
 
 def main() -> None:

@@ -467,7 +467,7 @@ def test_the_ten_models_of_chexpert_are_found_as_they_were_measured_elsewhere():
         {path.stem: path for path in sorted((CHEXPERT / folder).glob("*.csv"))} for folder in ("models", "radiologists")
     )
     judged = judge(align(CHEXPERT / "groundtruth.csv", models, readers), Settings(repeats=2, bootstrap=40))
-    found = {name: judged.evaluation[name]["auroc"]["macro"] for name in judged.models}
+    found = {name: judged.evaluation[name]["auroc"]["macro"] for name in judged.scored.models}
     assert [round(min(found[n] for n in models), 3), round(max(found[n] for n in models), 3)] == [0.918, 0.928]
     assert round(found["probability_mean"], 3) == round(found["rank_mean"], 3) == 0.935
     assert round(found["ensemble"], 3) >= 0.937

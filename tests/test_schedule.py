@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler
+from diagxnet.training.networks import create_base
+from diagxnet.training.schedule import EarlyStopping, Optimization, Schedule, create_optimizer, create_scheduler
 from tests.gradients import recipe
 
 
@@ -71,3 +72,30 @@ def test_early_stopping_waits_patience_epochs_for_a_fall_of_more_than_min_delta(
 def test_early_stopping_without_patience_never_stops():
     stopping = EarlyStopping(patience=None, min_delta=0.0)
     assert not any(stopping.stops(1.0) for _ in range(50))
+
+
+def test_layers_learn_at_rates_of_their_own_and_neither_norms_nor_position_embeddings_decay():
+    model = create_base("vit_tiny_patch16_224", findings=3, image_size=32, patch_size=8)
+    optimizer = create_optimizer(Optimization("adamw", 0.1, None, layer_decay=0.5), model, 1e-3)
+    groups = {id(each): group for group in optimizer.param_groups for each in group["params"]}
+    own = {name: groups[id(each)] for name, each in model.network.named_parameters()}
+    assert len(own) == sum(len(group["params"]) for group in optimizer.param_groups)
+    assert own["head.weight"]["lr"] == pytest.approx(1e-3)
+    assert own["blocks.11.attn.qkv.weight"]["lr"] == pytest.approx(5e-4)
+    assert own["blocks.0.attn.qkv.weight"]["lr"] == pytest.approx(1e-3 * 0.5**12)
+    decaying = {name for name, group in own.items() if group["weight_decay"]}
+    wide = {name for name, each in model.network.named_parameters() if each.ndim > 1}
+    assert decaying == wide - {"pos_embed", "cls_token"}
+    scheduler = create_scheduler(Schedule(1, 1e-3, "onecycle", 0.5, 2, 0.5, None, 0.0), optimizer, 10)
+    for _ in range(5):
+        optimizer.step()
+        scheduler.step()
+    assert max(group["lr"] for group in optimizer.param_groups) == pytest.approx(1e-3, rel=0.1)
+    assert own["blocks.0.attn.qkv.weight"]["lr"] < 1e-6
+
+
+def test_the_best_epoch_has_the_least_loss_or_the_most_auroc():
+    by_loss, by_auroc = (Schedule(1, 1e-3, "constant", 0.5, 2, 0.1, None, 0.0, best) for best in ("loss", "auroc"))
+    assert by_loss.badness(0.4, 0.9) == 0.4
+    assert by_auroc.badness(0.4, 0.9) == pytest.approx(0.1)
+    assert by_auroc.badness(0.4, None) == 0.4

@@ -9,13 +9,16 @@ import pytest
 from scipy.special import expit
 
 from benchmarks.subgroups import COLUMNS, flagged
+from diagxnet.audit.recomputed import _grouped
 from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT
+from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.reporting.page import join
 from diagxnet.reporting.sections.subgroups import subgroup_parts
+from diagxnet.reporting.wording import flat
 from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.disparity import UNDECIDED, group_estimates
-from diagxnet.statistics.groups import GROUPS, grouped, read_groups
+from diagxnet.statistics.groups import BLANK, GROUPS, grouped, read_groups
 from diagxnet.statistics.influence import auroc_moves, in_the_large_moves, rate_moves
 from diagxnet.statistics.metrics import auroc
 from diagxnet.statistics.results import measure
@@ -120,3 +123,29 @@ def test_columns_that_say_nothing_are_seldom_flagged_and_a_planted_gap_nearly_al
     nulls = [each[column] for each, column in itertools.product(found, COLUMNS[:3])]
     assert sum(nulls) <= 5  # of 24: at 5% more than that is seen once in 900 draws
     assert sum(each[COLUMNS[3]] for each in found) >= 7
+
+
+def test_names_that_are_no_ranges_are_sorted_as_words():
+    groups = {".", "1.2.3", "under_25", "25_to_30", "30_and_over", "unknown", "under_1e+06", "GE"}
+    evaluation = {"model": {"subgroups": {"x": {group: {} for group in groups}}}, "subgroups_too_small": {}}
+    order = [group for _, group, *_ in listed(evaluation, "model")]
+    assert order == [".", "1.2.3", "GE", "under_1e+06", "under_25", "25_to_30", "30_and_over", "unknown"]
+
+
+def test_evaluation_and_audit_take_the_same_cells_for_blank(tmp_path):
+    cells = [*BLANK, *(each.upper() for each in BLANK), "Asian", "#N/A ", "-nan", "NULL"]
+    frame = pd.DataFrame({"row": np.arange(len(cells)), "Race": cells})
+    frame.to_csv(tmp_path / "groups.csv", index=False)
+    stripped = np.array([cell.strip() for cell in cells], object)
+    ours = grouped(stripped, "categories", "Race")
+    assert ours.tolist() == _grouped(tmp_path / "groups.csv", "Race", "categories").tolist()
+    assert (ours != "unknown").sum() == 2
+
+
+def test_params_of_bins_are_written_as_yaml_has_them_and_groups_of_ours_are_refused():
+    assert flat({"evaluate": {"subgroups": {"BMI": [25, 30.5]}}}) == {"evaluate.subgroups.BMI": "[25, 30.5]"}
+    given = {"unit": "image", "bootstrap": 100, "min_positives": 10, "prevalence": {}}
+    assert EvaluateParams(**given, subgroups={"BMI": [25, 30]}).subgroups == {"BMI": [25, 30]}
+    for name in ("age", "sex", "view", "row"):
+        with pytest.raises(ValueError, match="call the column otherwise"):
+            EvaluateParams(**given, subgroups={name: "categories"})

@@ -31,6 +31,10 @@ BANDS = [0, 40, 60, 80, np.inf]
 BAND_NAMES = ["under_40", "40_to_59", "60_to_79", "80_and_over"]
 
 
+NO_GROUP = ["", "nan", "none", "null", "na", "n/a", "<na>", "#n/a", "unknown"]
+"""Cells of a further column that are in the group `unknown`, whatever their case."""
+
+
 @dataclass(frozen=True)
 class Units:
     """A split's images or studies. logits: by model [units, findings] float64. positive, negative: [units, findings]
@@ -101,8 +105,8 @@ def read_units(
 
 def _grouped(path: Path, name: str, rule: str | list[float]) -> pd.Series:
     """The groups of the column `name` of the table at `path`, an image of test a row."""
-    cells = pd.read_csv(path, dtype={name: str}, usecols=[name])[name].str.strip()
-    cells = cells.where(~cells.str.lower().isin(["unknown", "none", ""]))
+    cells = pd.read_csv(path, dtype={name: str}, usecols=[name], keep_default_na=False)[name].str.strip()
+    cells = cells.where(~cells.str.lower().isin(NO_GROUP))
     if rule == "categories":
         return cells.fillna("unknown")
     ends = [f"{bound:g}" for bound in rule]

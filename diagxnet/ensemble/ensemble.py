@@ -1,7 +1,7 @@
 """The trained ensemble, for new radiographs: a folder of models is all that it needs.
 
 ensemble = Ensemble.load("models")
-images = np.stack([decode(path, ensemble.image_size) for path in paths])  # diagxnet.images.decode.decode, as pack does
+images = np.stack([decode(path, ensemble.image_size, crop=ensemble.crop) for path in paths])  # images.decode.decode
 prediction = ensemble.predict(images)
 prediction.probabilities[0, ensemble.findings.keys.index("edema")]
 """
@@ -55,8 +55,8 @@ class Ensemble:
     findings: what it predicts. image_size: side in pixels of the images that `predict` takes. base: for each member, in
     order, its networks, one or one a fold and seed, whose mean counts. meta: the meta-learner. calibration: by model
     and finding, as in models/calibration.json. accelerator: device and precision. views: of each image, whose logits
-    are averaged (see features.views). tables: config.json of each member that is a table of predictions, which has no
-    network in `base`.
+    are averaged (see features.views). crop: what of a film those images are (see images.decode.square). tables:
+    config.json of each member that is a table of predictions, which has no network in `base`.
     """
 
     findings: Findings

@@ -66,7 +66,7 @@ def gap(
             for each, each_seed in ((own, seed), (foreign.scored, seed + 1))
         )
         pairs |= {name: (here[name], there[name]) for name in CALIBRATION_METRICS}
-        means = mean_keys([key for key in headline if key in said])
+        means = mean_keys([key for key in headline if key in said] or said)
         result[model] = {
             name: {mean: _entry(*pair, over) for mean, over in means.items()}
             | {"per_finding": {key: _entry(*pair, [key]) for key in said}}

@@ -77,6 +77,7 @@ def _gap(gap: dict, names: dict[str, str]) -> list[Html]:
         (f"{label(model)}: {name}", *_cells(gap[model][metric]["macro"]))
         for model in reversed(models_of(gap))
         for metric, name in METRICS.items()
+        if "macro" in gap[model][metric]
     ]
     findings = [
         (f"{names[key]}: {METRICS[metric]}", *_cells(gap["ensemble"][metric]["per_finding"][key]))

@@ -91,7 +91,7 @@ def _written(name: str, field: FieldInfo, content: dict[str, Any]) -> str:
         others = [f"`{key}: {own}`" for key, own in value.items() if own != common]
         return ", ".join([f"`{common}`", *others])
     if isinstance(value, list):
-        return f"`[{', '.join(value)}]`"
+        return f"`[{', '.join(map(str, value))}]`"
     return "must be given" if value is PydanticUndefined else f"`{yaml.safe_dump(value).splitlines()[0]}`"
 
 

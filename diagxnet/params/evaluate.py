@@ -13,6 +13,13 @@ def _rising(bounds: list[float]) -> list[float]:
     return bounds
 
 
+def _further(column: str) -> str:
+    if column in ("row", "sex", "age", "view"):
+        raise ValueError("is a group, or the row, as it is: call the column otherwise")
+    return column
+
+
+Further = Annotated[str, Field(min_length=1), AfterValidator(_further)]
 Bounds = Annotated[list[float], Field(min_length=1, max_length=19), AfterValidator(_rising)]
 
 
@@ -25,6 +32,6 @@ class EvaluateParams(Section):
     prevalence: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
         description="by finding: share of positives for which PPV and NPV are wanted, beside that of the test set"
     )
-    subgroups: dict[Annotated[str, Field(min_length=1)], Literal["categories"] | Bounds] = Field(
+    subgroups: dict[Further, Literal["categories"] | Bounds] = Field(
         description="by further column of the table: categories, or the bounds between bins of its numbers"
     )

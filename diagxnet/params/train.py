@@ -24,7 +24,7 @@ class TrainParams(Section):
     sampling: Literal["uniform", "balanced"] = Field(description="balanced draws images with rare findings more often")
     sampling_factor: float = Field(ge=1, le=100, description="how many times as often at most, under balanced")
     best: Literal["loss", "auroc"] = Field(description="figure on val that the kept epoch and early stopping go by")
-    min_delta: float = Field(ge=0, le=10, description="fall of the val loss that counts as better")
+    min_delta: float = Field(ge=0, le=10, description="change of that figure that counts as better")
     num_workers: int = Field(ge=0, le=256, description="threads that gather batches ahead; 0: none")
     compile: bool = Field(description="torch.compile of the training step")
     monitor: bool = Field(description="CPU, memory and GPU utilisation among the live curves")

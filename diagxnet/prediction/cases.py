@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from diagxnet.data.files import write_text
+from diagxnet.console.errors import InputError
+from diagxnet.data.files import read_json, write_text
 from diagxnet.data.findings import NO_FINDING
+from diagxnet.data.members import table_configs
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_manifest
 from diagxnet.ensemble.calibration import Calibration, probabilities
@@ -91,6 +93,10 @@ def choose_cases(
 def write_cases(path: Path, data: Path, models: Path, *, unit: str, precision: str, each: int) -> int:
     """Writes the page; returns how many cases it shows. data, models: folders of a finished run. unit: `image` or
     `study`. precision: see `Ensemble.load`. each: cases of each of KINDS and finding, which bound the page's size."""
+    if tables := table_configs(models, read_json(models / "meta/config.json")["models"]):
+        raise InputError(
+            f"{', '.join(tables)}: a table of predictions has no heat map (cases want trained members alone)"
+        )
     ensemble = Ensemble.load(models, precision=precision)
     scored, images = (read_scored(data, models, "test", own) for own in (unit, "image"))
     calibrated = [probabilities(scored.logits[m], ensemble.calibration[model]) for m, model in enumerate(scored.models)]

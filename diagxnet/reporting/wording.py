@@ -128,7 +128,7 @@ def flat(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             leaves |= flat(value, f"{prefix}{key}.")
         elif isinstance(value, list):
-            leaves[f"{prefix}{key}"] = f"[{', '.join(value)}]"
+            leaves[f"{prefix}{key}"] = f"[{', '.join(map(str, value))}]"
         else:
             names = {None: "null", True: "true", False: "false"}
             leaves[f"{prefix}{key}"] = names[value] if value is None or isinstance(value, bool) else str(value)

@@ -12,7 +12,7 @@ from diagxnet.console.errors import InputError
 GROUPS = "groups.csv"
 """In data/prepared, from `labels.prepare`: row, and the cells of the further columns, of the images of test."""
 
-BLANK = {"", "nan", "none", "null", "na", "n/a", "unknown"}
+BLANK = {"", "nan", "none", "null", "na", "n/a", "<na>", "#n/a", "unknown"}
 """What a cell without a value holds, in lower case."""
 
 MOST_CATEGORIES = 20

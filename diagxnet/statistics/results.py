@@ -103,7 +103,7 @@ def measure_test(
         own = test.of(model)
         if not own.scorable().any():
             raise InputError(
-                f"{model}: no finding of its table has both classes in test (leave it out: -S '~tables.{model}')"
+                f"{model}: no finding of its table has both classes in test (leave it out: train without it)"
             )
         headline = own.headline(scoring.min_positives)
         evaluation[model] = {

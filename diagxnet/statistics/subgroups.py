@@ -15,7 +15,7 @@ from diagxnet.statistics.uncertainty import Estimates, with_intervals
 LAST = ("mixed", "unknown")
 """Groups that come after all others."""
 
-BIN = re.compile(r"(?P<below>under_)?(?P<start>-?[0-9.]+)(_.*)?")
+BIN = re.compile(r"(?P<below>under_)?(?P<start>-?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?)(_.*)?")
 """A group that is a range of numbers, as age bands are."""
 
 RULE = "youden"

@@ -10,7 +10,16 @@ from diagxnet.console.errors import InputError, printable, problems_error
 from diagxnet.data.files import write_arrays, write_json
 from diagxnet.data.findings import Findings
 from diagxnet.data.members import GIVEN, SCORES
-from diagxnet.tables.predictions import ORDERED, Predictions, kind_line, kinds, log_odds, read_predictions
+from diagxnet.tables.predictions import (
+    ORDERED,
+    PROBABILITIES,
+    ROUNDING,
+    Predictions,
+    kind_line,
+    kinds,
+    log_odds,
+    read_predictions,
+)
 
 MEND = "mend the table, or take those rows out"
 SHOWN = 3
@@ -74,6 +83,9 @@ def new_scores(name: str, file: Path, config: dict, paths: Sequence[str], findin
     if not problems and (lost := [findings.titles[key] for key in scales if key not in table.cells]):
         problems.append(f"{name}: has no column of {', '.join(lost)}, which the ensemble takes of it")
     values = [] if problems else [table.numbers(key, problems) for key in scales]
+    for key, column in zip(scales, values, strict=True):
+        if scales[key]["kind"] == PROBABILITIES and not ((column >= -ROUNDING) & (column <= 1 + ROUNDING)).all():
+            problems.append(f"{name}: {findings.titles[key]} was a probability in training, and is none here")
     if problems:
         raise problems_error(f"{name}: {file}", problems, MEND)
     names = [str(PurePosixPath(path).parent) for path in paths] if table.key == "study" else list(paths)

@@ -55,14 +55,20 @@ def _layers(model: nn.Module, optimization: Optimization, lr: float) -> list[dic
     """Groups of the parameters of `model`, a BaseModel, by layer and decay, each with its rate."""
     from timm.optim import param_groups_layer_decay  # the meta-learner, which has no layers, need not import timm
 
+    exempt = getattr(model.network, "no_weight_decay", set)()
     groups = param_groups_layer_decay(
-        model.network, optimization.weight_decay, layer_decay=optimization.layer_decay, verbose=False
+        model.network,
+        optimization.weight_decay,
+        no_weight_decay_list=exempt,
+        layer_decay=optimization.layer_decay,
+        verbose=False,
     )
     return [{key: each[key] for key in ("params", "weight_decay")} | {"lr": lr * each["lr_scale"]} for each in groups]
 
 
 def create_scheduler(schedule: Schedule, optimizer: Optimizer, updates: int) -> LRScheduler | ReduceLROnPlateau:
-    """`plateau` steps once an epoch, with the val loss; `onecycle` and `constant` once an update, `updates` times.
+    """`plateau` steps once an epoch, with what the best epoch has the least of (`Schedule.badness`); `onecycle` and
+    `constant` once an update, `updates` times.
 
     onecycle: Smith, "A disciplined approach to neural network hyper-parameters", arXiv:1803.09820, cosine annealing.
     """

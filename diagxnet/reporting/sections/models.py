@@ -53,7 +53,8 @@ def models_table(evaluation: dict, unit: str) -> Html:
         )
     if "probe" in evaluation:
         own = evaluation["probe"]["shortcuts"]
-        cells = (interval_text(own["auroc"], "macro"), interval_text(own["auroc"], "chexpert5"))
+        means = ("macro", "chexpert5") if of_chexpert else ("macro",)
+        cells = [interval_text(own["auroc"], mean) for mean in means]
         rows.append((PROBE, *("" for _ in on_val), *cells, interval_text(own["auprc"], "macro"), "", "", ""))
     prevalence = evaluation["ensemble"]["auprc"]["prevalence"]["macro"]
     caption = (
