@@ -74,9 +74,8 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
     recipe, arch, options = train_meta.options(params)
     line, seconds = f"train_meta: {arch}, no network to train", 0.0
     if arch != "convex":
-        pace = rehearse_meta(
-            create_meta(arch, len(members), findings, **options), recipe, models=len(members), findings=findings
-        )
+        inputs = len(members) + len(params.tables)
+        pace = rehearse_meta(create_meta(arch, inputs, findings, **options), recipe, models=inputs, findings=findings)
         line, seconds = training_line("train_meta", arch, pace, recipe, stacked, sizes["val"])
     seeds = params.meta.ensemble_seeds
     seconds *= seeds

@@ -61,6 +61,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.seeds", description=__doc__)
     parser.add_argument("rev", nargs="*", help="experiments or commits (none: all experiments of this commit)")
     here = flat(read_yaml(Path("params.yaml")))
+    if here != flat(read_yaml(Path("dvc.lock"))["stages"]["evaluate"]["params"]["params.yaml"]):
+        raise InputError("params.yaml is not what the metrics here are of (run dvc repro, or git checkout params.yaml)")
     found = others(parser.parse_args().rev, here)
     print(f"seeds {here['seed']} (workspace), and of {', '.join(found)}")
     for line in spread_table(spreads([read_json(Path(EVALUATION)), *found.values()])):

@@ -91,7 +91,7 @@ def read_seconds(timing: Path, members: Sequence[str]) -> dict[str, float]:
         timed = name if name == "stack_features" else f"train_{name}"
         path = timing / f"{timed}.json"
         if not path.exists():
-            stage = timed if name in (*OWN_FILES, timed) else f"train@{name}"
+            stage = timed if name in (*OWN_FILES, timed) else f"train@{name}, or of a table read_table@{name}"
             raise InputError(f"{path}: no such file (let the stage write it: dvc repro -f {stage})")
         seconds[name] = read_json(path)["seconds"]
     return seconds
