@@ -83,7 +83,7 @@ def new_scores(name: str, file: Path, config: dict, paths: Sequence[str], findin
     if not problems and (lost := [findings.titles[key] for key in scales if key not in table.cells]):
         problems.append(f"{name}: has no column of {', '.join(lost)}, which the ensemble takes of it")
     values = [] if problems else [table.numbers(key, problems) for key in scales]
-    for key, column in zip(scales, values, strict=True):
+    for key, column in zip(scales, values, strict=False):  # no values where there are problems already
         if scales[key]["kind"] == PROBABILITIES and not ((column >= -ROUNDING) & (column <= 1 + ROUNDING)).all():
             problems.append(f"{name}: {findings.titles[key]} was a probability in training, and is none here")
     if problems:
