@@ -124,8 +124,8 @@ def test_new_images_have_the_scale_of_the_training_and_each_must_have_a_row(mani
         new_scores("vendor", again, config, ["/here/images/b.jpg", "/here/images/c.jpg"], FINDINGS)
     with pytest.raises(InputError, match="has no column of Fracture, which the ensemble takes of it"):
         new_scores("vendor", write(again, "Path,Edema", ["images/a.jpg,3"]), config, ["images/a.jpg"], FINDINGS)
+    points = write(again, "Path,Edema,Fracture", ["images/a.jpg,3,15"])
     with pytest.raises(InputError, match="Fracture was a probability in training, and is none here"):
-        points = write(again, "Path,Edema,Fracture", ["images/a.jpg,3,15"])
         new_scores("vendor", points, config, ["images/a.jpg"], FINDINGS)
 
 
