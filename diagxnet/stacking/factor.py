@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagxnet.stacking.logistic import Rows, calibrate, losses, sum_by_patient, sums, with_ones
+from diagxnet.stacking.logistic import Rows, calibrate, gain_and_error, losses, sum_by_patient, sums, with_ones
 
 FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 ERRORS = 2.0
@@ -58,6 +58,5 @@ def _losses(scores: np.ndarray, rows: Rows) -> np.ndarray:
 def _choose(by_patient: np.ndarray) -> tuple[float, float, float]:
     """The factor, the gain of the best one above 0 and its error, for losses [factors, patients]."""
     best = 1 + int(by_patient[1:].sum(axis=1).argmin())
-    saved = by_patient[0] - by_patient[best]
-    gain, error = float(saved.sum()), float(np.sqrt(((saved - saved.mean()) ** 2).sum()))
+    gain, error = gain_and_error(by_patient[0] - by_patient[best])
     return FACTORS[best] if gain > ERRORS * error else 0.0, gain, error

@@ -117,3 +117,8 @@ def calibrate(scores: np.ndarray, rows: Rows) -> np.ndarray:
 def sum_by_patient(values: np.ndarray, patients: np.ndarray) -> np.ndarray:
     """[settings, patients] sums of `values` [settings, rows]."""
     return np.stack([np.bincount(patients, own, minlength=int(patients.max()) + 1) for own in values])
+
+
+def gain_and_error(saved: np.ndarray) -> tuple[float, float]:
+    """The log loss that something saves, and its standard error; saved: [patients], that of each."""
+    return float(saved.sum()), float(np.sqrt(((saved - saved.mean()) ** 2).sum()))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diagxnet.stacking.logistic import Rows, calibrate, losses, sum_by_patient, sums, with_ones
+from diagxnet.stacking.logistic import Rows, calibrate, gain_and_error, losses, sum_by_patient, sums, with_ones
 
 STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)
 """Of both levels; 1 lets a weight be zero or twice an equal weight."""
@@ -176,8 +176,8 @@ def _non_negative(curvature: np.ndarray, linear: np.ndarray) -> np.ndarray:
 
 def _kept(saved: np.ndarray) -> float:
     """The share of the weights' distance from the plain mean to keep, for what each patient's log loss saved."""
-    gain, error = saved.sum(), np.sqrt(((saved - saved.mean()) ** 2).sum())
-    return float(1 - (error / gain) ** 2) if gain > error else 0.0
+    gain, error = gain_and_error(saved)
+    return 1 - (error / gain) ** 2 if gain > error else 0.0
 
 
 def _weights(coefficients: np.ndarray, kept: float) -> np.ndarray:
