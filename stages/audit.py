@@ -27,6 +27,7 @@ def check(claims: Claims, *, images: int = IMAGES) -> list[str]:
         tables=Path(params.data.root),
         path_column=params.data.columns.path,
         patient_column=params.data.columns.patient,
+        test_table=params.data.test,
         unit=params.evaluate.unit,
         min_positives=params.evaluate.min_positives,
         precision=params.train.precision,

@@ -20,7 +20,9 @@ def main() -> None:
         print(line)
     check_root(data.root, Path.cwd())
     columns = columns_of(data.columns.model_dump(), data.findings, checked["evaluate"].subgroups)
-    inventory = take_inventory(Path(data.root), cache=default_cache(), linked=data.linked, columns=columns)
+    inventory = take_inventory(
+        Path(data.root), cache=default_cache(), linked=data.linked, columns=columns, test=data.test
+    )
     write_json("models/more/members.json", {"members": list(names(params))})
     write_json("data/inventory.json", inventory)
 

@@ -25,7 +25,8 @@ def main() -> dict[str, float]:
         work=Path(".resume/pack"),
         linked=data.linked,
         crop=data.crop,
-        columns=Columns(path=data.columns.path, view=data.columns.view),
+        columns=Columns(path=data.columns.path, view=data.columns.view, study=data.columns.study),
+        test=data.test,
     )
 
 

@@ -28,6 +28,7 @@ def main() -> None:
         max_patients=data.max_patients,
         shares=data.shares.model_dump(),
         columns=columns,
+        test=data.test,
     )
     print(audit_table(summary, columns.findings))
     print(grouping(read_manifest("data/prepared"), data.columns.patient))

@@ -28,8 +28,8 @@ and the checks of params.yaml, whose values dvc.yaml lists; but for the defaults
 
 DEFAULTS = "diagxnet/params/member.py"
 
-IDENTIFIED_BY_CONTENT = {"data.root", "data.linked"}
-"""Params that a stage reads and does not list: data/inventory.json holds what is at data.root, and behind its links, so
+IDENTIFIED_BY_CONTENT = {"data.root", "data.test", "data.linked"}
+"""Params that a stage reads and does not list: data/inventory.json holds what is there, and behind links, so
 that the same data under another path (absolute, for queued experiments) decodes and trains nothing again."""
 
 

@@ -96,7 +96,7 @@ def test_a_damaged_table_is_read_as_checked_values_or_refused(tmp_path, damage):
     if tables is None:
         assert refusal
         return
-    table, _ = tables
+    (table,) = tables
     assert len(table.labels) == len(table.frame) == len(table.lines) <= content.count(b"\n") + 1
     assert np.isin(table.labels[~np.isnan(table.labels)], [1, 0, -1]).all()
     assert not table.frame["path"].str.contains(r"(?:^|/)\.\.(?:/|$)").any()

@@ -115,7 +115,7 @@ def test_patients_of_a_column_are_compared_between_the_tables(tmp_path):
 
 def test_packing_reads_the_same_paths_and_lines_whoever_is_the_patient(tmp_path):
     tree(tmp_path, ["a.png", "b.png"], ["1", "2"])
-    assert read_paths(tmp_path) == [("train", ["a.png", "b.png"], ["frontal", "frontal"], [2, 3])]
+    assert read_paths(tmp_path) == [("train", ["a.png", "b.png"], ["frontal", "frontal"], [2, 3], ["a.png", "b.png"])]
 
 
 def test_an_importer_whose_paths_tell_patients_apart_otherwise_than_its_table_is_refused():
@@ -221,11 +221,11 @@ def test_in_any_arrangement_of_folders_a_person_is_in_one_split_or_the_table_is_
     people = [str(person) for person, *_ in images]
     tree(folder, paths, people if column else None)
     try:
-        train, _ = read_tables(folder, Columns("PID") if column else Columns())
+        tables = read_tables(folder, Columns("PID") if column else Columns())
     except InputError:
         assert not column
         assert name not in ("patient{0}", "sub-{0}")
         return
-    rows, *_ = assign_rows(train, None, views="all", split_seed=1, max_patients=None, shares=SHARES)
+    rows, *_ = assign_rows(tables, views="all", split_seed=1, max_patients=None, shares=SHARES)
     assert set(rows["split"]) <= set(SPLITS)
     assert (rows.groupby(np.array(people))["split"].nunique() == 1).all()

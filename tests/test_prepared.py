@@ -27,8 +27,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def labels_as_read(root: Path) -> pd.Series:
-    tables = [table for table in read_tables(root) if table is not None]
-    return {path: row for table in tables for path, row in zip(table.frame["path"], table.labels, strict=True)}
+    return {
+        path: row for table in read_tables(root) for path, row in zip(table.frame["path"], table.labels, strict=True)
+    }
 
 
 def write_studies(root: Path) -> None:

@@ -8,7 +8,8 @@ from diagxnet.audit.run import AuditError, Run, reading
 from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.folds import read_draws
 from diagxnet.data.packed import open_packed, read_dropped, read_index
-from diagxnet.data.splits import SPLITS
+from diagxnet.data.splits import SPLITS, splits_of
+from diagxnet.reading.files import titled
 
 TEST_LABELS = "data/prepared/labels_test.npz"
 
@@ -35,7 +36,7 @@ def patients(run: Run) -> str:
     folds = pd.DataFrame({"patient": owners.reindex(draws.rows).to_numpy(), "draw": draws.values}).drop_duplicates()
     if folds["patient"].isna().any() or folds["patient"].duplicated().any():
         raise AuditError("folds.npz has images of one patient in two folds, or images that are in no split")
-    wrong, source = strangers(run.manifest, run.tables, run.path_column, run.patient_column)
+    wrong, source = strangers(run.manifest, run.tables, run.path_column, run.patient_column, run.test_table)
     if wrong:
         raise AuditError(wrong)
     return f"{len(pairs):,}, each in one split and one fold, also by {source}"
@@ -51,7 +52,22 @@ def test_labels(run: Run) -> str:
         raise AuditError(
             f"{TEST_LABELS} must be a dependency of {READER} alone, and is one of {', '.join(readers) or 'none'}"
         )
-    return f"a dependency of {READER} alone among {len(run.pipeline.reads)} stages"
+    return f"of {_held_out(run)}: a dependency of {READER} alone among {len(run.pipeline.reads)} stages"
+
+
+def _held_out(run: Run) -> str:
+    """The tables that test is of; AuditError where one that is all test's has images in another split."""
+    with reading(run.data / "packed" / "index.csv"):
+        index = read_index(run.data / "packed").set_index("row")["table"]
+    tables = index.reindex(run.manifest["row"].astype(np.int64)).to_numpy(object)
+    split = run.manifest["split"].to_numpy(object)
+    found = {str(name): set(split[tables == name]) for name in pd.unique(tables)}
+    wanted = splits_of(list(found))
+    for name, splits in found.items():
+        if not splits <= set(wanted.get(name, ())):
+            stray = sorted(splits - set(wanted.get(name, ())))
+            raise AuditError(f"images of {titled(name)} are in {' and '.join(stray)}")
+    return " and ".join(titled(name) for name, splits in wanted.items() if "test" in splits)
 
 
 def counts(run: Run) -> str:

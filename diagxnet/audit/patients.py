@@ -8,6 +8,7 @@ whatever the prepared data call him.
 import gzip
 import posixpath
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,16 +16,19 @@ import pandas as pd
 PERSON = re.compile(r"/(patient|sub|p(?=\d{8}/s))[-_]?0*(\w+)(?=/)|/(images)/0*(\d+)_\d+\.png$", re.IGNORECASE)
 
 
-def strangers(manifest: pd.DataFrame, tables: Path, path: str, column: str | None) -> tuple[str | None, str]:
+def strangers(
+    manifest: pd.DataFrame, tables: Path, path: str, column: str | None, test: str | None = None
+) -> tuple[str | None, str]:
     """What is wrong with the patients of `manifest`, None where nothing is; and by what they were checked.
 
     manifest: [rows] with columns path, patient and split. tables: folder of train.csv and valid.csv. path,
-    column: those of the image and of the patient, the latter None where the paths name him.
+    column: those of the image and of the patient, the latter None where the paths name him. test: the table of
+    data.test, below `tables` or absolute.
     """
     if column is None:
         people, source = manifest["path"].map(_person), "the names in the paths"
     else:
-        cells = _cells(tables, path, column)
+        cells = _cells([*_tables(tables), *([tables / test] if test else [])], path, column)
         if cells is None:
             return None, f"nothing else: the tables in {tables}, whose column {column} names them, are not here"
         people, source = manifest["path"].map(cells), f"column {column} of the tables"
@@ -47,18 +51,21 @@ def _person(path: str) -> str | None:
     return found and "".join(part for part in found.groups() if part).casefold()
 
 
-def _cells(tables: Path, path: str, column: str) -> dict[str, str] | None:
+def _tables(folder: Path) -> list[Path]:
+    return [table for table in sorted(folder.glob("*.csv*")) if table.name.partition(".")[0] in ("train", "valid")]
+
+
+def _cells(tables: Sequence[Path], path: str, column: str) -> dict[str, str] | None:
     """The cell in `column` of each image, by its path below the tables, which may have lost its first component there;
     None where the tables are not here."""
     cells: dict[str, str] = {}
-    for table in sorted(tables.glob("*.csv*")):
-        if table.name.partition(".")[0] in ("train", "valid"):
-            with (gzip.open if table.suffix == ".gz" else open)(table, "rt", encoding="utf-8-sig") as file:
-                header = file.readline()
-            mark = next((mark for mark in ";\t|" if header.count(mark) > header.count(",")), ",")
-            frame = pd.read_csv(table, usecols=list({path, column}), sep=mark, dtype=str, keep_default_na=False)
-            owners = frame[column].str.strip().str.removesuffix(".0").tolist()
-            whole = [each.replace("\\", "/") for each in frame[path]]
-            for paths in ([each.partition("/")[2] for each in whole], whole):
-                cells |= dict(zip(map(posixpath.normpath, paths), owners, strict=True))
+    for table in (each for each in tables if each.is_file()):
+        with (gzip.open if table.suffix == ".gz" else open)(table, "rt", encoding="utf-8-sig") as file:
+            header = file.readline()
+        mark = next((mark for mark in ";\t|" if header.count(mark) > header.count(",")), ",")
+        frame = pd.read_csv(table, usecols=list({path, column}), sep=mark, dtype=str, keep_default_na=False)
+        owners = frame[column].str.strip().str.removesuffix(".0").tolist()
+        whole = [each.replace("\\", "/") for each in frame[path]]
+        for paths in ([each.partition("/")[2] for each in whole], whole):
+            cells |= dict(zip(map(posixpath.normpath, paths), owners, strict=True))
     return cells or None

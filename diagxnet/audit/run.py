@@ -40,6 +40,7 @@ class Run:
     tables: Path
     path_column: str
     patient_column: str | None
+    test_table: str | None
     unit: str
     min_positives: int
     precision: str

@@ -14,6 +14,17 @@ LEARNED = ("train", "stack")
 metric. Crossfit puts them together."""
 
 
+def splits_of(tables: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """By table the splits that its patients go to. tables: `train`, and `valid` and `test` where they are there.
+
+    The last table is the test set; where data.test names one, valid.csv is val, and train.csv is train and stack.
+    """
+    held = {"test": ("test",), "valid": ("val",)} if "test" in tables else {"valid": ("test",)}
+    held = {table: held[table] for table in tables if table in held}
+    rest = tuple(split for split in SPLITS if (split,) not in held.values())
+    return {"train": rest, **held}
+
+
 def assign(patients: Sequence[str], *, seed: int, shares: Mapping[str, float], purpose: str = "split") -> np.ndarray:
     """The split of each row: array of names [rows].
 

@@ -28,6 +28,7 @@ from diagxnet.images.processes import Target, decode_tasks
 from diagxnet.images.unfinished import Saver, Unfinished, take_up
 from diagxnet.images.work import release, remove
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
+from diagxnet.reading.files import titled
 from diagxnet.reading.inventory import read_hashes
 from diagxnet.reading.tables import read_paths
 
@@ -38,10 +39,12 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be packed, a row an image: its table, path, view and line there, and content hash (zeros: no file)."""
+    """What is to be packed, a row an image: its table, path, file (see `reading.places`), view and line there, and
+    content hash (zeros: no file)."""
 
     tables: list[str]
     paths: list[str]
+    files: list[str]
     views: list[str]
     lines: list[int]
     digests: np.ndarray  # [rows, 16] uint8
@@ -58,6 +61,7 @@ def pack(
     linked: str | None = None,
     crop: str = "guide",
     columns: Columns = CHEXPERT_COLUMNS,
+    test: str | None = None,
     workers: int | None = None,
 ) -> dict:
     """Decodes every image of the tables under `root` into `folder`: images.npy, index.csv, dropped.csv, doubts.csv, and
@@ -67,18 +71,19 @@ def pack(
     bad_images: `stop` raises one InputError for all images that cannot be used, `drop` leaves them out and lists them.
     work: a folder on the file system of `folder`, but outside it, where an interrupted pack is kept: the next call with
     the same size takes over each row whose image is unchanged. linked: a folder that links under `root` may lead to.
-    columns: of the tables, those of path and view. workers: processes that decode (default: one a core); the bytes do
-    not depend on it. Rows are written by position, never through a map, so that peak memory does not grow with the
-    images. Doubtful images are packed, and counted on the standard error.
+    columns: of the tables, those of path, view and study. test: the table of data.test. workers: processes that decode
+    (default: one a core); the bytes do not depend on it. Rows are written by position, never through a map, so that
+    peak memory does not grow with the images. Doubtful images are packed, and counted on the standard error.
 
     Returns {"images", "dropped", "doubtful", "decoded", "images_per_second"}; `decoded` and the rate are of this call
     alone. Raises InputError where the disk is too small, an image is bad (with `stop`), or none is good.
     """
     root, folder = Path(root), Path(folder)
-    plan = _plan(root, inventory, columns)
+    plan = _plan(root, inventory, columns, test)
+    near = None if test is None else str((root / test).parent)
     state = take_up(Path(work), plan.digests, size, crop)
     started = time.perf_counter()
-    decoded = 0 if state.finished else _decode_pending(root, linked, plan, state, workers or cores())
+    decoded = 0 if state.finished else _decode_pending(root, linked, near, plan, state, workers or cores())
     seconds = time.perf_counter() - started
     _judge(root, plan, state, bad_images)
     if not state.finished:
@@ -95,30 +100,33 @@ def pack(
     }
 
 
-def _plan(root: Path, inventory: str | Path, columns: Columns) -> _Plan:
+def _plan(root: Path, inventory: str | Path, columns: Columns, test: str | None) -> _Plan:
     hashes = read_hashes(inventory)
-    tables, paths, views, lines = [], [], [], []
-    for table, own_paths, own_views, own_lines in read_paths(root, columns):
-        tables += [table] * len(own_lines)
-        paths += own_paths
-        views += own_views
-        lines += own_lines
+    tables, paths, files, views, lines = [], [], [], [], []
+    for table in read_paths(root, columns, test):
+        tables += [table.name] * len(table.lines)
+        paths += table.paths
+        files += table.files
+        views += table.views
+        lines += table.lines
     if len(paths) != len(hashes) or not all(path in hashes for path in paths):
         raise InputError(f"{root}: the tables changed after the inventory was taken (run again)")
     digests = bytearray()
     for path in paths:
         digests += hashes[path] or bytes(16)
-    return _Plan(tables, paths, views, lines, np.frombuffer(digests, np.uint8).reshape(-1, 16))
+    return _Plan(tables, paths, files, views, lines, np.frombuffer(digests, np.uint8).reshape(-1, 16))
 
 
-def _decode_pending(root: Path, linked: str | None, plan: _Plan, state: Unfinished, workers: int) -> int:
+def _decode_pending(
+    root: Path, linked: str | None, near: str | None, plan: _Plan, state: Unfinished, workers: int
+) -> int:
     """Decodes the rows that are not done; bad ones go to `state.bad`. Returns how many were decoded."""
     pending = np.flatnonzero(~state.done)
     if not len(pending):
         return 0
     tasks = [pending[i : i + IMAGES_A_TASK].tolist() for i in range(0, len(pending), IMAGES_A_TASK)]
-    target = Target(str(root), linked, str(state.file), packed_bytes(0, state.size), state.size, state.crop)
-    results = decode_tasks(target, tasks, plan.paths, workers)
+    target = Target(str(root), linked, str(state.file), packed_bytes(0, state.size), state.size, state.crop, near)
+    results = decode_tasks(target, tasks, plan.files, workers)
     saver = Saver()
     try:
         with Progress(len(pending), "pack") as progress:
@@ -162,7 +170,7 @@ def _judge(root: Path, plan: _Plan, state: Unfinished, bad_images: str) -> None:
         )
     if state.bad and bad_images == "stop":
         problems = [
-            f"{plan.tables[row]}.csv, line {plan.lines[row]}: {plan.paths[row]} {reason}"
+            f"{titled(plan.tables[row])}, line {plan.lines[row]}: {plan.paths[row]} {reason}"
             for row, reason in sorted(state.bad.items())
         ]
         mend = "mend these images or take their rows out, or set data.bad_images to drop"

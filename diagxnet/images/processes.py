@@ -33,8 +33,9 @@ MAX_PROCESSES = 61
 
 @dataclass(frozen=True)
 class Target:
-    """Where images go: below `root` they lie, or where links lead from there into `linked`; `file` takes them, row 0 at
-    byte `start`, `size` pixels a side, of which `crop` is what (see `decode.square`)."""
+    """Where images go: below `root` they lie, or where links lead from there into `linked`, and those with absolute
+    paths below `near`; `file` takes them, row 0 at byte `start`, `size` pixels a side, of which `crop` is what (see
+    `decode.square`)."""
 
     root: str
     linked: str | None
@@ -42,6 +43,7 @@ class Target:
     start: int
     size: int
     crop: str = "guide"
+    near: str | None = None
 
     def open(self) -> BinaryIO:
         """The file for writing at positions; unbuffered, so that a write that returns is a write made."""
@@ -127,9 +129,8 @@ def _decode_rows(target: Target, file: BinaryIO, rows: list[int], paths: list[st
     decoded = Decoded(rows)
     for row, path in zip(rows, paths, strict=True):
         try:
-            radiograph = read_radiograph(
-                os.path.join(target.root, path), target.size, target.root, target.linked, crop=target.crop
-            )
+            root = target.near if target.near and os.path.isabs(path) else target.root
+            radiograph = read_radiograph(os.path.join(root, path), target.size, root, target.linked, crop=target.crop)
         except ImageError as error:
             decoded.bad[row] = str(error)
             continue

@@ -12,9 +12,10 @@ from diagxnet.data.findings import Findings
 from diagxnet.data.folds import write_draws
 from diagxnet.data.packed import read_dropped, read_index
 from diagxnet.data.prepared import COLUMNS, Labels, write_findings
-from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, subset
+from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, splits_of, subset
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of, score_labels
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
+from diagxnet.reading.files import titled
 from diagxnet.reading.tables import Table, group_column, read_tables
 
 COUNTS = ("positive", "negative", "uncertain", "blank")
@@ -38,6 +39,7 @@ def prepare(
     max_patients: int | None,
     shares: Mapping[str, float],
     columns: Columns = CHEXPERT_COLUMNS,
+    test: str | None = None,
 ) -> dict:
     """Writes findings.json, manifest.csv, labels_{train,val,stack,test}.npz, folds.npz, GROUPS and summary.json to
     `folder`; returns the last.
@@ -46,16 +48,17 @@ def prepare(
     or `all`. uncertain, blank: the label rules (see `apply_rules`), a rule for each finding. split_seed: assigns
     patients to splits, chooses the subset, draws the lsr targets. max_patients: so many of train.csv's patients, or
     None for all. shares: `val` and `stack`, shares of train.csv's patients, and `test`, the share cut off before where
-    there is no valid.csv. columns: of the tables, the findings and what makes groups among them.
+    no table is the test set. columns: of the tables, the findings and what makes groups among them. test: the table of
+    data.test (see `splits_of`).
 
     A finding without a known label in train is not learned, and so masked in every split (`not_learned` of the summary;
     `not_annotated`: those that are blank in every row in use of the table that a split is of).
 
     Raises InputError where the packed index is of other tables, or a split would be empty.
     """
-    train, valid = read_tables(root, columns)
+    tables = read_tables(root, columns, test)
     manifest, labels, used = assign_rows(
-        train, valid, views=views, split_seed=split_seed, max_patients=max_patients, shares=shares
+        tables, views=views, split_seed=split_seed, max_patients=max_patients, shares=shares
     )
     manifest["row"] = _packed_rows(manifest["table"], manifest["path"], Path(packed))
     used &= (manifest["row"] >= 0).to_numpy()
@@ -106,9 +109,7 @@ def prepare(
     dropped = read_dropped(packed)
     summary = {
         "rules": {"uncertain": uncertain, "blank": blank, "views": views},
-        "tables": {
-            table.name: count(table.frame, table.labels, findings) for table in (train, valid) if table is not None
-        },
+        "tables": {table.name: count(table.frame, table.labels, findings) for table in tables},
         "splits": {split: _count_split(manifest, labels, split, findings) for split in SPLITS},
         "dropped": {"images": len(dropped), **dropped["table"].value_counts().sort_index().to_dict()},
         "dropped_images": dropped.to_dict("records"),
@@ -154,7 +155,7 @@ def one_class(labels: Labels, keys: Sequence[str]) -> list[str]:
 
 def audit_table(summary: dict, findings: Findings) -> str:
     """The summary as text for a terminal, 106 columns wide: a block for each table as read and for each split."""
-    blocks = [_block(f"{name}.csv as read", counts, findings) for name, counts in summary["tables"].items()]
+    blocks = [_block(f"{titled(name)} as read", counts, findings) for name, counts in summary["tables"].items()]
     blocks += [_block(f"split {name}", counts, findings) for name, counts in summary["splits"].items()]
     notes = [f"dropped images: {summary['dropped']['images']:,}"]
     notes += [f"warning: {warning}" for warning in summary["warnings"]]
@@ -176,37 +177,40 @@ def grouping(frame: pd.DataFrame, patient: str | None) -> str:
 
 
 def assign_rows(
-    train: Table,
-    valid: Table | None,
+    tables: Sequence[Table],
     *,
     views: str,
     split_seed: int,
     max_patients: int | None,
     shares: Mapping[str, float],
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Every row of train.csv, then of valid.csv, with its table and split; the labels as read; whether it is in use.
+    """Every row of the `tables`, train first, with its table and split; the labels as read; whether it is in use.
 
     Returns ([rows] with the columns of `Table.frame`, table and split; [rows, findings] float64; [rows] bool). In use
     are the views wanted, of the patients wanted.
     """
-    train_split = _splits(train, valid is None, split_seed, shares)
-    frames, labels = [train.frame.assign(table="train", split=train_split)], [train.labels]
-    used = [subset(train.frame["patient"], seed=split_seed, max_patients=max_patients)]
-    if valid is not None:
-        frames.append(valid.frame.assign(table="valid", split="test"))
-        labels.append(valid.labels)
-        used.append(np.ones(len(valid.frame), bool))
+    held = splits_of([table.name for table in tables])
+    frames, labels, used = [], [], []
+    for table in tables:
+        patients, own = table.frame["patient"], held[table.name]
+        split = own[0] if len(own) == 1 else _splits(patients, own, split_seed, shares)
+        frames.append(table.frame.assign(table=table.name, split=split))
+        labels.append(table.labels)
+        limit = max_patients if table.name == "train" else None
+        used.append(subset(patients, seed=split_seed, max_patients=limit))
     rows, in_use = pd.concat(frames, ignore_index=True), np.concatenate(used)
     if views != "all":
         in_use &= (rows["view"] == views).to_numpy()
     return rows, np.concatenate(labels), in_use
 
 
-def _splits(train: Table, cut_test: bool, seed: int, shares: Mapping[str, float]) -> np.ndarray:
-    patients = train.frame["patient"]
+def _splits(patients: pd.Series, wanted: Sequence[str], seed: int, shares: Mapping[str, float]) -> np.ndarray:
+    """The split of each row of train.csv, one of `wanted`; what val would have is train where val is a table."""
     of_rest = {"train": 1 - shares["val"] - shares["stack"], "val": shares["val"], "stack": shares["stack"]}
     splits = assign(patients, seed=seed, shares=of_rest)
-    if cut_test:
+    if "val" not in wanted:
+        splits[splits == "val"] = "train"
+    if "test" in wanted:
         test = assign(patients, seed=seed, shares={"rest": 1 - shares["test"], "test": shares["test"]}, purpose="test")
         splits[test == "test"] = "test"
     return splits

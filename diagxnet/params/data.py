@@ -20,9 +20,9 @@ def _findings(names: list[str]) -> list[str]:
 class SharesParams(Section):
     """Shares of patients, each in (0, 1)."""
 
-    val: float = Field(gt=0, lt=1, description="share of train.csv's patients for val")
+    val: float = Field(gt=0, lt=1, description="share of train.csv's patients for val, where valid.csv is not val")
     stack: float = Field(gt=0, lt=1, description="share of train.csv's patients for stack")
-    test: float = Field(gt=0, lt=1, description="share of all patients for test, where there is no valid.csv")
+    test: float = Field(gt=0, lt=1, description="share of all patients for test, where no table is the test set")
 
     @model_validator(mode="after")
     def _train_keeps_a_share(self) -> "SharesParams":
@@ -52,6 +52,10 @@ class DataParams(Section):
     """What `inventory`, `pack` and `prepare` read."""
 
     root: str = Field(min_length=1, description="folder of train.csv and, optionally, valid.csv")
+    test: str | None = Field(
+        min_length=1,
+        description="table of a test set of its own, below root or absolute; valid.csv is val then",
+    )
     linked: str | None = Field(min_length=1, description="folder outside it that links in it may lead to")
     columns: ColumnsParams = Field(description="columns of the tables")
     findings: Annotated[list[str], AfterValidator(_findings)] = Field(

@@ -19,6 +19,7 @@ from diagxnet.labels.prepare import assign_rows, check_splits, grouping, one_cla
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of
 from diagxnet.preflight.rehearsal import Pace
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
+from diagxnet.reading.files import titled
 from diagxnet.reading.tables import Table, read_tables
 from diagxnet.training.recipe import Recipe
 
@@ -57,21 +58,22 @@ def look_at_data(
     linked: str | None = None,
     columns: Columns = CHEXPERT_COLUMNS,
     crop: str = "guide",
+    test: str | None = None,
 ) -> tuple[Plan, Notices]:
     """Reads the tables, looks for every file, decodes a sample, splits the patients; `disk`: where data/ will be.
 
     The keywords are those of `pack` and `prepare`. Raises InputError with every problem of the tables where they
     cannot be used; all other problems are in the notices.
     """
-    train, valid = read_tables(root, columns)
+    tables = read_tables(root, columns, test)
     found = Notices()
-    tables = [table for table in (train, valid) if table is not None]
-    found.lines.append("rows: " + ", ".join(f"{table.name}.csv {len(table.frame):,}" for table in tables))
+    found.lines.append("rows: " + ", ".join(f"{titled(table.name)} {len(table.frame):,}" for table in tables))
     rows, labels, used = assign_rows(
-        train, valid, views=views, split_seed=split_seed, max_patients=max_patients, shares=shares
+        tables, views=views, split_seed=split_seed, max_patients=max_patients, shares=shares
     )
     used &= _look_for_files(Path(root), tables, bad_images, found)
-    _sample(Path(root), linked, tables, (image_size, crop), bad_images, found)
+    near = None if test is None else (Path(root) / test).parent
+    _sample(Path(root), linked, near, tables, (image_size, crop), bad_images, found)
     chosen = rows[used]
     try:
         check_splits(chosen, views, max_patients)
@@ -104,14 +106,16 @@ def _look_for_files(root: Path, tables: list[Table], bad_images: str, found: Not
     """[rows] bool, whether there is a file with something in it; the others are problems, or will be dropped."""
     there, missing = [], []
     for table in tables:
-        for path, line in zip(table.frame["path"], table.lines, strict=True):
+        for path, file, line in zip(table.frame["path"], table.files, table.lines, strict=True):
             try:
-                size = os.stat(root / path).st_size
+                size = os.stat(root / file).st_size
             except OSError:
                 size = -1
             there.append(size > 0)
             if size <= 0:
-                missing.append(f"{table.name}.csv, line {line}: {path}: {'is empty' if size == 0 else 'is missing'}")
+                missing.append(
+                    f"{titled(table.name)}, line {line}: {path}: {'is empty' if size == 0 else 'is missing'}"
+                )
     if missing and bad_images == "drop":
         found.lines.append(f"data.bad_images: drop leaves out {len(missing):,} images that are missing or empty")
     elif missing:
@@ -120,24 +124,30 @@ def _look_for_files(root: Path, tables: list[Table], bad_images: str, found: Not
 
 
 def _sample(
-    root: Path, linked: str | None, tables: list[Table], seen: tuple[int, str], bad_images: str, found: Notices
+    root: Path,
+    linked: str | None,
+    near: Path | None,
+    tables: list[Table],
+    seen: tuple[int, str],
+    bad_images: str,
+    found: Notices,
 ) -> None:
     """Decodes up to `SAMPLED` of the images, for the rate and for what is wrong with them."""
     paths = [
-        (table.name, line, path)
+        (table.name, line, path, file)
         for table in tables
-        for path, line in zip(table.frame["path"], table.lines, strict=True)
+        for path, file, line in zip(table.frame["path"], table.files, table.lines, strict=True)
     ]
     chosen = np.unique(np.linspace(0, len(paths) - 1, SAMPLED).astype(int))
     started, good = time.perf_counter(), 0
-    for name, line, path in (paths[index] for index in chosen):
+    for name, line, path, file in (paths[index] for index in chosen):
         try:
-            decode(root / path, seen[0], root, linked, crop=seen[1])
+            decode(root / file, seen[0], near if os.path.isabs(file) else root, linked, crop=seen[1])
             good += 1
         except ImageError as error:
             if str(error) in ("is empty", "is missing"):
                 continue  # told by _look_for_files
-            where = f"{name}.csv, line {line}: {path}: {error}"
+            where = f"{titled(name)}, line {line}: {path}: {error}"
             (found.lines if bad_images == "drop" else found.problems).append(where)
     if good:
         rate = good / (time.perf_counter() - started)

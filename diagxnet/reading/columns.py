@@ -22,6 +22,9 @@ LIKE = {
 }
 """What columns that may hold them are called."""
 
+STUDY = "Study"
+"""What CheXpert's tables of studies call the column that names a study's folder."""
+
 NAMELESS = re.compile(r"(Unnamed: [0-9]+)?", re.ASCII)
 """Of the column that pandas writes its index to."""
 
@@ -76,6 +79,8 @@ def header_problems(header: list[str], columns: Columns) -> list[str]:
     if any("\0" in column for column in header):
         return ["holds zero bytes, as UTF-16 text does: save the table as UTF-8"]
     named, findings = columns.named(), columns.findings.names
+    if study := study_column(header, columns):
+        named = named | {"path": study} if columns.study is None else {**named, "path": study, "study": study}
     absent = {key: column for key, column in named.items() if column not in header}
     problems = _twice_named(columns) + _named_missing(header, columns, absent)
     problems += [
@@ -98,6 +103,12 @@ def header_problems(header: list[str], columns: Columns) -> list[str]:
     problems += _unknown(extra, [*missing, *absent.values(), *lacking], {*absent} | _not_named(columns))
     twice = sorted({column for column in header if column in known and header.count(column) > 1})
     return problems + [f"column {column!r} is there twice" for column in twice]
+
+
+def study_column(header: Sequence[str], columns: Columns) -> str | None:
+    """The column that names a study's folder, in a table that has a row a study and no column of images; else None."""
+    study = columns.study or STUDY
+    return study if columns.path not in header and study in header else None
 
 
 def other_separator(header: Sequence[str]) -> str | None:

@@ -10,17 +10,44 @@ from pathlib import Path
 from typing import IO
 
 from diagxnet.console.errors import InputError
+from diagxnet.reading.places import batch_folders
 
 SUFFIXES = (".csv", ".csv.gz")
+TEST = "test"
+"""Name of the table that data.test names, beside train and valid."""
+
 SEPARATORS = (",", ";", "\t", "|")
 
 
 def find_table(root: str | Path, name: str) -> Path | None:
-    """The table `name` (`train`, say) under `root`; None where there is none, InputError where there are two."""
-    found = [path for suffix in SUFFIXES if (path := Path(root) / f"{name}{suffix}").exists()]
+    """The table `name` (`train`, say) under `root`, or else in one of its batch folders (see `reading.places`); None
+    where there is none, InputError where there are two."""
+    found = _in_folder(Path(root), name)
+    if not found:
+        found = [path for batch in batch_folders(root) for path in _in_folder(Path(root) / batch, name)]
     if len(found) > 1:
-        raise InputError(f"{found[0]}: is there as {found[1].name}, too (leave the one that you mean)")
+        other = found[1].name if found[0].parent == found[1].parent else found[1]
+        raise InputError(f"{found[0]}: is there as {other}, too (leave the one that you mean)")
     return found[0] if found else None
+
+
+def table_file(root: str | Path, name: str, test: str | None = None) -> Path | None:
+    """As `find_table`; the table `test` is the file that data.test names, below `root` or absolute."""
+    return Path(root) / test if name == TEST and test is not None else find_table(root, name)
+
+
+def table_names(root: str | Path, test: str | None = None) -> list[str]:
+    """The tables of a data set: train, valid where there is one, and test where data.test names it."""
+    return ["train", *(["valid"] if find_table(root, "valid") else []), *([TEST] if test is not None else [])]
+
+
+def titled(name: str) -> str:
+    """What people call the table `name`."""
+    return "data.test" if name == TEST else f"{name}.csv"
+
+
+def _in_folder(folder: Path, name: str) -> list[Path]:
+    return [path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").exists()]
 
 
 @contextmanager

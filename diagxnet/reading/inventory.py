@@ -20,7 +20,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import content_hash, replacing
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
-from diagxnet.reading.files import find_table
+from diagxnet.reading.files import TEST, table_file
 from diagxnet.reading.paths import leads_out
 from diagxnet.reading.tables import check_root, read_tables
 
@@ -47,29 +47,39 @@ def default_cache() -> Path:
 
 
 def take_inventory(
-    root: str | Path, *, cache: str | Path, linked: str | None = None, columns: Columns = CHEXPERT_COLUMNS
+    root: str | Path,
+    *,
+    cache: str | Path,
+    linked: str | None = None,
+    columns: Columns = CHEXPERT_COLUMNS,
+    test: str | None = None,
 ) -> dict:
     """Name, size and MD5 of the tables under `root` and of the images that they name.
 
     cache: folder of the hash cache (`default_cache()`); it may be shared by any number of data sets and clones.
-    linked: a folder that links under `root` may lead to. columns: of the tables.
+    linked: a folder that links under `root` may lead to. columns: of the tables. test: the table of data.test.
 
-    Returns {"tables": {"train.csv": {"size", "hash"}, "valid.csv": the same or None}, "images": {path: {"size",
-    "hash"}, or None where the file is missing or cannot be read}}, paths relative to `root`, sorted. Raises
-    InputError where `root` or train.csv is missing, for every problem in the tables, and where links lead most
-    images out of `root`, since `pack` would refuse each of them.
+    Returns {"tables": {"train.csv": {"size", "hash"}, "valid.csv": the same or None, "data.test": the same, where there
+    is one}, "images": {path: {"size", "hash"}, or None where the file is missing or cannot be read}}, by the paths of
+    the tables, relative to `root`, sorted. Raises InputError where `root` or train.csv is missing, for every problem in
+    the tables, and where links lead most images out of `root`, since `pack` would refuse each of them.
     """
     root = Path(root)
-    check_root(root)
-    listed = [table.frame["path"].tolist() for table in read_tables(root, columns) if table is not None]
-    for each in listed:
-        _check_links(root, linked, each)
+    check_root(root, test)
+    listed, elsewhere = [], {}
+    for table in read_tables(root, columns, test):
+        near = linked if table.name != TEST else str((root / test).parent)
+        _check_links(root, near if table.elsewhere else linked, table.files)
+        listed.append(table.frame["path"].tolist())
+        elsewhere |= {} if table.elsewhere is None else dict(zip(listed[-1], table.elsewhere, strict=True))
     paths = sorted(itertools.chain(*listed))
-    files = [find_table(root, name) or root / f"{name}.csv" for name in ("train", "valid")]
+    files = [table_file(root, name) or root / f"{name}.csv" for name in ("train", "valid")]
     tables = {path.name: _measure(str(path)) for path in files}
+    if test is not None:
+        tables["data.test"] = _measure(str(root / test))
     hashes = _HashCache(Path(cache), root)
     with closing(hashes):
-        images = _hash_all(root, paths, hashes)
+        images = _hash_all(root, paths, elsewhere, hashes)
     return {"tables": {name: _entry(measured) for name, measured in tables.items()}, "images": images}
 
 
@@ -114,35 +124,40 @@ def _check_links(root: Path, linked: str | None, paths: list[str]) -> None:
     )
 
 
-def _hash_all(root: Path, paths: list[str], hashes: "_HashCache") -> dict[str, dict | None]:
+def _hash_all(root: Path, paths: list[str], elsewhere: dict[str, str], hashes: "_HashCache") -> dict[str, dict | None]:
+    """Size and hash of the file of each of `paths`: the path itself below `root`, or what `elsewhere` has for it."""
     images: dict[str, dict | None] = dict.fromkeys(paths)
     unknown = []
     prefix = os.path.join(root, "")
     for path in paths:
-        status = _status(prefix + path)
+        file = elsewhere.get(path, path) if elsewhere else path
+        status = _status(os.path.join(prefix, file) if elsewhere else prefix + file)
         if status is None:
             continue
-        known = hashes.known.get(path)
+        known = hashes.known.get(file)
         if known is not None and known[:2] == (status.st_size, status.st_mtime_ns):
             images[path] = {"size": known[0], "hash": known[2]}
         else:
-            unknown.append(path)
+            unknown.append((path, file))
     hashes.known.clear()
     for path, measured in _hash_unknown(prefix, unknown, hashes):
         images[path] = _entry(measured)
     return images
 
 
-def _hash_unknown(prefix: str, paths: list[str], hashes: "_HashCache") -> Iterator[tuple[str, tuple | None]]:
-    if not paths:
+def _hash_unknown(
+    prefix: str, unknown: list[tuple[str, str]], hashes: "_HashCache"
+) -> Iterator[tuple[str, tuple | None]]:
+    """Each path with what was measured of its file; unknown: paths and files."""
+    if not unknown:
         return
-    with Progress(len(paths), "inventory", "files") as progress, ThreadPoolExecutor() as pool:
-        for start in range(0, len(paths), FILES_A_COMMIT):
-            batch = paths[start : start + FILES_A_COMMIT]
-            measured = list(pool.map(_measure, (prefix + path for path in batch)))
-            hashes.keep(zip(batch, measured, strict=True))
-            progress.update(len(batch))
-            yield from zip(batch, measured, strict=True)
+    with Progress(len(unknown), "inventory", "files") as progress, ThreadPoolExecutor() as pool:
+        for start in range(0, len(unknown), FILES_A_COMMIT):
+            paths, files = zip(*unknown[start : start + FILES_A_COMMIT], strict=True)
+            measured = list(pool.map(_measure, (os.path.join(prefix, file) for file in files)))
+            hashes.keep(zip(files, measured, strict=True))
+            progress.update(len(files))
+            yield from zip(paths, measured, strict=True)
 
 
 def _measure(path: str) -> tuple[int, int, str, bool] | None:

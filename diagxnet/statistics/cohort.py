@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from diagxnet.data.prepared import Labels
+from diagxnet.data.splits import splits_of
 
 POSITIVE_FROM = 0.5
 """From here on a target of train counts as positive, as in `labels.prepare`."""
@@ -56,10 +57,8 @@ def losses(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     other views than data.views, or of patients beyond data.max_patients.
     """
     splits = {name: own["images"] for name, own in summary["splits"].items()}
-    tables = list(summary["tables"])
     result = {}
-    for table in tables:
-        own = [split for split in splits if len(tables) == 1 or (split == "test") == (table == "valid")]
+    for table, own in splits_of(list(summary["tables"])).items():
         dropped = [each["reason"] for each in summary["dropped_images"] if each["table"] == table]
         reasons, counts = np.unique(dropped, return_counts=True) if dropped else ((), ())
         in_use = {split: splits[split] for split in own}
