@@ -1,6 +1,7 @@
 """Small data sets in CheXpert's layout, as the tests of the data layer need them."""
 
 import csv
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,9 +39,11 @@ def write_table(path: Path, rows: list[Row]) -> None:
         csv.writer(file, lineterminator="\n").writerows([HEADER, *(row.cells() for row in rows)])
 
 
-def write_image(path: Path, seed: int = 0, size: tuple[int, int] = (48, 40)) -> None:
-    """A grey image of noise, `size` is (width, height) in pixels."""
+def write_image(path: Path, seed: int | None = None, size: tuple[int, int] = (48, 40)) -> None:
+    """A grey image of noise, `size` is (width, height) in pixels. seed: by default another for each place below its
+    data set's folder, as equal images are one film."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    seed = zlib.crc32("/".join(path.parts[-4:]).encode()) if seed is None else seed
     noise = np.random.default_rng(seed).integers(0, 256, size=(size[1], size[0]), dtype=np.uint8)
     Image.fromarray(noise).save(path)
 

@@ -13,11 +13,26 @@ from diagxnet.data.files import content_hash, read_json
 from diagxnet.importers import release
 from diagxnet.importers.mimic import import_mimic
 from diagxnet.importers.nih import import_nih, labels
+from diagxnet.importers.padchest import classes_of, import_padchest
+from diagxnet.importers.vindr import import_vindr
+from diagxnet.importers.vindr import labels as vindr_labels
+from diagxnet.reading.columns import Columns
 from diagxnet.reading.tables import read_tables
 from diagxnet.trained_on import FILE, TrainedOn, hash_patients, write_trained_on
-from tests.releases import MIMIC_IMAGES, NIH_ROWS, make_mimic, make_nih
+from tests.releases import (
+    MIMIC_IMAGES,
+    NIH_ROWS,
+    PADCHEST_ROWS,
+    make_mimic,
+    make_nih,
+    make_padchest,
+    make_vindr,
+)
 
 IMPORTERS = {"nih": (import_nih, make_nih), "mimic": (import_mimic, make_mimic)}
+IMPORTERS |= {"vindr": (import_vindr, make_vindr), "padchest": (import_padchest, make_padchest)}
+COLUMNS = {"vindr": Columns(patient="Path"), "padchest": Columns(patient="PatientID", study="StudyID")}
+"""How the tables of a release whose paths name no patient are read."""
 
 
 def run(monkeypatch, name: str, *arguments) -> int:
@@ -34,12 +49,12 @@ def tree(root) -> set[str]:
 
 
 @pytest.mark.parametrize("name", IMPORTERS)
-def test_an_importer_adds_three_files_and_its_paths_are_the_images_where_they_lie(name, tmp_path, monkeypatch):
+def test_an_importer_adds_its_files_and_its_paths_are_the_images_where_they_lie(name, tmp_path, monkeypatch):
     root = IMPORTERS[name][1](tmp_path / "release")
     before = tree(root)
     assert run(monkeypatch, name, root, "--models", tmp_path) == 0
-    assert tree(root) - before == {"train.csv", "valid.csv", "mapping.json"}
-    for table in read_tables(root):
+    assert tree(root) - before == {"train.csv", "mapping.json", *(["valid.csv"] if name != "padchest" else [])}
+    for table in read_tables(root, COLUMNS.get(name, Columns())):
         assert all((root / path).is_file() for path in table.frame["path"])
 
 
@@ -235,7 +250,10 @@ def test_all_problems_of_a_release_are_in_one_report(tmp_path):
     assert "00009999_000.png" in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "lost"), [("nih", FIRST), ("mimic", PREFIX + "aaa.jpg")])
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [("nih", FIRST), ("mimic", PREFIX + "aaa.jpg"), ("vindr", "train/0a1.dicom"), ("padchest", "0/a1.png")],
+)
 def test_a_part_of_a_release_is_used_where_asked(name, lost, tmp_path):
     importer, make = IMPORTERS[name]
     root = make(tmp_path / "release")
@@ -314,3 +332,109 @@ def test_an_importer_refuses_an_image_that_the_ensemble_was_trained_on_under_any
 def test_an_importer_says_so_where_it_cannot_compare(tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, "nih", make_nih(tmp_path / "release"), "--models", tmp_path / "none") == 0
     assert "compared with no ensemble" in capsys.readouterr().err
+
+
+def test_vindrs_majority_is_1_a_minority_is_uncertain_and_nobody_is_0(tmp_path, monkeypatch, capsys):
+    root = make_vindr(tmp_path / "release")
+    run(monkeypatch, "vindr", root, "--models", tmp_path)
+    assert "train with -S data.columns.patient=Path" in capsys.readouterr().out
+    train, valid = read_tables(root, COLUMNS["vindr"])
+    assert train.frame["path"].tolist() == ["train/0a1.dicom", "train/0b2.dicom", "train/0c3.dicom"]
+    assert train.frame["patient"].nunique() == 3
+    keys = ("cardiomegaly", "fracture", "lung_lesion", "lung_opacity", "edema", "no_finding")
+    assert [label(train, 0, key) for key in keys] == [1, -1, -1, -1, 0, 0]
+    assert [label(train, 1, key) for key in keys] == [0, 0, 0, -1, -1, 1]
+    assert [label(valid, 0, key) for key in ("pleural_effusion", "lung_lesion", "edema")] == [1, 1, 0]
+    assert [label(train, row, "enlarged_cardiomediastinum") for row in (0, 1)] == [1, 0]
+    assert np.isnan(label(valid, 0, "enlarged_cardiomediastinum"))
+    assert np.isnan(train.labels[:, CHEXPERT.keys.index("support_devices")]).all()
+    notes = read_json(root / "mapping.json")["notes"]
+    assert "Cardiomegaly: seen by a reader in 1 films of several, by all of them in 1" in notes
+    assert "Edema: seen by a reader in 1 films of several, by all of them in 0" in notes
+
+
+def test_a_tie_of_two_readers_is_uncertain():
+    assert vindr_labels([{"Edema"}, set()])["edema"] == "-1.0"
+    assert vindr_labels([{"Edema"}, {"Edema"}])["edema"] == "1.0"
+
+
+def test_padchests_lists_become_findings_and_its_columns_tell_patient_and_study(tmp_path, monkeypatch, capsys):
+    root = make_padchest(tmp_path / "release")
+    run(monkeypatch, "padchest", root, "--models", tmp_path)
+    out = capsys.readouterr().out
+    assert "-S data.columns.patient=PatientID -S data.columns.study=StudyID" in out
+    assert "scoliosis" in out
+    (train,) = read_tables(root, COLUMNS["padchest"])
+    frame = train.frame
+    assert frame["path"].tolist() == ["0/a1.png", "0/a2.png", "17/b1.png", "17/c1.png"]
+    assert frame["patient"].tolist() == ["P1", "P1", "P2", "P3"]
+    assert frame["study"].tolist() == ["P1/S1", "P1/S1", "P2/S2", "P3/S3"]
+    assert frame["view"].tolist() == ["frontal", "lateral", "frontal", "frontal"]
+    assert frame["projection"].tolist() == ["PA", "LL", "AP", "PA"]
+    assert frame["sex"].tolist() == ["female", "female", "male", "unknown"]
+    np.testing.assert_array_equal(frame["age"], [84, 84, 20, np.nan])
+    keys = ("cardiomegaly", "pleural_effusion", "no_finding", "support_devices", "fracture", "lung_opacity")
+    assert [label(train, 0, key) for key in keys] == [1, 1, 0, 0, 0, 0]
+    assert [label(train, 2, key) for key in keys] == [0, 0, 1, 0, 0, 0]
+    assert [label(train, 3, key) for key in keys] == [0, 0, 0, 1, 1, 1]
+    assert sum(read_json(root / "mapping.json")["left_out"].values()) == 3
+
+
+def test_a_list_of_labels_is_read_as_python_writes_it_or_not_at_all():
+    assert classes_of("['a', ' b', '', 'a']") == {"a", "b"}
+    assert classes_of("nan") == classes_of("[]") == set()
+    for cell in ("cardiomegaly", "['a'", "{'a': 1}", "[1]", "__import__('os')"):
+        assert classes_of(cell) is None
+
+
+def vote(old: str, new: str):
+    def broken(root):
+        path = root / "annotations/image_labels_train.csv"
+        path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+    return broken
+
+
+VINDR_FAULTS = {
+    "no annotations": (move("annotations", "labels"), "folder annotations is missing"),
+    "no table": (move("annotations/image_labels_test.csv"), r"image_labels_test.csv\* is missing"),
+    "no images": (move("test", "tests"), "folder test is missing"),
+    "a missing image": (move("train/0a1.dicom"), "1 images are not in train/: 0a1"),
+    "an image in two forms": (copy("train/0a1.dicom", "train/0a1.png"), "there in two forms: train/0a1.png"),
+    "a reader twice": (vote("0a1,R9", "0a1,R8"), "1 readings are there twice: 0a1"),
+    "another vote": (vote("0a1,R8,0", "0a1,R8,2"), "line 2: Aortic enlargement is '2': must be 1, 0 or blank"),
+}
+
+
+@pytest.mark.parametrize("fault", VINDR_FAULTS)
+def test_a_broken_vindr_is_refused_by_name(fault, tmp_path):
+    root = make_vindr(tmp_path / "release")
+    breaking, message = VINDR_FAULTS[fault]
+    breaking(root)
+    with pytest.raises(InputError, match=message):
+        import_vindr(root)
+
+
+def padchest_row(**changes: str) -> list[tuple[str, ...]]:
+    """The rows with the first changed."""
+    names = ("image", "folder", "date", "study", "patient", "birth", "sex", "projection", "labels")
+    return [
+        tuple(changes.get(name, cell) for name, cell in zip(names, PADCHEST_ROWS[0], strict=True)),
+        *PADCHEST_ROWS[1:],
+    ]
+
+
+PADCHEST_FAULTS = {
+    "a missing image": (padchest_row(image="z9.png"), "1 images are not in the folders of .*: z9.png"),
+    "an image twice": (padchest_row(image="a2.png"), "1 on more than one row: a2.png"),
+    "no list": (padchest_row(labels="cardiomegaly"), "line 2: Labels is 'cardiomegaly': must be a list"),
+    "no patient": (padchest_row(patient=" "), "line 2: PatientID is blank"),
+    "another sex": (padchest_row(sex="X"), "line 2: PatientSex_DICOM is 'X': must be M, F or blank"),
+}
+
+
+@pytest.mark.parametrize("fault", PADCHEST_FAULTS)
+def test_a_broken_padchest_is_refused_by_name(fault, tmp_path):
+    rows, message = PADCHEST_FAULTS[fault]
+    with pytest.raises(InputError, match=message):
+        import_padchest(make_padchest(tmp_path / "release", rows))

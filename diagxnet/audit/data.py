@@ -7,7 +7,7 @@ from diagxnet.audit.patients import strangers
 from diagxnet.audit.run import AuditError, Run, reading
 from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.folds import read_draws
-from diagxnet.data.packed import open_packed, read_dropped, read_index
+from diagxnet.data.packed import DUPLICATES, open_packed, read_dropped, read_duplicates, read_index
 from diagxnet.data.splits import SPLITS, splits_of
 from diagxnet.reading.files import titled
 
@@ -36,10 +36,28 @@ def patients(run: Run) -> str:
     folds = pd.DataFrame({"patient": owners.reindex(draws.rows).to_numpy(), "draw": draws.values}).drop_duplicates()
     if folds["patient"].isna().any() or folds["patient"].duplicated().any():
         raise AuditError("folds.npz has images of one patient in two folds, or images that are in no split")
+    films = _films_apart(run)
     wrong, source = strangers(run.manifest, run.tables, run.path_column, run.patient_column, run.test_table)
     if wrong:
         raise AuditError(wrong)
-    return f"{len(pairs):,}, each in one split and one fold, also by {source}"
+    alike = f"; {films:,} pairs of images of one film, none on two sides" if films else ""
+    return f"{len(pairs):,}, each in one split and one fold, also by {source}{alike}"
+
+
+def _films_apart(run: Run) -> int:
+    """The pairs of images that are one film; AuditError where they are in two splits, or would be in two folds."""
+    path = run.data / "packed" / DUPLICATES
+    with reading(path):
+        pairs = read_duplicates(path.parent)
+    rows = run.manifest.set_index("path")
+    draws = read_draws(run.data / "prepared")
+    folds = dict(zip(draws.rows.tolist(), draws.values.tolist(), strict=True))
+    for one, other in zip(pairs["path"], pairs["same_path"], strict=True):
+        if one in rows.index and other in rows.index:
+            sides = [(rows.at[name, "split"], folds.get(int(rows.at[name, "row"]))) for name in (one, other)]
+            if sides[0] != sides[1]:
+                raise AuditError(f"{one} and {other} are one film, and in {sides[0][0]} and {sides[1][0]}")
+    return len(pairs)
 
 
 def test_labels(run: Run) -> str:

@@ -1,7 +1,7 @@
 """The packed images, as `data.pack` wrote them.
 
 `images.npy` [images, size, size] uint8 in the order of train.csv, then valid.csv; `index.csv` says which row is which
-image; `dropped.csv` lists the images left out, with the reason.
+image; `dropped.csv` lists the images left out, with the reason; `duplicates.csv` the pairs that are one film.
 """
 
 from pathlib import Path
@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 
 from diagxnet.console.errors import InputError
+
+DUPLICATES = "duplicates.csv"
+DUPLICATE_COLUMNS = ["table", "path", "same_table", "same_path", "bits", "detail"]
 
 
 def open_packed(folder: str | Path) -> np.memmap:
@@ -28,3 +31,8 @@ def read_index(folder: str | Path) -> pd.DataFrame:
 def read_dropped(folder: str | Path) -> pd.DataFrame:
     """The images left out: columns table, path, reason."""
     return pd.read_csv(Path(folder) / "dropped.csv", dtype=str, na_filter=False)
+
+
+def read_duplicates(folder: str | Path) -> pd.DataFrame:
+    """Pairs of images that are the same film: columns table, path, same_table, same_path."""
+    return pd.read_csv(Path(folder) / DUPLICATES, dtype=str, na_filter=False)[DUPLICATE_COLUMNS[:4]]

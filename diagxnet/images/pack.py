@@ -22,7 +22,9 @@ from diagxnet.console.cores import cores
 from diagxnet.console.errors import InputError, problems_error
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import replacing
+from diagxnet.data.packed import DUPLICATE_COLUMNS, DUPLICATES, open_packed
 from diagxnet.images.doubts import OF_FRONTAL_VIEWS, Doubt
+from diagxnet.images.duplicates import find_duplicates
 from diagxnet.images.npy import packed_bytes
 from diagxnet.images.processes import Target, decode_tasks
 from diagxnet.images.unfinished import Saver, Unfinished, take_up
@@ -64,8 +66,8 @@ def pack(
     test: str | None = None,
     workers: int | None = None,
 ) -> dict:
-    """Decodes every image of the tables under `root` into `folder`: images.npy, index.csv, dropped.csv, doubts.csv, and
-    shapes.npy [images, 2] int32, width and height of each image in its file.
+    """Decodes every image of the tables under `root` into `folder`: images.npy, index.csv, dropped.csv, doubts.csv,
+    duplicates.csv, and shapes.npy [images, 2] int32, width and height of each image in its file.
 
     inventory: the file that `write_inventory` made for this root. size: side in pixels. crop: see `decode.square`.
     bad_images: `stop` raises one InputError for all images that cannot be used, `drop` leaves them out and lists them.
@@ -73,10 +75,11 @@ def pack(
     the same size takes over each row whose image is unchanged. linked: a folder that links under `root` may lead to.
     columns: of the tables, those of path, view and study. test: the table of data.test. workers: processes that decode
     (default: one a core); the bytes do not depend on it. Rows are written by position, never through a map, so that
-    peak memory does not grow with the images. Doubtful images are packed, and counted on the standard error.
+    peak memory does not grow with the images. Doubtful images are packed, and counted on the standard error; so are
+    images of one film.
 
-    Returns {"images", "dropped", "doubtful", "decoded", "images_per_second"}; `decoded` and the rate are of this call
-    alone. Raises InputError where the disk is too small, an image is bad (with `stop`), or none is good.
+    Returns {"images", "dropped", "doubtful", "duplicates", "decoded", "images_per_second"}; `decoded` and the rate are
+    of this call alone. Raises InputError where the disk is too small, an image is bad (with `stop`), or none is good.
     """
     root, folder = Path(root), Path(folder)
     plan = _plan(root, inventory, columns, test)
@@ -89,12 +92,15 @@ def pack(
     if not state.finished:
         state.finish()
     _hand_over(plan, state, folder)
-    for line in _doubt_lines(plan, state.doubts, folder / "doubts.csv"):
+    pairs = _write_duplicates(plan, state, folder, workers or cores())
+    listed = folder / DUPLICATES
+    for line in (*_doubt_lines(plan, state.doubts, folder / "doubts.csv"), *_duplicate_lines(pairs, listed)):
         print(line, file=sys.stderr)
     return {
         "images": len(plan.paths) - len(state.bad),
         "dropped": len(state.bad),
         "doubtful": len(state.doubts),
+        "duplicates": len(pairs),
         "decoded": decoded,
         "images_per_second": round(decoded / seconds, 1) if decoded else 0.0,
     }
@@ -135,7 +141,7 @@ def _decode_pending(
                 state.doubts.update(_that_apply(decoded.doubts, plan.views))
                 state.done[list(decoded.shapes)] = True
                 for row, shape in decoded.shapes.items():
-                    state.shapes[row] = shape
+                    state.shapes[row], state.hashes[row] = shape, decoded.hashes[row]
                 progress.update(len(decoded.rows))
                 saver.save_now_and_then(state)
     except BrokenProcessPool:
@@ -199,6 +205,28 @@ def _hand_over(plan: _Plan, state: Unfinished, folder: Path) -> None:
     except OSError:  # a file system without hard links, or another one
         shutil.move(state.file, target)
         release(state.folder)
+
+
+def _write_duplicates(plan: _Plan, state: Unfinished, folder: Path, workers: int) -> list[tuple[str, ...]]:
+    """Writes duplicates.csv; returns its rows: table and path of an image, of the same film's other image, the bits and
+    the detail in which they agree (see `images.duplicates`)."""
+    good = [row for row in range(len(plan.paths)) if row not in state.bad]
+    found = find_duplicates(state.hashes[good], open_packed(folder), workers)
+    named = [(plan.tables[row], plan.paths[row]) for row in good] if found else []
+    rows = [(*named[each.first], *named[each.second], each.bits, each.detail) for each in found]
+    _write_csv(folder / DUPLICATES, DUPLICATE_COLUMNS, rows)
+    return rows
+
+
+def _duplicate_lines(pairs: list[tuple[str, ...]], listed: Path) -> list[str]:
+    """How many pairs of images are one film, with examples; nothing where none is."""
+    if not pairs:
+        return []
+    lines = [
+        f"pack: warning: {len(pairs):,} pairs of images are the same film, resized or re-encoded perhaps ({listed}):"
+    ]
+    lines += [f"  {path} and {other}" for _, path, _, other, *_ in pairs[:EXAMPLES]]
+    return [*lines, f"  all of them: {listed}"]
 
 
 def _doubt_lines(plan: _Plan, doubts: dict[int, tuple[Doubt, ...]], listed: Path) -> list[str]:

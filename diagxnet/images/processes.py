@@ -16,8 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from diagxnet.images.decode import ImageError, read_radiograph
 from diagxnet.images.doubts import Doubt
+from diagxnet.images.duplicates import film_hash
 
 SECONDS_ALONE = 0.3
 """Decoding starts in this process; others are started after this time, when they save more than they cost."""
@@ -53,12 +56,13 @@ class Target:
 @dataclass(frozen=True)
 class Decoded:
     """The rows of a task; the reason for each of them that cannot be used, the doubts about each that has any, and
-    width and height of each other's image as it is in the file."""
+    width and height of each other's image as it is in the file, and its hash (see `images.duplicates`)."""
 
     rows: list[int]
     bad: dict[int, str] = field(default_factory=dict)
     doubts: dict[int, tuple[Doubt, ...]] = field(default_factory=dict)
     shapes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    hashes: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 def decode_tasks(
@@ -135,6 +139,7 @@ def _decode_rows(target: Target, file: BinaryIO, rows: list[int], paths: list[st
             decoded.bad[row] = str(error)
             continue
         decoded.shapes[row] = radiograph.shape
+        decoded.hashes[row] = film_hash(radiograph.image)
         if radiograph.doubts:
             decoded.doubts[row] = radiograph.doubts
         file.seek(target.start + row * radiograph.image.nbytes)

@@ -19,6 +19,7 @@ from PIL import __version__ as pillow_version
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_arrays, write_arrays
 from diagxnet.images.doubts import Doubt
+from diagxnet.images.duplicates import WORDS
 from diagxnet.images.npy import keep_rows, make_room, packed_bytes
 from diagxnet.images.work import release
 
@@ -31,7 +32,8 @@ SECONDS_BETWEEN_SAVES = 5.0
 @dataclass
 class Unfinished:
     """The pack in `folder`, `size` pixels a side, as `crop` has it: rows `done` [rows] bool hold the images of
-    `digests` [rows, 16], whose width and height in the file are `shapes` [rows, 2] int32.
+    `digests` [rows, 16], whose width and height in the file are `shapes` [rows, 2] int32, and which are known again by
+    `hashes` [rows, WORDS] uint64 (see `images.duplicates`).
 
     bad: the reason for each row that cannot be used. doubts: those about each row that has any.
     """
@@ -41,6 +43,7 @@ class Unfinished:
     digests: np.ndarray
     done: np.ndarray
     shapes: np.ndarray
+    hashes: np.ndarray
     crop: str = "guide"
     finished: bool = False
     bad: dict[int, str] = field(default_factory=dict)
@@ -51,7 +54,7 @@ class Unfinished:
         return self.folder / "images.npy"
 
     def copy(self) -> "Unfinished":
-        arrays = {"done": self.done.copy(), "shapes": self.shapes.copy()}
+        arrays = {"done": self.done.copy(), "shapes": self.shapes.copy(), "hashes": self.hashes.copy()}
         return replace(self, **arrays, bad=dict(self.bad), doubts=dict(self.doubts))
 
     def save(self) -> None:
@@ -66,6 +69,7 @@ class Unfinished:
             digests=self.digests,
             done=self.done,
             shapes=self.shapes,
+            hashes=self.hashes,
             finished=np.array(self.finished),
             bad_rows=np.array(bad_rows, np.int64),
             bad_reasons=np.array([self.bad[row] for row in bad_rows], np.str_),
@@ -88,7 +92,8 @@ def take_up(folder: Path, digests: np.ndarray, size: int, crop: str = "guide") -
     """What is in `folder`, as far as it is of this size and crop and of images `digests`; else a new one, if there is
     room."""
     shapes = np.zeros((len(digests), 2), np.int32)
-    fresh = Unfinished(folder, size, digests, np.zeros(len(digests), bool), shapes, crop)
+    hashes = np.zeros((len(digests), WORDS), np.uint64)
+    fresh = Unfinished(folder, size, digests, np.zeros(len(digests), bool), shapes, hashes, crop)
     found = _read(folder, size, crop)
     if found is not None and found.finished and np.array_equal(found.digests, digests):
         return found
@@ -97,7 +102,7 @@ def take_up(folder: Path, digests: np.ndarray, size: int, crop: str = "guide") -
         rows = min(len(found.done), len(fresh.done))
         same = (found.digests[:rows] == digests[:rows]).all(axis=1) & digests[:rows].any(axis=1)
         fresh.done[:rows] = found.done[:rows] & same
-        fresh.shapes[:rows] = found.shapes[:rows]
+        fresh.shapes[:rows], fresh.hashes[:rows] = found.shapes[:rows], found.hashes[:rows]
         fresh.doubts = {row: doubts for row, doubts in found.doubts.items() if row < rows and fresh.done[row]}
     if fresh.done.any():
         print(f"pack: goes on where it was: {fresh.done.sum():,} of {len(fresh.done):,} images", file=sys.stderr)
@@ -121,7 +126,7 @@ def _read(folder: Path, size: int, crop: str) -> Unfinished | None:
         state = read_arrays(folder / "state.npz")
         if str(state["version"]) != _version(size, crop) or not (folder / "images.npy").exists():
             return None
-        arrays = (state[name] for name in ("digests", "done", "shapes"))
+        arrays = (state[name] for name in ("digests", "done", "shapes", "hashes"))
         found = Unfinished(folder, size, *arrays, crop, bool(state["finished"]))
         found.bad = dict(zip(state["bad_rows"].tolist(), state["bad_reasons"].tolist(), strict=True))
         for row, words in zip(state["doubt_rows"].tolist(), state["doubts"].tolist(), strict=True):

@@ -18,7 +18,7 @@ from diagxnet.console.commands import run_command
 from diagxnet.console.errors import InputError, one_line, problems_error
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import replacing, write_json
-from diagxnet.reading.columns import other_separator
+from diagxnet.reading.columns import Columns, other_separator
 from diagxnet.reading.paths import owner_of, under_root
 from diagxnet.reading.tables import read_tables
 from diagxnet.trained_on import ALLOW_IMAGES, ALLOW_PATIENTS, FILE, check_unknown, listed, read_trained_on
@@ -35,7 +35,9 @@ class Imported:
     tables: `train` and `valid`, each [rows] of COLUMNS as text. patients: for each, [rows] whose image it is by the
     release's own table. mapping: by finding key the release's classes that
     make it positive, empty where the release does not annotate it. unused: classes that no finding takes. left_out:
-    reason to count of images that are in no table. notes: on the mapping, for people.
+    reason to count of images that are in no table. notes: on the mapping, for people. columns: where the paths do not
+    name the patient, the column that holds him (`patient`: `Path`, where each image is of another), and that of the
+    `study` where there is one; those beside Path stand in each row behind COLUMNS.
     """
 
     source: str
@@ -45,6 +47,11 @@ class Imported:
     unused: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        return (*COLUMNS, *(column for column in self.columns.values() if column not in COLUMNS))
 
 
 def find_table(root: Path, pattern: str, problems: list[str]) -> Path | None:
@@ -124,7 +131,7 @@ def write_tables(root: Path, imported: Imported) -> None:
             (root / f"{name}.csv").unlink(missing_ok=True)
             continue
         with replacing(root / f"{name}.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+            csv.writer(file, lineterminator="\n").writerows([imported.header, *rows])
 
 
 def merged(mapping: dict) -> dict[str, list[str]]:
@@ -144,6 +151,9 @@ def summary_lines(imported: Imported) -> Iterator[str]:
         yield f"classes without a finding of ours: {', '.join(imported.unused)}"
     yield from (f"left out: {count:,} images: {reason}" for reason, count in imported.left_out.items())
     yield from (f"note: {note}" for note in imported.notes)
+    if imported.columns:
+        sets = " ".join(f"-S data.columns.{key}={column}" for key, column in imported.columns.items())
+        yield f"the paths name no patient, so train with {sets}"
 
 
 def main(name: str, importer: Callable[..., Imported], description: str) -> int:
@@ -169,7 +179,7 @@ def import_release(arguments: argparse.Namespace, importer: Callable[..., Import
     owners = check_patients(imported)
     _check_unknown(arguments, owners)
     write_tables(arguments.folder, imported)
-    read_tables(arguments.folder)
+    read_tables(arguments.folder, Columns(**imported.columns))
     print("\n".join(summary_lines(imported)))
     return 0
 
@@ -181,11 +191,14 @@ def finish(root: Path, problems: list[str]) -> None:
 
 
 def check_patients(imported: Imported) -> pd.DataFrame:
-    """[images] with columns path and patient, as a reader of the tables has them from the path.
+    """[images] with columns path and patient, as a reader of the tables has them from the path, or the column.
 
     Raises InputError where the paths, by which patients will be split, tell them apart otherwise than the release does.
     """
     paths = [under_root(row[0]) for rows in imported.tables.values() for row in rows]
+    if imported.columns:
+        own = [patient for patients in imported.patients.values() for patient in patients]
+        return pd.DataFrame({"path": paths, "patient": paths if imported.columns["patient"] == "Path" else own})
     owners = [owner_of(path) for path in paths]
     frame = pd.DataFrame({"path": paths, "patient": [owner.patient if owner else "" for owner in owners]})
     own = [patient for patients in imported.patients.values() for patient in patients]

@@ -10,9 +10,10 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import replacing, write_arrays, write_json
 from diagxnet.data.findings import Findings
 from diagxnet.data.folds import write_draws
-from diagxnet.data.packed import read_dropped, read_index
+from diagxnet.data.packed import read_dropped, read_duplicates, read_index
 from diagxnet.data.prepared import COLUMNS, Labels, write_findings
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, splits_of, subset
+from diagxnet.labels.duplicates import Joined, join_patients
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of, score_labels
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
 from diagxnet.reading.files import titled
@@ -51,14 +52,16 @@ def prepare(
     no table is the test set. columns: of the tables, the findings and what makes groups among them. test: the table of
     data.test (see `splits_of`).
 
-    A finding without a known label in train is not learned, and so masked in every split (`not_learned` of the summary;
+    Patients who share films are split together (`join_patients`; `duplicates` of the summary). A finding without a
+    known label in train is not learned, and so masked in every split (`not_learned` of the summary;
     `not_annotated`: those that are blank in every row in use of the table that a split is of).
 
     Raises InputError where the packed index is of other tables, or a split would be empty.
     """
     tables = read_tables(root, columns, test)
+    joined = join_patients(tables, read_duplicates(packed))
     manifest, labels, used = assign_rows(
-        tables, views=views, split_seed=split_seed, max_patients=max_patients, shares=shares
+        tables, views=views, split_seed=split_seed, max_patients=max_patients, shares=shares, joined=joined
     )
     manifest["row"] = _packed_rows(manifest["table"], manifest["path"], Path(packed))
     used &= (manifest["row"] >= 0).to_numpy()
@@ -92,7 +95,7 @@ def prepare(
         prepared[split] = Labels(manifest["row"][chosen].to_numpy(np.int64), targets, mask)
         known = zip(findings.keys, sought[chosen].all(axis=0), strict=True)
         not_annotated[split] = [key for key, found in known if not found]
-    warnings = [
+    warnings = joined.warnings + [
         warning
         for split in LEARNED
         for warning in one_class_warnings(
@@ -105,7 +108,7 @@ def prepare(
         write_arrays(folder / f"labels_{split}.npz", rows=own.rows, targets=own.targets, mask=own.mask)
     development = manifest["split"].isin(LEARNED).to_numpy()
     rows = manifest["row"][development].to_numpy(np.int64)
-    write_draws(folder, rows, manifest["patient"][development].to_numpy(object), split_seed)
+    write_draws(folder, rows, joined.groups(manifest["patient"][development]), split_seed)
     dropped = read_dropped(packed)
     summary = {
         "rules": {"uncertain": uncertain, "blank": blank, "views": views},
@@ -113,6 +116,7 @@ def prepare(
         "splits": {split: _count_split(manifest, labels, split, findings) for split in SPLITS},
         "dropped": {"images": len(dropped), **dropped["table"].value_counts().sort_index().to_dict()},
         "dropped_images": dropped.to_dict("records"),
+        "duplicates": joined.counts,
         "not_annotated": not_annotated,
         "not_learned": [findings.keys[f] for f in np.flatnonzero(not_learned)],
         "one_class": {split: one_class(prepared[split], findings.keys) for split in SPLITS},
@@ -183,28 +187,32 @@ def assign_rows(
     split_seed: int,
     max_patients: int | None,
     shares: Mapping[str, float],
+    joined: Joined | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Every row of the `tables`, train first, with its table and split; the labels as read; whether it is in use.
 
     Returns ([rows] with the columns of `Table.frame`, table and split; [rows, findings] float64; [rows] bool). In use
-    are the views wanted, of the patients wanted.
+    are the views wanted, of the patients wanted. joined: patients who share films; those of train.csv are split
+    together, and who shares one with a later table is not in use.
     """
+    joined = joined or Joined({}, {}, {}, [])
     held = splits_of([table.name for table in tables])
     frames, labels, used = [], [], []
     for table in tables:
         patients, own = table.frame["patient"], held[table.name]
-        split = own[0] if len(own) == 1 else _splits(patients, own, split_seed, shares)
+        split = own[0] if len(own) == 1 else _splits(joined.groups(patients), own, split_seed, shares)
         frames.append(table.frame.assign(table=table.name, split=split))
         labels.append(table.labels)
         limit = max_patients if table.name == "train" else None
-        used.append(subset(patients, seed=split_seed, max_patients=limit))
+        wanted = subset(patients, seed=split_seed, max_patients=limit)
+        used.append(wanted & ~patients.isin(joined.left_out.get(table.name, ())).to_numpy())
     rows, in_use = pd.concat(frames, ignore_index=True), np.concatenate(used)
     if views != "all":
         in_use &= (rows["view"] == views).to_numpy()
     return rows, np.concatenate(labels), in_use
 
 
-def _splits(patients: pd.Series, wanted: Sequence[str], seed: int, shares: Mapping[str, float]) -> np.ndarray:
+def _splits(patients: np.ndarray, wanted: Sequence[str], seed: int, shares: Mapping[str, float]) -> np.ndarray:
     """The split of each row of train.csv, one of `wanted`; what val would have is train where val is a table."""
     of_rest = {"train": 1 - shares["val"] - shares["stack"], "val": shares["val"], "stack": shares["stack"]}
     splits = assign(patients, seed=seed, shares=of_rest)

@@ -195,8 +195,8 @@ def _data(results: Results, data_summary: Mapping[str, Any], values: dict[str, s
         *_fields(
             "Evaluation data",
             {
-                "Datasets": f"{source}, the test split: `valid.csv` where the data set has one, else a share of "
-                f"patients{''.join(notes)}",
+                "Datasets": f"{source}, the test split: the table of data.test, or `valid.csv`, where there "
+                f"is one, else a share of patients{''.join(notes)}",
                 "Motivation": "patients of the same source whom no training, stopping, threshold or calibration has "
                 "seen. How often runs were compared by its figures, no program can know; those on val are there to "
                 "choose by",

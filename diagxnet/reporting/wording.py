@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from diagxnet.statistics.comparison import alike, label
 
 REFERENCE = (
-    "Calibration and thresholds are fitted on val and judged on test. Where the data set has a valid.csv, these are "
-    "two reference standards: in CheXpert, val's labels were read off reports by a program (a blank as data.blank "
-    "says), and test's are of radiologists who saw the image. What is amiss is then amiss with the labels as well as "
-    "with the model"
+    "Calibration and thresholds are fitted on val and judged on test. Where a table of its own is the test set, these "
+    "are two reference standards: in CheXpert, val's labels were read off reports by a program (a blank as data.blank "
+    "says; not so where data.test makes valid.csv val), and test's are of radiologists who saw the image. What is "
+    "amiss is then amiss with the labels as well as with the model"
 )
 """Calibrated to what."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from diagxnet.reading.files import titled
 from diagxnet.reporting.page import Html, element, join, table
 from diagxnet.reporting.section import Material, Section
 from diagxnet.reporting.wording import starred
@@ -74,7 +75,7 @@ def _lane(name: str, own: Mapping[str, Any], material: Material) -> Html:
         f"{split} {count:,} of {patients[split]['patients']:,} patients" for split, count in splits.items()
     )
     steps = [
-        _step(f"{own['read']:,} rows of {name}.csv", reasons or ["none lost"]),
+        _step(f"{own['read']:,} rows of {titled(name)}", reasons or ["none lost"]),
         _step(f"{sum(splits.values()):,} images in use: {used}", _unscored(material) if "test" in splits else ()),
     ]
     if "test" in splits:
@@ -94,7 +95,9 @@ def _not_wanted(material: Material) -> str:
     rules, most = material.data_summary["rules"], material.params.get("data", {}).get("max_patients")
     views = [] if rules["views"] == "all" else [f"not {rules['views']}"]
     subset = [] if most is None else [f"of patients beyond data.max_patients ({most:,})"]
-    return " or ".join([*views, *subset])
+    shared = material.data_summary.get("duplicates", {}).get("patients_left_out")
+    films = ["of patients who share films with a table nearer to test"] if shared else []
+    return " or ".join([*views, *subset, *films])
 
 
 def _unscored(material: Material) -> list[str]:
