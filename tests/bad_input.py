@@ -62,14 +62,17 @@ class BadInput:
     needs_links: bool = False
 
 
-def inventory_of(root: Path, columns: Columns = CHEXPERT_COLUMNS) -> dict:
-    return take_inventory(root, cache=root / ".cache", columns=columns)
+def inventory_of(root: Path, columns: Columns = CHEXPERT_COLUMNS, test: str | None = None) -> dict:
+    return take_inventory(root, cache=root / ".cache", columns=columns, test=test)
 
 
-def inventory_file(root: Path, folder: Path | None = None, columns: Columns = CHEXPERT_COLUMNS) -> Path:
+def inventory_file(
+    root: Path, folder: Path | None = None, columns: Columns = CHEXPERT_COLUMNS, test: str | None = None
+) -> Path:
     """The inventory of `root`, written into `folder` (default: `root`)."""
     folder = folder or root
-    write_inventory(folder / ".inventory.json", take_inventory(root, cache=folder / ".cache", columns=columns))
+    inventory = take_inventory(root, cache=folder / ".cache", columns=columns, test=test)
+    write_inventory(folder / ".inventory.json", inventory)
     return folder / ".inventory.json"
 
 
@@ -77,11 +80,13 @@ def pack_of(root: Path, folder: Path | None = None, columns: Columns = CHEXPERT_
     """Packs `root` into `folder`/.packed (default: `root`/.packed)."""
     folder = folder or root
     arguments = {"size": 32, "bad_images": "stop", "work": folder / ".work", "workers": 1} | changes
-    return pack(root, inventory_file(root, folder, columns), folder / ".packed", **arguments)
+    inventory = inventory_file(root, folder, columns, arguments.get("test"))
+    return pack(root, inventory, folder / ".packed", **arguments)
 
 
 def prepare_of(root: Path, **changes: object) -> dict:
-    pack_of(root, bad_images="drop", columns=changes.get("columns", CHEXPERT_COLUMNS))
+    columns, test = changes.get("columns", CHEXPERT_COLUMNS), changes.get("test")
+    pack_of(root, bad_images="drop", columns=columns, test=test)
     arguments = {
         "views": "all",
         "uncertain": dict.fromkeys(CHEXPERT.keys, "ignore"),
