@@ -72,7 +72,8 @@ def valid_paths() -> Iterator[tuple[str, str]]:
 
 
 def jpegs(width: int, height: int, count: int) -> list[bytes]:
-    """Drawn JPEG files with a radiograph's mix of smooth shapes and grain, and so of about its size in bytes."""
+    """Drawn JPEG files with a radiograph's mix of smooth shapes and grain, and so of about its size in bytes; each of
+    another film, as `prepare` splits by film."""
     random = np.random.default_rng(0)
     files = []
     for _ in range(count):
@@ -147,7 +148,7 @@ def memory(pid: int) -> int:
 
 def scale(folder: Path, numbers: list[int], size: int) -> list[dict]:
     """Cost of each step for each number of rows, over one tree of tiny images."""
-    make_tree(folder / "tree", max(numbers), jpegs(72, 80, 64))
+    make_tree(folder / "tree", max(numbers), jpegs(72, 80, max(numbers) + VALID_ROWS))
     time.sleep(3)  # hashes of files younger than two seconds are not kept
     results = []
     for rows in numbers:
@@ -225,7 +226,7 @@ def batch_rates(folder: Path) -> list[dict]:
     from diagxnet.training.batches import gather
 
     here = folder / "batches"
-    make_tree(here / "tree", 2000, jpegs(320, 390, 64))
+    make_tree(here / "tree", 2000, jpegs(320, 390, 2000 + VALID_ROWS))
     measure("inventory", here, 64)
     files = [str(here / "tree" / path) for path, _ in paths(2000)]
     results = []
@@ -331,7 +332,7 @@ def per_item_rate(files: list[str], size: int, mode: str) -> tuple[float, float]
 
 def repro(folder: Path) -> dict:
     """Seconds of `dvc repro` with nothing changed, and of a plain stat of the same files, over the whole tree."""
-    make_tree(folder / "tree", CHEXPERT_ROWS, jpegs(72, 80, 64))
+    make_tree(folder / "tree", CHEXPERT_ROWS, jpegs(72, 80, CHEXPERT_ROWS + VALID_ROWS))
     clone = copy_repository(folder / "clone")
     settings = {
         "demo.images": 160,
