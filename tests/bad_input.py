@@ -7,6 +7,7 @@ in `message`, {root} stands for `folder`.
 import gzip
 import os
 import re
+import shutil
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ from diagxnet.stacking.learners import create_meta, load_meta
 from diagxnet.training.checkpoint import save_model
 from diagxnet.training.networks import PICKLED, base_config, create_base, from_config, load_base
 from tests.conftest import ROOT
-from tests.radiographs import image_path, make_data
+from tests.radiographs import Row, image_path, make_data, write_image, write_table
+from tests.releases import BATCHES, make_batches, make_test_set
 
 MEND_TABLE = "(mend the table, or take those rows out)"
 MEND_IMAGE = "(mend these images or take their rows out, or set data.bad_images to drop)"
@@ -243,6 +245,50 @@ def same_patient_twice(root: Path) -> Callable[[], object]:
     return lambda: inventory_of(root)
 
 
+def image_in_two_batches(root: Path) -> Callable[[], object]:
+    make_batches(root, patients=4)
+    shutil.copytree(root / BATCHES[1] / "patient00001", root / BATCHES[2] / "patient00001")
+    return lambda: inventory_of(root)
+
+
+def tables_in_two_batches(root: Path) -> Callable[[], object]:
+    make_batches(root, patients=4)
+    shutil.copy(root / BATCHES[0] / "train.csv", root / BATCHES[1] / "train.csv")
+    return lambda: inventory_of(root)
+
+
+def own_test_set(damage: Callable[[Path], None], by_study: bool = True) -> Callable:
+    """A case in whose test set, `root`/own with a table of its own, something is damaged."""
+
+    def make(root: Path) -> Callable[[], object]:
+        make_data(root)
+        table = make_test_set(root / "own", by_study)
+        damage(table)
+        return lambda: inventory_of(root, test=f"own/{table.name}")
+
+    return make
+
+
+def a_patient_of_valid(table: Path) -> None:
+    text = table.read_text(encoding="utf-8").splitlines()
+    text[1] = text[1].replace("test/patient64741/study1/view1_frontal.jpg", image_path(90_002, 2, table="valid"))
+    table.write_text("\n".join(text), encoding="utf-8")
+
+
+def unnamed_views(table: Path) -> None:
+    study = table.parent / "test/patient64741/study1"
+    (study / "view1_frontal.jpg").rename(study / "view1.jpg")
+
+
+def one_image_in_two_tables(root: Path) -> Callable[[], object]:
+    columns = Columns(patient="Age", age=None, view="frontal")
+    write_table(root / "train.csv", [Row("film1.jpg", age="50"), Row("film2.jpg", age="51")])
+    write_table(root / "own/table.csv", [Row("film2.jpg", age="52")])
+    for place in ("film1.jpg", "film2.jpg", "own/film2.jpg"):
+        write_image(root / place)
+    return lambda: inventory_of(root, columns, "own/table.csv")
+
+
 def no_images_left(root: Path) -> Callable[[], object]:
     make_data(root, train=3, valid=0)
     for patient in range(3):
@@ -443,6 +489,47 @@ TABLES = [
         "no train.csv",
         no_table,
         f"{{root}}{os.sep}train.csv: no such file (set data.root in params.yaml to the folder that holds it)",
+    ),
+    BadInput(
+        "an image in two batch folders",
+        image_in_two_batches,
+        f"{{root}}: patient00001/study1/view1_frontal.jpg is in two folders, {BATCHES[1]} and {BATCHES[2]}: which one "
+        "is meant, no table says (leave one of the two)",
+    ),
+    BadInput(
+        "tables in two batch folders",
+        tables_in_two_batches,
+        f"{{root}}{os.sep}{BATCHES[0]}{os.sep}train.csv: is there as {{root}}{os.sep}{BATCHES[1]}{os.sep}train.csv, "
+        "too (leave the one that you mean)",
+    ),
+    BadInput(
+        "no table of data.test",
+        own_test_set(lambda table: table.unlink()),
+        f"{{root}}{os.sep}own/groundtruth.csv: no such file (set data.test in params.yaml to the table of the test "
+        "set, or to null)",
+    ),
+    BadInput(
+        "a study without a folder",
+        own_test_set(lambda table: shutil.rmtree(table.parent / "test/patient64742/study1")),
+        "groundtruth.csv, line 3: Study is 'CheXpert-v1.0/test/patient64742/study1': no such folder with images in "
+        f"{{root}}{os.sep}own or {{root}} {MEND_TABLE}",
+    ),
+    BadInput(
+        "an image of a study that does not say its view",
+        own_test_set(unnamed_views),
+        "groundtruth.csv: 1 of 27 rows do not say whether an image is frontal or lateral, line 2 first: "
+        "'test/patient64741/study1/view1.jpg': set data.columns.view to the column that does, or to frontal where all "
+        f"images are {MEND_TABLE}",
+    ),
+    BadInput(
+        "a patient of valid.csv in the table of data.test",
+        own_test_set(a_patient_of_valid, by_study=False),
+        "{root}",
+    ),
+    BadInput(
+        "one image in two tables",
+        one_image_in_two_tables,
+        "{root}",
     ),
     BadInput(
         "a table of zero bytes",

@@ -19,6 +19,7 @@ from diagxnet.audit.recomputed import average_precision, calibration_error, mann
 from diagxnet.audit.run import read_claims
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_arrays, read_json, write_arrays, write_json
+from diagxnet.data.packed import DUPLICATE_COLUMNS
 from diagxnet.ensemble.calibration import FindingCalibration, not_learned
 from diagxnet.reporting.evaluate import evaluate
 from diagxnet.statistics.calibrating import fit_calibration
@@ -167,7 +168,27 @@ def a_split_that_lost_a_patient(run: Run) -> None:
     edit_json(run.root / "data/prepared/summary.json", "splits", "stack", "patients", add=1)
 
 
+def one_film_on_two_sides(run: Run) -> None:
+    manifest = pd.read_csv(run.root / "data/prepared/manifest.csv", dtype=str)
+    pair = [manifest["path"][manifest["split"] == split].iloc[0] for split in ("train", "test")]
+    row = pd.DataFrame([["train", pair[0], "valid", pair[1], 3, 0.9]], columns=DUPLICATE_COLUMNS)
+    edit_table(run.root / "data/packed/duplicates.csv", lambda _: row)
+
+
+def an_image_of_the_test_table_in_train(run: Run) -> None:
+    manifest = pd.read_csv(run.root / "data/prepared/manifest.csv", dtype=str)
+    row = int(manifest["row"][manifest["split"] == "train"].iloc[0])
+
+    def edit(index: pd.DataFrame) -> pd.DataFrame:
+        index.loc[row, "table"] = "valid"
+        return index
+
+    edit_table(run.root / "data/packed/index.csv", edit)
+
+
 FAULTS = [
+    (one_film_on_two_sides, r"patients: .*jpg and .*jpg are one film, and in train and test"),
+    (an_image_of_the_test_table_in_train, r"test labels: images of valid.csv are in train"),
     (one_patient_in_two_splits, r"patients: manifest.csv has 1 in two splits, patient\d+ first, in test and train"),
     (labels_of_other_images, r"patients: labels_train.npz holds other images than manifest.csv has in train"),
     (one_patient_in_two_folds, r"patients: folds.npz has images of one patient in two folds"),
