@@ -524,12 +524,12 @@ TABLES = [
     BadInput(
         "a patient of valid.csv in the table of data.test",
         own_test_set(a_patient_of_valid, by_study=False),
-        "{root}",
+        f"patient patient90002 is in valid.csv (line 4) and in data.test (line 2) {MEND_TABLE}",
     ),
     BadInput(
         "one image in two tables",
         one_image_in_two_tables,
-        "{root}",
+        f"image 'film2.jpg' is in train.csv (line 3) and in data.test (line 2) {MEND_TABLE}",
     ),
     BadInput(
         "a table of zero bytes",
