@@ -3,7 +3,7 @@
 The hash is the sign of the 16 x 16 lowest frequencies of the packed square's discrete cosine transform (pHash: Zauner,
 "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010; Zauner takes 8 x 8 of them against their
 median). Signs do not change with brightness or contrast. All chests are alike at low frequencies, so that a pair that
-is close by its hash counts only where what those frequencies leave out, ribs, vessels and grain, is alike, too.
+is close by its hash counts only where the frequencies above those, ribs and vessels, are alike, too.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,10 @@ MOST_BITS, MOST_LOW_BITS = 32, 8
 million pairs of NIH films, 6 differ by so few or fewer; of copies at half or twice the size, as JPEG of quality 50, a
 fifth brighter or darker, all do."""
 
-LEAST_DETAIL = 0.8
-"""Correlation of what the hash's frequencies leave out. Of those 6 pairs, all of one patient, the highest is 0.79."""
+DETAIL = 48
+LEAST_DETAIL = 0.9
+"""Correlation of the frequencies from the hash's up to so many. Of two films of one patient the highest of those pairs
+has 0.82, of drawn lateral films 0.85; of the copies named above 996 in 1,000 have more, at 80 and at 224 pixels."""
 
 ROWS, COLUMNS = 64, 4096
 """Of a block in which hashes are compared: it fits a core's cache."""
@@ -44,7 +46,7 @@ def film_hash(square: np.ndarray) -> np.ndarray:
     """[WORDS] uint64 of [size, size] uint8, the lowest frequencies in the first; all 0 where there is hardly any
     contrast, as of such an image nothing tells what it is."""
     greys = square.astype(np.float32)
-    basis = _basis(len(square))
+    basis = _basis(len(square), FREQUENCIES)
     found = basis @ greys @ basis.T
     energy = np.vdot(greys, greys) - found[0, 0] ** 2
     if energy < LEAST_SPREAD**2 * greys.size:
@@ -94,16 +96,17 @@ def _confirmed(pairs: list[tuple[int, int]], hashes: np.ndarray, images: np.ndar
 
 
 def _detail(square: np.ndarray) -> np.ndarray:
-    """[size, size] float32 of length 1: `square` without the frequencies of the hash."""
-    greys, basis = square.astype(np.float32), _basis(len(square))
-    rest = greys - basis.T @ (basis @ greys @ basis.T) @ basis
-    return rest / max(float(np.linalg.norm(rest)), 1e-6)
+    """The DETAIL x DETAIL lowest frequencies of `square` without those of the hash, float32 of length 1."""
+    basis = _basis(len(square), min(DETAIL, len(square)))
+    found = basis @ square.astype(np.float32) @ basis.T
+    found[:FREQUENCIES, :FREQUENCIES] = 0
+    return found / max(float(np.linalg.norm(found)), 1e-6)
 
 
 @lru_cache
-def _basis(size: int) -> np.ndarray:
-    """[FREQUENCIES, size] float32, orthonormal: the lowest frequencies of the cosine transform (DCT-II)."""
-    frequency, pixel = np.arange(FREQUENCIES)[:, None], np.arange(size)[None]
+def _basis(size: int, frequencies: int) -> np.ndarray:
+    """[frequencies, size] float32, orthonormal: the lowest frequencies of the cosine transform (DCT-II)."""
+    frequency, pixel = np.arange(frequencies)[:, None], np.arange(size)[None]
     basis = np.cos(np.pi * frequency * (2 * pixel + 1) / (2 * size)) * np.sqrt(2 / size)
     basis[0] /= np.sqrt(2)
     return basis.astype(np.float32)
