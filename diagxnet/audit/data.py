@@ -7,9 +7,8 @@ from diagxnet.audit.patients import strangers
 from diagxnet.audit.run import AuditError, Run, reading
 from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.folds import read_draws
-from diagxnet.data.packed import DUPLICATES, open_packed, read_dropped, read_duplicates, read_index
+from diagxnet.data.packed import DUPLICATES, open_packed, read_dropped, read_duplicates, read_index, titled
 from diagxnet.data.splits import SPLITS, splits_of
-from diagxnet.reading.files import titled
 
 TEST_LABELS = "data/prepared/labels_test.npz"
 

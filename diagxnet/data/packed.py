@@ -15,6 +15,15 @@ DUPLICATES = "duplicates.csv"
 DUPLICATE_COLUMNS = ["table", "path", "same_table", "same_path", "bits", "detail"]
 
 
+TEST = "test"
+"""Name of the table that data.test names, beside train and valid."""
+
+
+def titled(table: str) -> str:
+    """What people call the table of this name."""
+    return "data.test" if table == TEST else f"{table}.csv"
+
+
 def open_packed(folder: str | Path) -> np.memmap:
     """The packed images [images, size, size] uint8, mapped read-only: nothing is read before it is used."""
     path = Path(folder) / "images.npy"

@@ -22,7 +22,7 @@ from diagxnet.console.cores import cores
 from diagxnet.console.errors import InputError, problems_error
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import replacing
-from diagxnet.data.packed import DUPLICATE_COLUMNS, DUPLICATES, open_packed
+from diagxnet.data.packed import DUPLICATE_COLUMNS, DUPLICATES, open_packed, titled
 from diagxnet.images.doubts import OF_FRONTAL_VIEWS, Doubt
 from diagxnet.images.duplicates import find_duplicates
 from diagxnet.images.npy import packed_bytes
@@ -30,7 +30,6 @@ from diagxnet.images.processes import Target, decode_tasks
 from diagxnet.images.unfinished import Saver, Unfinished, take_up
 from diagxnet.images.work import release, remove
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
-from diagxnet.reading.files import titled
 from diagxnet.reading.inventory import read_hashes
 from diagxnet.reading.tables import read_paths
 

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from diagxnet.reading.files import titled
+from diagxnet.data.packed import titled
 from diagxnet.reading.tables import Table
 
 EXAMPLES = 3

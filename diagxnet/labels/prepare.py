@@ -10,13 +10,12 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import replacing, write_arrays, write_json
 from diagxnet.data.findings import Findings
 from diagxnet.data.folds import write_draws
-from diagxnet.data.packed import read_dropped, read_duplicates, read_index
+from diagxnet.data.packed import read_dropped, read_duplicates, read_index, titled
 from diagxnet.data.prepared import COLUMNS, Labels, write_findings
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, splits_of, subset
 from diagxnet.labels.duplicates import Joined, join_patients
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of, score_labels
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
-from diagxnet.reading.files import titled
 from diagxnet.reading.tables import Table, group_column, read_tables
 
 COUNTS = ("positive", "negative", "uncertain", "blank")

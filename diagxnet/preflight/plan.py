@@ -11,6 +11,7 @@ import numpy as np
 
 from diagxnet.console.cores import cores
 from diagxnet.console.errors import InputError
+from diagxnet.data.packed import titled
 from diagxnet.data.prepared import Labels
 from diagxnet.data.splits import LEARNED, SPLITS
 from diagxnet.images.decode import ImageError, decode
@@ -19,7 +20,6 @@ from diagxnet.labels.prepare import assign_rows, check_splits, grouping, one_cla
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of
 from diagxnet.preflight.rehearsal import Pace
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
-from diagxnet.reading.files import titled
 from diagxnet.reading.tables import Table, read_tables
 from diagxnet.training.recipe import Recipe
 

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import IO
 
 from diagxnet.console.errors import InputError
+from diagxnet.data.packed import TEST
 from diagxnet.reading.places import batch_folders
 
 SUFFIXES = (".csv", ".csv.gz")
-TEST = "test"
-"""Name of the table that data.test names, beside train and valid."""
-
 SEPARATORS = (",", ";", "\t", "|")
 
 
@@ -39,11 +37,6 @@ def table_file(root: str | Path, name: str, test: str | None = None) -> Path | N
 def table_names(root: str | Path, test: str | None = None) -> list[str]:
     """The tables of a data set: train, valid where there is one, and test where data.test names it."""
     return ["train", *(["valid"] if find_table(root, "valid") else []), *([TEST] if test is not None else [])]
-
-
-def titled(name: str) -> str:
-    """What people call the table `name`."""
-    return "data.test" if name == TEST else f"{name}.csv"
 
 
 def _in_folder(folder: Path, name: str) -> list[Path]:

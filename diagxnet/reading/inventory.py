@@ -19,8 +19,9 @@ from pathlib import Path
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import content_hash, replacing
+from diagxnet.data.packed import TEST
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
-from diagxnet.reading.files import TEST, table_file
+from diagxnet.reading.files import table_file
 from diagxnet.reading.paths import leads_out
 from diagxnet.reading.tables import check_root, read_tables
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diagxnet.console.errors import InputError, problems_error
+from diagxnet.data.packed import TEST, titled
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns, header_problems
-from diagxnet.reading.files import TEST, encoding_problem, find_table, reading, table_file, table_names, titled
+from diagxnet.reading.files import encoding_problem, find_table, reading, table_file, table_names
 from diagxnet.reading.paths import doubt
 from diagxnet.reading.places import Places
 from diagxnet.reading.rows import RowReader, Rows, Table, group_column

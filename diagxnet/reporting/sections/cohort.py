@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from diagxnet.reading.files import titled
+from diagxnet.data.packed import titled
 from diagxnet.reporting.page import Html, element, join, table
 from diagxnet.reporting.section import Material, Section
 from diagxnet.reporting.wording import starred
