@@ -188,7 +188,7 @@ def an_image_of_the_test_table_in_train(run: Run) -> None:
 
 FAULTS = [
     (one_film_on_two_sides, r"patients: .*jpg and .*jpg are one film, and in train and test"),
-    (an_image_of_the_test_table_in_train, r"test labels: images of valid.csv are in train"),
+    (an_image_of_the_test_table_in_train, r"test labels: images of train.csv are in test"),
     (one_patient_in_two_splits, r"patients: manifest.csv has 1 in two splits, patient\d+ first, in test and train"),
     (labels_of_other_images, r"patients: labels_train.npz holds other images than manifest.csv has in train"),
     (one_patient_in_two_folds, r"patients: folds.npz has images of one patient in two folds"),
