@@ -95,11 +95,11 @@ def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> in
     tables = named("--scores", options.scores or ())
     ensemble = Ensemble.load(options.models, precision=options.precision, given=tables)
     paths = [item.path.as_posix() for item in items]
+    studies = [item.path.parent.as_posix() for item in items]
     scores = {
-        name: new_scores(name, file, ensemble.tables[name], paths, ensemble.findings) for name, file in tables.items()
+        name: new_scores(name, file, ensemble.tables[name], paths, studies, ensemble.findings)
+        for name, file in tables.items()
     }
-    if tables and (options.heatmap is not None or options.html is not None):
-        raise InputError("a table of predictions has no heat map (leave --heatmap and --html out)")
     wanted = to_map(ensemble, options.finding or ())
     printer = json_printer(ensemble.findings) if options.json else Printer(ensemble, options.rule)
     writers: list[Writer] = [printer]

@@ -38,7 +38,7 @@ from diagxnet.statistics.history import read_histories
 from diagxnet.statistics.results import Results, measure_test
 from diagxnet.statistics.scored import Scored, assemble, read_scored
 from diagxnet.statistics.scoring import Scoring
-from diagxnet.tables.given import new_scores
+from diagxnet.tables.given import new_scores, unscored
 from diagxnet.trained_on import FILE, TrainedOn, check_unknown, read_trained_on
 from diagxnet.training.sources import read_ahead
 
@@ -84,7 +84,7 @@ def validate(
     guard = check_unknown(_trained_on(models, all(allowed.values())), root, rows, **allowed)
     paths = rows["path"].tolist()
     given = {
-        name: new_scores(name, file, ensemble.tables[name], paths, ensemble.findings)
+        name: new_scores(name, file, ensemble.tables[name], paths, rows["study"].tolist(), ensemble.findings)
         for name, file in (scores or {}).items()
     }
     base, logits, bad = score(ensemble, root, paths, given=given)
@@ -183,8 +183,10 @@ def score(
 
     Returns base logits [images, models, findings] float32, the ensemble's [images, findings] float32, and the reason by
     row for each image that cannot be read. workers: threads that decode (Pillow frees the interpreter meanwhile),
-    default one a core; each holds one batch. given: logits [images, findings] of each member that is a table.
+    default one a core; each holds one batch. given: logits [images, findings] of each member that is a table; an image
+    that it leaves out counts as one that cannot be read.
     """
+    given = given or {}
     base = np.zeros((len(paths), len(ensemble.base), len(ensemble.findings)), np.float32)
     logits = np.zeros((len(paths), len(ensemble.findings)), np.float32)
     bad: dict[int, str] = {}
@@ -193,9 +195,14 @@ def score(
         images, reasons = {}, {}
         for row in rows:
             try:
-                images[row] = decode(root / paths[row], ensemble.image_size, root, crop=ensemble.crop)
+                image = decode(root / paths[row], ensemble.image_size, root, crop=ensemble.crop)
             except ImageError as error:
                 reasons[row] = str(error)
+                continue
+            if without := unscored(given, row):
+                reasons[row] = without
+            else:
+                images[row] = image
         shape = (0, ensemble.image_size, ensemble.image_size)
         return list(images), np.stack([*images.values()]) if images else np.zeros(shape, np.uint8), reasons
 
@@ -204,7 +211,7 @@ def score(
         for batch, (good, images, reasons) in read_ahead(read, batches, cores() if workers is None else workers):
             bad |= reasons
             if good:
-                own = {name: each[good] for name, each in (given or {}).items()}
+                own = {name: each[good] for name, each in given.items()}
                 prediction = ensemble.predict(images, batch_size=batch_size, given=own)
                 base[good], logits[good] = prediction.base_logits, prediction.logits
             progress.update(len(batch))

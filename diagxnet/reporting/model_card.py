@@ -138,8 +138,8 @@ def _factors(results: Results) -> list[str]:
         {
             "Relevant factors": "age, sex, ethnicity; projection and position; scanner and site; support devices in "
             "the image; severity of disease, and whether a patient was in hospital",
-            "Evaluation factors": "sex, age band and view (projection), which the tables hold. The others are not "
-            f"known, and so not evaluated{flagged}",
+            "Evaluation factors": f"{_attributes(results)}, which the tables hold. The others are not known, and so "
+            f"not evaluated{flagged}",
         },
     )
 
@@ -273,8 +273,14 @@ def _analyses(results: Results) -> list[str]:
         ),
         "### By group (ensemble)",
         markdown_table(GROUP_HEADER, group_rows(evaluation)),
-        "**Intersectional results.** Not computed: sex, age and view are looked at one at a time.",
+        f"**Intersectional results.** Not computed: {_attributes(results)} are looked at one at a time.",
     ]
+
+
+def _attributes(results: Results) -> str:
+    """What the units of test are grouped by, in words."""
+    *names, last = results.test.groups
+    return f"{', '.join(names)} and {last}"
 
 
 def _by_finding(results: Results) -> str:
