@@ -115,7 +115,6 @@ def train_base(
             if accelerator.is_main_process:
                 save_model(member.folder, model, config, histories[-1])
             accelerator.free_memory()
-        accelerator.wait_for_everyone()  # a slower process may still be reading its best weights
         if accelerator.is_main_process:
             if len(members) > 1:
                 save_joint(folder, config | member_counts(folds, seeds), joint_history(histories))

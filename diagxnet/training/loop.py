@@ -9,13 +9,14 @@ Out of GPU memory, the micro-batch is halved and the window done again in twice 
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -27,7 +28,7 @@ from diagxnet.training.logits import predict_logits
 from diagxnet.training.recipe import Recipe
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler
-from diagxnet.training.sources import Source, read_ahead
+from diagxnet.training.sources import Made, Source, read_ahead
 from diagxnet.training.windows import MicroBatch, draw_order
 
 
@@ -136,7 +137,7 @@ class _Training:
 
     def take_up(self) -> list[Epoch]:
         """The epochs of an interrupted training, whose state this one then has; none where there is none."""
-        saved = self.state.load()
+        saved = self._from_first(self.state.load)
         if saved is None:
             return []
         self.epochs = [Epoch(record, seconds) for record, seconds in saved["epochs"]]
@@ -156,6 +157,11 @@ class _Training:
         self.stopping.best, self.stopping.waited = saved["stopping"]
         self.best, self.stopped = saved["best"], saved["stopped"]
         return self.epochs
+
+    def _from_first(self, read: Callable[[], Made]) -> Made:
+        """What the first process reads, in each of them: no other need have the first one's disk."""
+        held = [read() if self.accelerator.is_main_process else None]
+        return broadcast_object_list(held)[0]
 
     def learn(self, epoch: int) -> float:
         """One pass over the training examples; the mean loss over their known labels."""
@@ -287,7 +293,7 @@ class _Training:
         """The best epoch's weights into the model, and of the state what the others of its kind still need."""
         left = self.recipe.schedule.epochs - len(self.epochs)
         self.progress.skip(left * len(self.train))  # what early stopping saved
-        self.plain.load_state_dict(self.state.load_best())
+        self.plain.load_state_dict(self._from_first(self.state.load_best))
         if self.accelerator.is_main_process:
             self.state.finish()
 
