@@ -42,8 +42,8 @@ from stages.base_model import options
 
 ARCHITECTURES = (
     "densenet121", "resnet10t", "regnetx_002", "efficientnet_lite0", "mobilenetv3_small_050", "convnext_atto",
-    "vgg11_bn", "ghostnet_050", "repvit_m0_9", "fastvit_t8", "mambaout_femto", "vit_tiny_patch16_224",
-    "deit_tiny_patch16_224", "eva02_tiny_patch14_224", "swin_tiny_patch4_window7_224", "coatnet_pico_rw_224",
+    "ghostnet_050", "repvit_m0_9", "fastvit_t8", "mambaout_femto", "vit_tiny_patch16_224",
+    "deit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "coatnet_pico_rw_224",
     "maxvit_rmlp_pico_rw_256", "poolformer_s12", "caformer_s18", "hiera_tiny_224", "pvt_v2_b0", "mvitv2_tiny",
     "xcit_nano_12_p16_224", "efficientformerv2_s0", "edgenext_xx_small", "mobilevit_xxs", "tiny_vit_5m_224",
     "mixer_s32_224", "levit_128s", "focalnet_tiny_srf", "inception_next_atto", "starnet_s1",
