@@ -25,7 +25,8 @@ from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_json, write_text
 from diagxnet.demo.draw import COLUMNS, draw_demo
 from diagxnet.ensemble.calibration import FindingCalibration, write_calibration
-from diagxnet.external.validation import External, validate, write_external
+from diagxnet.external.validation import validate, write_external
+from diagxnet.reporting.section import Material
 from diagxnet.stacking.learners import create_meta
 from diagxnet.statistics.scored import COMBINED
 from diagxnet.statistics.scoring import Scoring
@@ -150,7 +151,7 @@ def hospitals(folder: Path, data: Path, models: Path, images: int, bootstrap: in
         write_json(folder / f"{root.name}.json", found.results.evaluation)
 
 
-def print_drop(name: str, found: External) -> None:
+def print_drop(name: str, found: Material) -> None:
     lost = found.results.evaluation["external"]["gap"]
     for metric, means in lost["ensemble"].items():
         own = means["macro"]
