@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import torch
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import array_hash, content_hash
 from diagxnet.data.folds import read_folds
+from diagxnet.data.hierarchy import given_parent, pairs
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepared import Labels, read_findings, read_labels
+from diagxnet.data.prepared import Labels, read_hierarchy, read_labels
 from diagxnet.training.announce import announce
 from diagxnet.training.checkpoint import save_joint, save_model
 from diagxnet.training.history import history, joint_history
@@ -73,9 +74,10 @@ def train_base(
     images = open_packed(packed)
     network = {"image_size": images.shape[1], "pretrained": pretrained, "dropout": dropout}
     network |= {"patch_size": patch_size, "stem": stem, "batch_norm": batch_norm}
-    names = read_findings(prepared).names
-    config = base_config(arch, findings=names, crop=crop, **network)
-    network["drop_path"] = drop_path
+    findings, hierarchy = read_hierarchy(prepared)
+    parents = hierarchy.conditional
+    config = base_config(arch, findings=findings.names, crop=crop, parents=parents, **network)
+    network |= {"drop_path": drop_path, "parents": pairs(parents, findings.keys)}
     identity = {
         "model": config,
         "drop_path": drop_path,
@@ -95,17 +97,18 @@ def train_base(
         for member in members:
             own = member.recipe
             torch.manual_seed(own.seed)
-            model = create_base(arch, findings=len(names), **network)
+            model = create_base(arch, findings=len(findings), **network)
             if member is members[0]:
                 announce(name, accelerator, recipe, arch, model)
             if len(members) > 1:
                 progress.write(f"{member.title}: learns from {len(member.labels.rows):,} images")
+            learned = given_parents(member.labels, parents, findings.keys)
             train, stop = (
                 Examples(ImageSource(images, labels.rows, own.seed, draws), labels.targets, labels.mask)
-                for labels, draws in ((member.labels, augmentation), (val, {}))
+                for labels, draws in ((learned, augmentation), (val, {}))
             )
-            learned = array_hash(member.labels.rows, member.labels.targets, member.labels.mask)
-            mark = fingerprint(ROOMS, accelerator.device, recipe=own.identity(), train=learned, **identity)
+            labelled = array_hash(learned.rows, learned.targets, learned.mask)
+            mark = fingerprint(ROOMS, accelerator.device, recipe=own.identity(), train=labelled, **identity)
             state = ResumeState(member.resume, mark)
             epochs = []
             for epoch in fit(model, train, stop, own, accelerator=accelerator, state=state, progress=progress):
@@ -119,6 +122,11 @@ def train_base(
             if len(members) > 1:
                 save_joint(folder, config | member_counts(folds, seeds), joint_history(histories))
             shutil.rmtree(resume, ignore_errors=True)
+
+
+def given_parents(labels: Labels, parents: Mapping[str, str], keys: Sequence[str]) -> Labels:
+    """`labels` in which a child is known only where its parent is positive. keys: of the findings."""
+    return replace(labels, mask=given_parent(labels.targets, labels.mask, parents, keys))
 
 
 def _members(
