@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from diagxnet.console.commands import run_command
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import replacing
-from diagxnet.ensemble.calibration import RULES
+from diagxnet.data.hierarchy import pairs
+from diagxnet.ensemble.calibration import RULES, parents_of
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.features.views import views_of
 from diagxnet.training.augment import to_float
-from diagxnet.training.networks import BaseModel, standardise
+from diagxnet.training.networks import BaseModel, along_paths, standardise
 
 INSTALL = "python -m pip install -c constraints.txt onnx onnxscript"
 MOST_BYTES = 2_000_000_000
@@ -45,17 +46,25 @@ class Whole(nn.Module):
             values = np.array([getattr(each, name) for each in own], np.float32)  # None becomes NaN
             self.register_buffer(f"{name}s", torch.from_numpy(values))
         self.register_buffer("learned", ~self.slopes.isnan())
+        self.parents = pairs(parents_of(ensemble.calibration["ensemble"]), ensemble.findings.keys)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         views = [standardise(view) for view in views_of(to_float(images), self.views)]
         means = [torch.stack([_logits(each, view) for each in folds for view in views]).mean(0) for folds in self.base]
         logits = torch.where(self.learned, self.learner(torch.stack(means, dim=1)), torch.nan)
-        return torch.sigmoid(self.slopes * logits + self.intercepts), logits
+        probabilities = torch.sigmoid(self.slopes * logits + self.intercepts)
+        if self.parents:  # as data.hierarchy.cap
+            columns = list(probabilities.unbind(1))
+            for child, parent in self.parents:
+                columns[child] = torch.minimum(columns[child], columns[parent])
+            probabilities = torch.stack(columns, dim=1)
+        return probabilities, logits
 
 
 def _logits(model: BaseModel, standardised: Tensor) -> Tensor:
     """As BaseModel computes them, without its autocast contexts, which the exporter would have to drop."""
-    return model.network.forward_head(model.network.forward_features(standardised))
+    logits = model.network.forward_head(model.network.forward_features(standardised))
+    return along_paths(logits, model.parents)
 
 
 def main(arguments: list[str] | None = None) -> int:

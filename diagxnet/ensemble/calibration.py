@@ -18,20 +18,27 @@ models/calibration.json, for whoever turns logits into probabilities:
                  "none"       no label known on val: slope 1, intercept 0
                  "not_learned"  no label known in train: slope and intercept null, for there is no probability
           "positives": n, "negatives": n,  known on val
-          "thresholds": {"youden": t, "specificity_90": t}}}}}   null with fewer than two classes on val
+          "thresholds": {"youden": t, "specificity_90": t},   null with fewer than two classes on val
+          "parent": key}}}}   under `data.hierarchy: conditional` alone, of a finding that another includes
+
+A finding's probability is never above its parent's: after calibration, which treats each finding by itself, it is
+lowered to it (`data.hierarchy.cap`), and its thresholds are of what it is then.
 
 A finding is called present where its calibrated probability is at least the threshold. `youden` maximises sensitivity +
 specificity - 1 on val, `specificity_90` sensitivity where specificity is at least 0.9.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
+from diagxnet.data.hierarchy import cap
 
 VERSION = 2
 SPECIFICITY = 0.9
@@ -48,6 +55,7 @@ class FindingCalibration:
     positives: int
     negatives: int
     thresholds: dict[str, float] | None
+    parent: str | None = None
 
 
 NOT_LEARNED = FindingCalibration(None, None, "not_learned", 0, 0, None)
@@ -66,17 +74,27 @@ def probabilities(logits: np.ndarray, calibration: dict[str, FindingCalibration]
     """Calibrated probabilities [..., findings] float64 of one model's `logits` [..., findings], findings as in
     `calibration`.
 
-    NaN for a finding that was not learned.
+    NaN for a finding that was not learned. No more than the parent's, where a finding has one.
     """
     slopes = np.array([own.slope for own in calibration.values()], float)
     intercepts = np.array([own.intercept for own in calibration.values()], float)
-    return expit(slopes * logits.astype(np.float64) + intercepts)
+    return cap(expit(slopes * logits.astype(np.float64) + intercepts), parents_of(calibration), list(calibration))
+
+
+def parents_of(calibration: Mapping[str, FindingCalibration]) -> dict[str, str]:
+    """The parent's key by child's, of the findings that have one."""
+    return {key: own.parent for key, own in calibration.items() if own.parent is not None}
 
 
 def write_calibration(path: Path, calibration: Calibration, unit: str, best_base: str) -> None:
-    models = {name: {key: vars(each) for key, each in findings.items()} for name, findings in calibration.items()}
+    models = {name: {key: _fields(each) for key, each in findings.items()} for name, findings in calibration.items()}
     known = {"version": VERSION, "unit": unit, "best_base": best_base, "findings": list(calibration["ensemble"])}
     write_json(path, known | {"models": models})
+
+
+def _fields(calibration: FindingCalibration) -> dict[str, Any]:
+    """Without a parent where there is none, as files have it that no hierarchy shaped."""
+    return {name: value for name, value in vars(calibration).items() if name != "parent" or value is not None}
 
 
 def read_calibration(path: Path) -> Calibration:

@@ -51,7 +51,8 @@ def prepare(
     A finding without a known label in train is not learned, and so masked in every split (`not_learned` of the summary;
     `not_annotated`: those that are blank in every row in use of the table that a split is of).
 
-    Raises InputError where the packed index is of other tables, or a split would be empty.
+    Raises InputError where the packed index is of other tables, a split would be empty, or a parent in `hierarchy` has
+    no known label in train.
     """
     train, valid = read_tables(root, columns)
     manifest, labels, used = assign_rows(
@@ -86,6 +87,8 @@ def prepare(
         else:
             targets, mask = score_labels(labels[chosen], blank=blank)
         mask &= sought[chosen]
+        if split == "train":
+            _check_parents(hierarchy, mask, findings)
         if split in LEARNED:
             targets, mask = hierarchy.complete(targets, mask, findings.keys)
         prepared[split] = Labels(manifest["row"][chosen].to_numpy(np.int64), targets, mask)
@@ -122,6 +125,17 @@ def prepare(
     }
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def _check_parents(hierarchy: Hierarchy, mask: np.ndarray, findings: Findings) -> None:
+    """InputError for a parent that train never labels: its children's positives alone would teach that it is always
+    there."""
+    for child, parent in hierarchy.parents.items():
+        if not mask[:, findings.keys.index(parent)].any():
+            raise InputError(
+                f"data.hierarchy: {parent}, the parent of {child}, has no known label in train (take it out of "
+                "data.findings, or set data.hierarchy to off)"
+            )
 
 
 def _write_groups(path: Path, test: pd.DataFrame, names: Sequence[str]) -> None:

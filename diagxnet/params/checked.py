@@ -8,7 +8,7 @@ import difflib
 import re
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, ClassVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,7 +26,7 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML whose numbers and truths follow YAML 1.2, as DVC's do (`1e-4` is a number, `off` a word), and that
     refuses a key given twice and aliases: a few of them in one another stand for more values than memory holds."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar = {
         first: [(tag, pattern) for tag, pattern in own if tag != "tag:yaml.org,2002:bool"]
         for first, own in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
