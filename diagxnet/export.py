@@ -71,26 +71,28 @@ def main(arguments: list[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="python -m diagxnet.export", description="Writes the ensemble as ONNX.")
     options.add_argument("file", type=Path, metavar="FILE", help="where to write it (.onnx)")
     options.add_argument("--models", default="models", metavar="DIR", help="trained ensemble (default: models)")
+    text = "another hospital's, of stages.recalibrate (default: the models' own)"
+    options.add_argument("--calibration", type=Path, metavar="FILE", help=text)
     chosen = options.parse_args(arguments)
-    return run_command("export", lambda: export_to(chosen.models, chosen.file))
+    return run_command("export", lambda: export_to(chosen.models, chosen.file, chosen.calibration))
 
 
-def export_to(models: str, file: Path) -> int:
+def export_to(models: str, file: Path, calibration: Path | None) -> int:
     """Writes the ensemble of `models` to `file` and says how large it is; returns the exit status 0."""
-    export(models, file)
+    export(models, file, calibration)
     print(f"{file}: {file.stat().st_size / 1e6:,.1f} MB")
     return 0
 
 
-def export(models: str | Path, file: Path) -> None:
-    """Writes the ensemble in the folder `models` to `file`. Raises InputError where packages are missing, the models
-    cannot be loaded, or they are too large for one file."""
+def export(models: str | Path, file: Path, calibration: Path | None = None) -> None:
+    """Writes the ensemble in the folder `models` to `file`. calibration: see `Ensemble.load`. Raises
+    InputError where packages are missing, the models cannot be loaded, or they are too large for one file."""
     for package in ("onnx", "onnxscript"):
         try:
             importlib.import_module(package)
         except ImportError:
             raise InputError(f"{package} is not installed, which export needs ({INSTALL})") from None
-    ensemble = Ensemble.load(models, precision="fp32")
+    ensemble = Ensemble.load(models, precision="fp32", calibration=calibration)
     whole = Whole(ensemble).cpu().eval()
     size = sum(tensor.nbytes for tensor in whole.state_dict().values())
     if size > MOST_BYTES:
@@ -113,6 +115,8 @@ def export(models: str | Path, file: Path) -> None:
         crop=ensemble.crop,
         thresholds=json.dumps(thresholds),
     )
+    if ensemble.calibrated_on:
+        program.model.metadata_props["calibration"] = ensemble.calibrated_on
     program.model.metadata_props["not_learned"] = ",".join(ensemble.not_learned)
     try:
         with replacing(file) as temporary:

@@ -14,8 +14,10 @@ models/calibration.json, for whoever turns logits into probabilities:
          {"slope": a, "intercept": b,     probability = 1 / (1 + exp(-(a * logit + b)))
           "fit": "platt"      both fitted
                  "flat"       the model ranked val no better than chance: the least slope, 0.01, and a fitted intercept
-                 "intercept"  fewer positives or negatives on val than asked for: slope 1 and a fitted intercept
+                 "intercept"  fewer positives or negatives on val than asked for: slope 1 and a fitted intercept;
+                              of stages.recalibrate: the slope as it was
                  "none"       no label known on val: slope 1, intercept 0
+                 "kept"      of stages.recalibrate: as it was for the models' own hospital, and its counts
                  "not_learned"  no label known in train: slope and intercept null, for there is no probability
           "positives": n, "negatives": n,  known on val
           "thresholds": {"youden": t, "specificity_90": t},   null with fewer than two classes on val
@@ -61,6 +63,8 @@ class FindingCalibration:
 NOT_LEARNED = FindingCalibration(None, None, "not_learned", 0, 0, None)
 """Of a finding without a known label in train."""
 
+KEPT = "kept"
+
 Calibration = dict[str, dict[str, FindingCalibration]]
 """Calibrations by model and finding key, in the order of the logits' last axis."""
 
@@ -86,10 +90,13 @@ def parents_of(calibration: Mapping[str, FindingCalibration]) -> dict[str, str]:
     return {key: own.parent for key, own in calibration.items() if own.parent is not None}
 
 
-def write_calibration(path: Path, calibration: Calibration, unit: str, best_base: str) -> None:
+def write_calibration(
+    path: Path, calibration: Calibration, unit: str, best_base: str, further: Mapping[str, Any] | None = None
+) -> None:
+    """Writes `calibration` in the form above, with the keys of `further` besides."""
     models = {name: {key: _fields(each) for key, each in findings.items()} for name, findings in calibration.items()}
     known = {"version": VERSION, "unit": unit, "best_base": best_base, "findings": list(calibration["ensemble"])}
-    write_json(path, known | {"models": models})
+    write_json(path, known | {"models": models} | dict(further or {}))
 
 
 def _fields(calibration: FindingCalibration) -> dict[str, Any]:
@@ -105,6 +112,11 @@ def read_calibration(path: Path) -> Calibration:
         raise InputError(f"{path}: no calibration here (make it with: dvc repro evaluate)") from None
     if content.get("version") != VERSION:
         raise InputError(f"{path}: written by another version of this program (run: dvc repro evaluate)")
+    return calibration_of(content)
+
+
+def calibration_of(content: Mapping[str, Any]) -> Calibration:
+    """What the `content` of such a file says of each model and finding."""
     return {
         model: {key: FindingCalibration(**own[key]) for key in content["findings"]}
         for model, own in content["models"].items()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import expit, log_expit
 
-from diagxnet.ensemble.calibration import NOT_LEARNED, SPECIFICITY, Calibration, FindingCalibration, probabilities
+from diagxnet.ensemble.calibration import KEPT, NOT_LEARNED, SPECIFICITY, Calibration, FindingCalibration, probabilities
 from diagxnet.statistics.scored import Scored
 
 LEAST_SLOPE = 0.01
@@ -47,7 +47,7 @@ def bounded(
     own = {key: replace(each, parent=parents.get(key)) for key, each in fitted.items()}
     probability = probabilities(scored.logits[model], own)
     for key in parents:
-        if own[key].thresholds:
+        if own[key].thresholds and own[key].fit != KEPT:
             f = scored.keys.index(key)
             known = scored.known(f)
             cuts = thresholds(probability[known, f], scored.targets[known, f])
