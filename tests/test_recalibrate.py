@@ -59,7 +59,7 @@ def few_positives(number: int, units: int = 200) -> Scored:
     scored = drawn(units, 3)
     targets = np.zeros_like(scored.targets)
     targets[:number] = True
-    return replace(scored, targets=targets)
+    return replace(scored, targets=targets, logits=scored.logits / 2)
 
 
 def test_standard_errors_are_the_spread_of_what_they_are_of():
