@@ -131,7 +131,8 @@ def _check_parents(hierarchy: Hierarchy, mask: np.ndarray, findings: Findings) -
     """InputError for a parent that train never labels: its children's positives alone would teach that it is always
     there."""
     for child, parent in hierarchy.parents.items():
-        if not mask[:, findings.keys.index(parent)].any():
+        known = mask[:, [findings.keys.index(key) for key in (child, parent)]].any(axis=0)
+        if known[0] and not known[1]:
             raise InputError(
                 f"data.hierarchy: {parent}, the parent of {child}, has no known label in train (take it out of "
                 "data.findings, or set data.hierarchy to off)"
