@@ -35,6 +35,12 @@ class Hierarchy:
         for key in (*given, *given.values()):
             if key not in keys:
                 raise ValueError(f"data.parents: {key} is no finding; known here: {', '.join(keys)}")
+        for child in given:
+            path = [child]
+            while path[-1] in given and path[-1] not in path[:-1]:
+                path.append(given[path[-1]])
+            if path[-1] in path[:-1]:
+                raise ValueError(f"data.parents: {' < '.join(path)} is a circle")
         if mode == OFF:
             return FLAT
         parents = dict(given) or (_chexpert(keys) if set(keys) <= set(CHEXPERT.keys) else {})
@@ -43,12 +49,6 @@ class Hierarchy:
                 f"data.hierarchy = {mode!r}: nothing tells which of these findings includes another (say so: "
                 "-S '+data.parents.CHILD=PARENT'; or set it to off)"
             )
-        for child in parents:
-            path = [child]
-            while path[-1] in parents and path[-1] not in path[:-1]:
-                path.append(parents[path[-1]])
-            if path[-1] in path[:-1]:
-                raise ValueError(f"data.parents: {' < '.join(path)} is a circle")
         return cls(mode, parents)
 
     @property
