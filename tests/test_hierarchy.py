@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as st_numpy
 from diagxnet.audit.checks import CHECKS
 from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT, PARENTS
-from diagxnet.data.files import read_json
+from diagxnet.data.files import read_arrays, read_json, write_arrays
 from diagxnet.data.hierarchy import FLAT, Hierarchy, cap, given_parent, pairs
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepared import FINDINGS_FILE, Labels, read_hierarchy, read_labels
+from diagxnet.data.prepared import FINDINGS_FILE, read_hierarchy, read_labels
 from diagxnet.data.splits import LEARNED
 from diagxnet.ensemble.calibration import probabilities, read_calibration, write_calibration
 from diagxnet.ensemble.ensemble import Ensemble
@@ -25,9 +25,8 @@ from diagxnet.params.checked import parse
 from diagxnet.params.whole import read_all
 from diagxnet.prediction.saliency import heat_maps
 from diagxnet.statistics.calibrating import fit_calibration
-from diagxnet.training.base import given_parents
 from diagxnet.training.checkpoint import load_model
-from diagxnet.training.networks import along_paths, create_base, from_config
+from diagxnet.training.networks import along_paths, from_config, standardise
 from tests.audited import make_run
 from tests.bad_input import prepare_of
 from tests.conftest import ROOT
@@ -108,7 +107,7 @@ def test_where_a_child_is_positive_so_are_all_above_it_and_nothing_else_changes(
 
 @given(TARGETS, MASKS)
 def test_a_child_is_learned_where_its_parent_is_positive(targets, mask):
-    known = given_parent(targets, mask, PARENTS, KEYS)
+    known = given_parent(targets, mask, ABOVE)
     children = {child for child, _ in ABOVE}
     for child, parent in ABOVE:
         np.testing.assert_array_equal(known[:, child], mask[:, child] & mask[:, parent] & (targets[:, parent] >= 0.5))
@@ -184,32 +183,38 @@ def test_a_base_model_learns_conditional_and_says_unconditional_logits_also_when
     images = torch.from_numpy(np.array(open_packed(tmp_path / ".packed")[:4]))[:, None].float() / 255
     with torch.inference_mode():
         said = model(images)
-        conditional = model.network(torch.stack([(image - image.mean()) / image.std(correction=0) for image in images]))
+        conditional = model.network(standardise(images))
     np.testing.assert_allclose(said, along_paths(conditional, ABOVE), atol=1e-4)
     assert (said[:, [child for child, _ in ABOVE]] != conditional[:, [child for child, _ in ABOVE]]).all()
 
 
-def test_in_training_mode_logits_are_conditional():
-    torch.manual_seed(0)
-    options = {"findings": len(KEYS), "image_size": SIZE, "tried": False}
-    model = create_base("test_vit", **options, parents=ABOVE)
-    plain = create_base("test_vit", **options)
-    plain.load_state_dict(model.state_dict())
-    images = torch.rand(2, 1, SIZE, SIZE)
-    with torch.inference_mode():
-        assert torch.equal(model.train()(images), plain.train()(images))
-        assert torch.equal(model.eval()(images), along_paths(plain.eval()(images), ABOVE))
-
-
-def test_what_a_child_is_where_its_parent_is_not_moves_no_weight(tmp_path):
-    rows = np.arange(4)
+def test_what_a_child_is_where_its_parent_is_not_moves_no_weight_and_no_epoch(tmp_path):
     edema, opacity = KEYS.index("edema"), KEYS.index("lung_opacity")
-    targets, mask = np.zeros((4, len(KEYS)), np.float32), np.ones((4, len(KEYS)), bool)
-    targets[:2, opacity] = targets[0, edema] = 1
-    learned = given_parents(Labels(rows, targets, mask), PARENTS, KEYS)
-    assert learned.mask[:, edema].tolist() == [True, True, False, False]
-    assert learned.mask[:, opacity].all()
-    assert given_parents(Labels(rows, targets, mask), {}, KEYS).mask.all()
+    make_opacities(tmp_path, train=60)
+    prepare_of(tmp_path, hierarchy=WHOLE)
+
+    def turned(split: str, where_parent_is: bool) -> None:
+        path = tmp_path / f".prepared/labels_{split}.npz"
+        arrays = read_arrays(path)
+        chosen = (arrays["targets"][:, opacity] >= 0.5) == where_parent_is
+        assert chosen.any()
+        arrays["targets"][chosen, edema] = 1 - arrays["targets"][chosen, edema]
+        write_arrays(path, **arrays)
+
+    def trained() -> tuple[list, bytes]:
+        epochs = [epoch.record | {"val_auroc": None} for epoch in train_small(tmp_path, folds=None)]
+        return epochs, (tmp_path / "models/densenet/model.safetensors").read_bytes()
+
+    before = trained()
+    for split in ("train", "val"):
+        turned(split, False)
+    assert trained() == before
+    turned("val", True)
+    again = trained()
+    assert again[0] != before[0]
+    assert [epoch["train_loss"] for epoch in again[0]] == [epoch["train_loss"] for epoch in before[0]]
+    turned("train", True)
+    assert trained()[1] != before[1]
 
 
 @pytest.fixture(scope="module")

@@ -82,11 +82,11 @@ def pairs(parents: Mapping[str, str], keys: Sequence[str]) -> list[tuple[int, in
     return ordered
 
 
-def given_parent(targets: np.ndarray, mask: np.ndarray, parents: Mapping[str, str], keys: Sequence[str]) -> np.ndarray:
-    """`mask` [images, findings] without the children where the parent is not known to be positive: what a base model
-    learns of them under `conditional`."""
+def given_parent(targets: np.ndarray, mask: np.ndarray, above: Sequence[tuple[int, int]]) -> np.ndarray:
+    """`mask` [images, findings] without the children whose parent is not known to be positive: what a base model learns
+    under `conditional`. above: see `pairs`."""
     known = mask.copy()
-    for child, parent in pairs(parents, keys):
+    for child, parent in above:
         known[:, child] &= mask[:, parent] & (targets[:, parent] >= POSITIVE)
     return known
 

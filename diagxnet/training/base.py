@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import array_hash, content_hash
 from diagxnet.data.folds import read_folds
-from diagxnet.data.hierarchy import given_parent, pairs
+from diagxnet.data.hierarchy import pairs
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import Labels, read_hierarchy, read_labels
 from diagxnet.training.announce import announce
@@ -77,7 +77,8 @@ def train_base(
     findings, hierarchy = read_hierarchy(prepared)
     parents = hierarchy.conditional
     config = base_config(arch, findings=findings.names, crop=crop, parents=parents, **network)
-    network |= {"drop_path": drop_path, "parents": pairs(parents, findings.keys)}
+    network["drop_path"] = drop_path
+    above = pairs(parents, findings.keys)
     identity = {
         "model": config,
         "drop_path": drop_path,
@@ -102,12 +103,11 @@ def train_base(
                 announce(name, accelerator, recipe, arch, model)
             if len(members) > 1:
                 progress.write(f"{member.title}: learns from {len(member.labels.rows):,} images")
-            learned = given_parents(member.labels, parents, findings.keys)
             train, stop = (
-                Examples(ImageSource(images, labels.rows, own.seed, draws), labels.targets, labels.mask)
-                for labels, draws in ((learned, augmentation), (val, {}))
+                Examples(ImageSource(images, labels.rows, own.seed, draws), labels.targets, labels.mask, above)
+                for labels, draws in ((member.labels, augmentation), (val, {}))
             )
-            labelled = array_hash(learned.rows, learned.targets, learned.mask)
+            labelled = array_hash(member.labels.rows, member.labels.targets, train.learned)
             mark = fingerprint(ROOMS, accelerator.device, recipe=own.identity(), train=labelled, **identity)
             state = ResumeState(member.resume, mark)
             epochs = []
@@ -122,11 +122,6 @@ def train_base(
             if len(members) > 1:
                 save_joint(folder, config | member_counts(folds, seeds), joint_history(histories))
             shutil.rmtree(resume, ignore_errors=True)
-
-
-def given_parents(labels: Labels, parents: Mapping[str, str], keys: Sequence[str]) -> Labels:
-    """`labels` in which a child is known only where its parent is positive. keys: of the findings."""
-    return replace(labels, mask=given_parent(labels.targets, labels.mask, parents, keys))
 
 
 def _members(

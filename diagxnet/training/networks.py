@@ -36,8 +36,8 @@ class BaseModel(nn.Module):
     the patient, and networks trained on ImageNet expect about these moments, too. The classifier computes in float32
     whatever the precision around it: logits rounded to bf16 tie, which costs AUROC.
 
-    parents: (child, parent) of the findings that are learned given another (see `data.hierarchy.pairs`). In training
-    their logits are those of the conditional probability; in evaluation mode of the unconditional one (`along_paths`).
+    parents: (child, parent) of the findings that the network has learned given another (see `data.hierarchy.pairs`),
+    whose logits are then of the unconditional probability (`along_paths`); none while it learns.
     """
 
     def __init__(self, network: nn.Module, parents: Sequence[tuple[int, int]] = ()) -> None:
@@ -49,8 +49,7 @@ class BaseModel(nn.Module):
             standardised = standardise(images.float())
         features = self.network.forward_features(standardised)
         with torch.autocast(images.device.type, enabled=False):
-            logits = self.network.forward_head(features.float())
-            return logits if self.training else along_paths(logits, self.parents)
+            return along_paths(self.network.forward_head(features.float()), self.parents)
 
     @property
     def has_batch_norm_2d(self) -> bool:
