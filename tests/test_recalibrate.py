@@ -141,6 +141,16 @@ def test_where_calibration_is_lost_ece_falls_clear_of_zero_and_ranks_stay():
     assert found["youden"]["sensitivity"]["after"]["macro"] > found["youden"]["sensitivity"]["before"]["macro"]
 
 
+def test_a_finding_without_a_threshold_has_no_rates():
+    scored = drawn(200, 6)
+    source = a_source(scored)
+    source[ENSEMBLE] |= {"edema": replace(AS_IS, thresholds=None)}
+    found = report(scored, source, recalibrate(scored, source), folds=5, resamples=20, seed=0, least=10)
+    for when in ("before", "after"):
+        assert len(found["youden"]["sensitivity"][when]["per_finding"]) == len(CHEXPERT) - 1
+    assert "edema" in found["ece"]["after"]["per_finding"]
+
+
 def test_where_nothing_is_lost_nothing_is_gained():
     scored = drawn(400, 7)
     found = report(

@@ -11,7 +11,7 @@ other patients. What is written is fitted to all.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -188,12 +188,23 @@ def report(
     ranks = {"before": before, "after": written}
     result["auroc"] = {name: means(per_finding(scored, each, auroc), headline) for name, each in ranks.items()}
     for rule in RULES:
-        own = {"before": before >= _cuts(source[ENSEMBLE], rule), "after": after >= cuts[rule]}
+        old_cuts = np.array(_cuts(source[ENSEMBLE], rule))
+        own = {"before": before >= old_cuts, "after": after >= cuts[rule]}
+        lacking = np.isnan(old_cuts) | np.isnan(cuts[rule]).any(axis=0)
+        called_keys = [key for key, without in zip(scored.keys, lacking, strict=True) if not without]
         result[rule] = {
-            measure: {name: means(per_finding(scored, called, rate), headline) for name, called in own.items()}
+            measure: {name: _rates(scored, called, rate, called_keys, headline) for name, called in own.items()}
             for measure, rate in RATES.items()
         }
     return result
+
+
+def _rates(
+    scored: Scored, called: np.ndarray, rate: Callable, keys: Collection[str], headline: Collection[str]
+) -> dict[str, object]:
+    """`means` of `rate` over those of `keys`, the findings that have a threshold."""
+    found = per_finding(scored, called, rate)
+    return means({key: value for key, value in found.items() if key in keys}, headline)
 
 
 RATES = {
@@ -271,9 +282,10 @@ def _worth(own: Mapping[str, Any]) -> Iterator[str]:
         )
     for rule in RULES:
         rates = [
-            f"{name} {own['before']['macro']:.2f} before, {own['after']['macro']:.2f} after"
-            for name, own in found[rule].items()
+            f"{name} {each['before']['macro']:.2f} before, {each['after']['macro']:.2f} after"
+            for name, each in found[rule].items()
+            if "macro" in each["before"]
         ]
-        yield f"  at the thresholds {rule}: {'; '.join(rates)}"
+        yield f"  at the thresholds {rule}: {'; '.join(rates) or 'none'}"
     ranks = [found["auroc"][when]["macro"] for when in ("before", "after")]
     yield f"  AUROC: {ranks[0]:.3f} before, {ranks[1]:.3f} after"
