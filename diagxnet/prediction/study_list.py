@@ -38,7 +38,7 @@ class StudyList:
 
     def __init__(self, findings: Findings, thresholds: np.ndarray, calibrated_on: str = "") -> None:
         self.findings = findings
-        self.sample = f"the labelled sample {calibrated_on}" if calibrated_on else OWN_SAMPLE
+        self.calibrated_on = calibrated_on
         self.thresholds = thresholds  # [findings], NaN where there is none
         self.studies: list[tuple[np.ndarray, int, Html]] = []
         self.failed: list[tuple[str, str]] = []
@@ -63,12 +63,14 @@ class StudyList:
         self.studies.append((outcome.probabilities, len(outcome.present), content))
 
     def write(self, path: Path) -> None:
+        sample = f"the labelled sample {self.calibrated_on}" if self.calibrated_on else OWN_SAMPLE
         sections = [("Images", [_sorting(self.findings), element("div", *self._ranked(), class_="studies")])]
         if self.failed:
             caption = "Files that could not be predicted, and why."
             sections.append(("Not predicted", [table(("File", "Reason"), self.failed, caption=caption, text=[0, 1])]))
-        sections.append(("How to read this", [element("p", _READING.format(sample=self.sample))]))
+        sections.append(("How to read this", [element("p", _READING.format(sample=sample))]))
         counts = f"{len(self.studies):,} images predicted, {len(self.failed):,} not."
+        counts += f" Calibrated on {sample}." if self.calibrated_on else ""
         introduction = [element("p", counts), element("p", RESEARCH_ONLY, class_="note")]
         write_text(path, page("Study list", introduction, sections, STYLE + _orders(self.findings)))
 
