@@ -16,7 +16,7 @@ from diagxnet.statistics.bootstrap import Draws, draw_counts
 from diagxnet.statistics.calibrating import LEAST_SLOPE, fit_calibration, offset, platt, thresholds
 from diagxnet.statistics.intervals import unbounded_interval
 from diagxnet.statistics.metrics import ece
-from diagxnet.statistics.recalibration import refit, chance_ece, recalibration
+from diagxnet.statistics.recalibration import chance_ece, recalibration, refit
 from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.uncertainty import with_intervals
 from tests.workspace import make_scored
