@@ -3,7 +3,7 @@
 Off, findings know nothing of each other. Under `labels` a positive child makes its parent positive in train and stack.
 Under `conditional` base models besides learn each child where its parent is positive, and what they say of it is the
 product of the conditional probabilities along the path from the top (Pham et al., "Interpreting chest X-rays via CNNs
-that exploit hierarchical disease dependencies and uncertainty labels", Neurocomputing 437, 2021, section 3.2); after
+that exploit hierarchical disease dependencies and uncertainty labels", Neurocomputing 437, 2021); after
 stacking and calibration, which treat each finding by itself, no child is more probable than its parent (`cap`).
 """
 
