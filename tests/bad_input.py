@@ -1007,7 +1007,7 @@ PARAMS_CASES = [
             ),
             (
                 "a hierarchy that is none",
-                "  hierarchy: off",
+                '  hierarchy: "off"',
                 "  hierarchy: tree",
                 "data.hierarchy = 'tree': must be 'off', 'labels' or 'conditional'",
             ),

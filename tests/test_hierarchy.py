@@ -70,7 +70,7 @@ def test_what_is_no_hierarchy_is_refused_with_what_to_do(mode, keys, parents, sa
 
 
 def test_params_refuse_a_hierarchy_of_findings_that_nothing_is_known_of(tmp_path):
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("hierarchy: off", "hierarchy: labels")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace('hierarchy: "off"', "hierarchy: labels")
     start, end = text.index("    - No Finding"), text.index("  hierarchy:")
     path = tmp_path / "params.yaml"
     path.write_text(f"{text[:start]}    - Tuberculosis\n    - Sign\n{text[end:]}", encoding="utf-8")
