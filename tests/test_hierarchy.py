@@ -76,7 +76,9 @@ def test_params_refuse_a_hierarchy_of_findings_that_nothing_is_known_of(tmp_path
     path.write_text(f"{text[:start]}    - Tuberculosis\n    - Sign\n{text[end:]}", encoding="utf-8")
     with pytest.raises(InputError, match=r"data.hierarchy = 'labels': nothing tells .*data.parents.CHILD=PARENT"):
         read_all(path)
-    path.write_text(path.read_text(encoding="utf-8").replace("parents: {}", "parents: {sign: tuberculosis}"))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("parents: {}", "parents: {sign: tuberculosis}"), encoding="utf-8"
+    )
     assert read_all(path)["data"].parents == {"sign": "tuberculosis"}
 
 
