@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from diagxnet.data.hierarchy import Hierarchy
 from diagxnet.data.prepared import read_manifest
 from diagxnet.images.work import release
 from diagxnet.labels.prepare import audit_table, grouping, prepare
@@ -28,6 +29,7 @@ def main() -> None:
         max_patients=data.max_patients,
         shares=data.shares.model_dump(),
         columns=columns,
+        hierarchy=Hierarchy.of(data.hierarchy, columns.findings.keys, data.parents),
     )
     print(audit_table(summary, columns.findings))
     print(grouping(read_manifest("data/prepared"), data.columns.patient))

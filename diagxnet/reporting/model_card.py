@@ -20,6 +20,7 @@ from diagxnet.reporting.wording import (
     counts_text,
     difference_text,
     flat,
+    hierarchy_text,
     interval_text,
     means_text,
     not_learned_text,
@@ -212,7 +213,8 @@ def _data(results: Results, data_summary: Mapping[str, Any], values: dict[str, s
         "val.",
         sizes,
         f"Label rules: blank is {data_summary['rules']['blank']}, but masked where a finding is blank in all of its "
-        f"table; uncertain in train and stack by finding ({rules}); uncertain in val and test is masked.",
+        f"table; uncertain in train and stack by finding ({rules}); uncertain in val and test is masked."
+        + hierarchy_text(data_summary["rules"], names),
         labels,
     ]
 

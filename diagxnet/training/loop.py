@@ -9,8 +9,9 @@ Out of GPU memory, the micro-batch is halved and the window done again in twice 
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
+from diagxnet.data.hierarchy import given_parent
 from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.ema import MovingAverage
 from diagxnet.training.logits import predict_logits
+from diagxnet.training.networks import along_paths
 from diagxnet.training.recipe import Recipe
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler
@@ -34,11 +37,20 @@ from diagxnet.training.windows import MicroBatch, draw_order
 
 @dataclass(frozen=True)
 class Examples:
-    """A split: where its inputs come from, and its labels, targets [examples, findings] float32, mask likewise bool."""
+    """A split: where its inputs come from, and its labels, targets [examples, findings] float32, mask likewise bool.
+
+    above: (child, parent) of the findings that are learned given another (see `data.hierarchy.pairs`).
+    """
 
     source: Source
     targets: np.ndarray
     mask: np.ndarray
+    above: Sequence[tuple[int, int]] = ()
+
+    @cached_property
+    def learned(self) -> np.ndarray:
+        """[examples, findings] bool: what counts in a loss, of a child where its parent is positive."""
+        return given_parent(self.targets, self.mask, self.above)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -111,8 +123,8 @@ class _Training:
         self.val_batch_size = val_batch_size
         batches, schedule = recipe.batches, recipe.schedule
 
-        self.drawn = batches.weights(train.targets, train.mask)
-        self.weights = recipe.objective.weights(train.targets, train.mask, self.drawn).to(self.device)
+        self.drawn = batches.weights(train.targets, train.learned)
+        self.weights = recipe.objective.weights(train.targets, train.learned, self.drawn).to(self.device)
         self.micro = MicroBatch(batches.batch_size, batches.effective(self.processes))
         # torch's own choice is slow on a CPU: an operation each for every tensor
         fused = self.device.type == "cpu"
@@ -176,7 +188,7 @@ class _Training:
             with contextlib.closing(self._read(windows, order[:1])) as read:
                 for window in windows:
                     examples = np.concatenate(window)
-                    known = max(int(self.train.mask[examples].sum()), 1)
+                    known = max(int(self.train.learned[examples].sum()), 1)
                     window_loss = self._gradients(self._own(window), read, known, epoch)
                     if window_loss is None:
                         break
@@ -221,7 +233,7 @@ class _Training:
         """Adds to the gradients those of a micro-batch; its part of the window's mean loss. masked: nothing counts."""
         inputs = self.train.source.finish(raw.to(self.device, non_blocking=True), examples, epoch)
         targets = torch.from_numpy(self.train.targets[examples]).to(self.device)
-        mask = torch.from_numpy(self.train.mask[examples] & (not masked)).to(self.device)
+        mask = torch.from_numpy(self.train.learned[examples] & (not masked)).to(self.device)
         with self.accelerator.autocast():
             logits = self.model(inputs)
         part = self.recipe.objective.sum(logits, targets, mask, self.weights) / known
@@ -241,7 +253,8 @@ class _Training:
             self.scheduler.step()
 
     def validate(self, epoch: int) -> tuple[float, float | None]:
-        """The loss over val, and its macro AUROC; InputError where the loss is not finite."""
+        """The loss over val, of what is learned, and the macro AUROC of all of it; InputError where the loss is not
+        finite."""
         if (
             self.processes > 1
         ):  # BatchNorm's moments are of the batches that a process saw: those of the first are saved
@@ -255,11 +268,11 @@ class _Training:
             accelerator=self.accelerator,
             workers=self.recipe.num_workers,
         )
-        labels = self.val.targets, self.val.mask
-        loss = self.recipe.objective.mean(logits, *labels, self.weights.cpu())
+        loss = self.recipe.objective.mean(logits, self.val.targets, self.val.learned, self.weights.cpu())
         if not np.isfinite(loss):
             raise InputError(f"the val loss is {loss} after epoch {epoch} (lower lr, or set precision to fp32)")
-        return loss, macro_auroc(logits, *labels)
+        whole = along_paths(torch.from_numpy(logits), self.val.above).numpy()
+        return loss, macro_auroc(whole, self.val.targets, self.val.mask)
 
     def judge(self, badness: float) -> bool:
         """Whether this epoch is the best so far; the plateau schedule and early stopping hear of it."""
