@@ -2,21 +2,25 @@
 
 scale --folder F --images 10000 100000    cost per image and peak memory of scoring so many tiny images
 hospitals --folder F --data D --models M  two hospitals: drawn with another seed, and with another exposure besides
+recalibrate --folder F --models M         the ensemble fitted to the second of these, and to samples of so many patients
 
 `scale` runs each size in a process of its own, on an ensemble of the smallest networks with random weights, so that
 what is measured is everything but the networks. `hospitals` draws a data set with another seed than the demo's,
 exposes a copy of it differently (gamma, contrast, noise), and measures what the ensemble in M, trained in D, loses on
-each.
+each. `recalibrate` prints what the stage of that name does, and for random samples of so many patients what Brier score
+and ECE change by on the others: as the stage moves slopes and intercepts, where all are moved, and intercepts alone.
 """
 
 import argparse
 import csv
 import json
+import math
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
@@ -24,10 +28,15 @@ from PIL import Image
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_json, write_text
 from diagxnet.demo.draw import COLUMNS, draw_demo
-from diagxnet.ensemble.calibration import FindingCalibration, write_calibration
-from diagxnet.external.validation import External, validate, write_external
+from diagxnet.ensemble.calibration import Calibration, FindingCalibration, probabilities, write_calibration
+from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.external import recalibration
+from diagxnet.external.folder import score_folder
+from diagxnet.external.validation import validate, write_external
+from diagxnet.reporting.section import Material
 from diagxnet.stacking.learners import create_meta
-from diagxnet.statistics.scored import COMBINED
+from diagxnet.statistics.metrics import brier, ece, per_finding
+from diagxnet.statistics.scored import COMBINED, Scored
 from diagxnet.statistics.scoring import Scoring
 from diagxnet.trained_on import FILE, TrainedOn, write_trained_on
 from diagxnet.training.checkpoint import save_model
@@ -38,6 +47,13 @@ SIDE = 32
 NETWORKS = {"densenet": ("test_resnet", False), "vit": ("test_vit", True)}
 DISTINCT = 256
 SEED, GAMMA, CONTRAST, NOISE = 8, 0.55, 0.7, 0.04
+SAMPLES, REPEATS = (10, 25, 50, 100, 200), 20
+RULES = {
+    "as the stage does": (recalibration.INTERCEPT_ERROR, recalibration.SLOPE_ERROR),
+    "all slopes": (math.inf, math.inf),
+    "all intercepts": (math.inf, -1.0),
+}
+"""What is moved: the errors up to which an intercept, and a slope, is taken from the sample."""
 SETTINGS = {"views": "frontal", "blank": "negative", "bad_images": "stop"}
 OWN = {"epoch": 1, "train_loss": 0.7, "val_loss": 0.7, "val_auroc": 0.5, "lr": 1e-3}
 
@@ -136,12 +152,53 @@ def expose_all(source: Path, target: Path) -> None:
         Image.fromarray(expose(np.asarray(Image.open(path)), generator)).save(place, quality=90)
 
 
-def hospitals(folder: Path, data: Path, models: Path, images: int, bootstrap: int) -> None:
+def draw_hospitals(folder: Path, images: int) -> tuple[Path, Path]:
+    """A data set of another seed than the demo's, and the same of another exposure."""
     seed, exposure = folder / "other_seed", folder / "other_exposure"
     if not seed.exists():
         draw_demo(seed, images=2, test_images=images, seed=SEED, size=320)
     shutil.rmtree(exposure, ignore_errors=True)
     expose_all(seed, exposure)
+    return seed, exposure
+
+
+def recalibrate(folder: Path, models: Path, images: int, bootstrap: int) -> None:
+    root = draw_hospitals(folder, images)[1]
+    own = SETTINGS | {"tables": "valid", "allow_patients": True}
+    found = recalibration.recalibrate_folder(root, models, scoring(bootstrap), out=folder / "calibration.json", **own)
+    print(recalibration.table(*found))
+    ensemble = Ensemble.load(models)
+    scored = score_folder(ensemble, root, models, **own).scored.only([recalibration.ENSEMBLE])
+    print("\n| patients | moved | change of Brier score | of ECE | slopes moved | intercepts alone |")
+    print("|---:|---|---:|---:|---:|---:|")
+    for patients in SAMPLES:
+        for name, (intercept, slope) in RULES.items():
+            with patch.multiple(recalibration, INTERCEPT_ERROR=intercept, SLOPE_ERROR=slope):
+                brier_change, ece_change, slopes, intercepts = sampled(scored, ensemble.calibration, patients)
+            cells = f"{brier_change:+.4f} | {ece_change:+.4f} | {slopes:.0%} | {intercepts:.0%}"
+            print(f"| {patients} | {name} | {cells} |", flush=True)
+
+
+def sampled(scored: Scored, source: Calibration, patients: int) -> np.ndarray:
+    """Means over REPEATS samples of so many patients, of what the others' Brier score and ECE change by, and of the
+    shares of findings whose slope, and whose intercept alone, are moved."""
+    owners = scored.patients.astype(str)
+    generator, found = np.random.default_rng(SEED), []
+    for _ in range(REPEATS):
+        chosen = np.isin(owners, generator.permutation(np.unique(owners))[:patients])
+        others = scored.subset(~chosen)
+        fitted = recalibration.recalibrate(scored.subset(chosen), source)[recalibration.ENSEMBLE]
+        calibrated = [probabilities(others.logits[0], own) for own in (source[recalibration.ENSEMBLE], fitted)]
+        figures = [[[*per_finding(others, own, metric).values()] for metric in (brier, ece)] for own in calibrated]
+        changes = np.mean(figures[1], axis=1) - np.mean(figures[0], axis=1)
+        kinds = [own.fit for own in fitted.values()]
+        moved = [np.mean([kind in names for kind in kinds]) for names in (("platt", "flat"), ("intercept",))]
+        found.append([*changes, *moved])
+    return np.mean(found, axis=0)
+
+
+def hospitals(folder: Path, data: Path, models: Path, images: int, bootstrap: int) -> None:
+    seed, exposure = draw_hospitals(folder, images)
     print("| hospital | ensemble's | own test | there | difference (95% interval) |\n|---|---|---:|---:|---:|")
     for root in (seed, exposure):
         # valid.csv, as the own test set: train.csv's labels are another labeller's
@@ -150,7 +207,7 @@ def hospitals(folder: Path, data: Path, models: Path, images: int, bootstrap: in
         write_json(folder / f"{root.name}.json", found.results.evaluation)
 
 
-def print_drop(name: str, found: External) -> None:
+def print_drop(name: str, found: Material) -> None:
     lost = found.results.evaluation["external"]["gap"]
     for metric, means in lost["ensemble"].items():
         own = means["macro"]
@@ -160,9 +217,11 @@ def print_drop(name: str, found: External) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.external", description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("scale", "scale-step", "hospitals"))
+    parser.add_argument("command", choices=("scale", "scale-step", "hospitals", "recalibrate"))
     parser.add_argument("--folder", type=Path, required=True, help="working folder, kept")
-    parser.add_argument("--images", type=int, nargs="+", default=[10_000, 100_000], help="hospitals: the first counts")
+    parser.add_argument(
+        "--images", type=int, nargs="+", default=[10_000, 100_000], help="hospitals and recalibrate: the first counts"
+    )
     parser.add_argument("--bootstrap", type=int, default=1000)
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--models", type=Path, default=Path("models"))
@@ -171,6 +230,8 @@ def main() -> None:
         scale(given.folder, given.images, given.bootstrap)
     elif given.command == "scale-step":
         print(json.dumps(scale_step(given.folder, given.bootstrap)))
+    elif given.command == "recalibrate":
+        recalibrate(given.folder, given.models, given.images[0], given.bootstrap)
     else:
         hospitals(given.folder, given.data, given.models, given.images[0], given.bootstrap)
 

@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from diagxnet.console.commands import run_command
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import replacing
-from diagxnet.ensemble.calibration import RULES
+from diagxnet.data.hierarchy import pairs
+from diagxnet.ensemble.calibration import RULES, parents_of
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.features.views import views_of
 from diagxnet.training.augment import to_float
-from diagxnet.training.networks import BaseModel, standardise
+from diagxnet.training.networks import BaseModel, along_paths, standardise
 
 INSTALL = "python -m pip install -c constraints.txt onnx onnxscript"
 MOST_BYTES = 2_000_000_000
@@ -45,43 +46,53 @@ class Whole(nn.Module):
             values = np.array([getattr(each, name) for each in own], np.float32)  # None becomes NaN
             self.register_buffer(f"{name}s", torch.from_numpy(values))
         self.register_buffer("learned", ~self.slopes.isnan())
+        self.parents = pairs(parents_of(ensemble.calibration["ensemble"]), ensemble.findings.keys)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         views = [standardise(view) for view in views_of(to_float(images), self.views)]
         means = [torch.stack([_logits(each, view) for each in folds for view in views]).mean(0) for folds in self.base]
         logits = torch.where(self.learned, self.learner(torch.stack(means, dim=1)), torch.nan)
-        return torch.sigmoid(self.slopes * logits + self.intercepts), logits
+        probabilities = torch.sigmoid(self.slopes * logits + self.intercepts)
+        if self.parents:  # as data.hierarchy.cap
+            columns = list(probabilities.unbind(1))
+            for child, parent in self.parents:
+                columns[child] = torch.minimum(columns[child], columns[parent])
+            probabilities = torch.stack(columns, dim=1)
+        return probabilities, logits
 
 
 def _logits(model: BaseModel, standardised: Tensor) -> Tensor:
     """As BaseModel computes them, without its autocast contexts, which the exporter would have to drop."""
-    return model.network.forward_head(model.network.forward_features(standardised))
+    logits = model.network.forward_head(model.network.forward_features(standardised))
+    return along_paths(logits, model.parents)
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="python -m diagxnet.export", description="Writes the ensemble as ONNX.")
     options.add_argument("file", type=Path, metavar="FILE", help="where to write it (.onnx)")
     options.add_argument("--models", default="models", metavar="DIR", help="trained ensemble (default: models)")
+    text = "another hospital's, of stages.recalibrate (default: the models' own)"
+    options.add_argument("--calibration", type=Path, metavar="FILE", help=text)
     chosen = options.parse_args(arguments)
-    return run_command("export", lambda: export_to(chosen.models, chosen.file))
+    return run_command("export", lambda: export_to(chosen.models, chosen.file, chosen.calibration))
 
 
-def export_to(models: str, file: Path) -> int:
+def export_to(models: str, file: Path, calibration: Path | None) -> int:
     """Writes the ensemble of `models` to `file` and says how large it is; returns the exit status 0."""
-    export(models, file)
+    export(models, file, calibration)
     print(f"{file}: {file.stat().st_size / 1e6:,.1f} MB")
     return 0
 
 
-def export(models: str | Path, file: Path) -> None:
-    """Writes the ensemble in the folder `models` to `file`. Raises InputError where packages are missing, the models
-    cannot be loaded, or they are too large for one file."""
+def export(models: str | Path, file: Path, calibration: Path | None = None) -> None:
+    """Writes the ensemble in the folder `models` to `file`. calibration: see `Ensemble.load`. Raises
+    InputError where packages are missing, the models cannot be loaded, or they are too large for one file."""
     for package in ("onnx", "onnxscript"):
         try:
             importlib.import_module(package)
         except ImportError:
             raise InputError(f"{package} is not installed, which export needs ({INSTALL})") from None
-    ensemble = Ensemble.load(models, precision="fp32")
+    ensemble = Ensemble.load(models, precision="fp32", calibration=calibration)
     whole = Whole(ensemble).cpu().eval()
     size = sum(tensor.nbytes for tensor in whole.state_dict().values())
     if size > MOST_BYTES:
@@ -104,6 +115,8 @@ def export(models: str | Path, file: Path) -> None:
         crop=ensemble.crop,
         thresholds=json.dumps(thresholds),
     )
+    if ensemble.calibrated_on:
+        program.model.metadata_props["calibration"] = ensemble.calibrated_on
     program.model.metadata_props["not_learned"] = ",".join(ensemble.not_learned)
     try:
         with replacing(file) as temporary:

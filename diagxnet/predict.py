@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--column", metavar="NAME", help="of a table: names the image (default: Path)")
     options.add_argument("--models", default="models", metavar="DIR", help="trained ensemble (default: models)")
     options.add_argument("--rule", choices=RULES, default="youden", help="thresholds to mark by (default: youden)")
+    text = "another hospital's, of stages.recalibrate (default: the models' own)"
+    options.add_argument("--calibration", type=Path, metavar="FILE", help=text)
     options.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the models")
     text = "a member that is a table: its scores of these images; repeatable"
     options.add_argument("--scores", action="append", metavar="NAME=FILE", help=text)
@@ -93,18 +95,20 @@ def predict_into(options: argparse.Namespace, stack: contextlib.ExitStack) -> in
         what = "no images by name or content, or linked folders"
         print(f"predict: passed over, {what}: {len(passed):,} ({names}{more})", file=sys.stderr)
     tables = named("--scores", options.scores or ())
-    ensemble = Ensemble.load(options.models, precision=options.precision, given=tables)
+    ensemble = Ensemble.load(options.models, precision=options.precision, given=tables, calibration=options.calibration)
+    if ensemble.calibrated_on:
+        print(f"predict: calibrated on {ensemble.calibrated_on}", file=sys.stderr)
     paths = [item.path.as_posix() for item in items]
+    studies = [item.path.parent.as_posix() for item in items]
     scores = {
-        name: new_scores(name, file, ensemble.tables[name], paths, ensemble.findings) for name, file in tables.items()
+        name: new_scores(name, file, ensemble.tables[name], paths, studies, ensemble.findings)
+        for name, file in tables.items()
     }
-    if tables and (options.heatmap is not None or options.html is not None):
-        raise InputError("a table of predictions has no heat map (leave --heatmap and --html out)")
     wanted = to_map(ensemble, options.finding or ())
-    printer = json_printer(ensemble.findings) if options.json else Printer(ensemble, options.rule)
+    printer = json_printer(ensemble) if options.json else Printer(ensemble, options.rule)
     writers: list[Writer] = [printer]
     if options.csv is not None:
-        writers.append(stack.enter_context(csv_writer(options.csv, ensemble.findings)))
+        writers.append(stack.enter_context(csv_writer(options.csv, ensemble)))
     if options.heatmap is not None or options.html is not None:
         writers.append(stack.enter_context(map_writer(ensemble, options, wanted)))
     failed = 0
@@ -173,8 +177,9 @@ class Printer:
             print(f"  {mark} {name} {outcome.probabilities[finding]:.3f}  ({above})")
 
 
-def json_printer(findings: Findings) -> Writer:
-    return lambda outcome: print(json.dumps(as_record(outcome, findings)))
+def json_printer(ensemble: Ensemble) -> Writer:
+    further = {"calibration": ensemble.calibrated_on} if ensemble.calibrated_on else {}
+    return lambda outcome: print(json.dumps(as_record(outcome, ensemble.findings) | further))
 
 
 def as_record(outcome: Outcome, findings: Findings) -> dict:
@@ -196,23 +201,26 @@ def as_record(outcome: Outcome, findings: Findings) -> dict:
 
 
 @contextlib.contextmanager
-def csv_writer(path: Path, findings: Findings) -> Iterator[Writer]:
+def csv_writer(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
     """Writes a row an image: path, the probabilities by finding key, present, doubts, error; whole or not at all.
+    Where the calibration is another hospital's, a column says which.
 
     The probability of a finding that was not learned is empty.
     """
+    findings, further = ensemble.findings, ensemble.calibrated_on
     with contextlib.ExitStack() as stack:
         with writing(path):
             temporary = stack.enter_context(replacing(path))
             file = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["path", *findings.keys, "present", "doubts", "error"])
+        rows.writerow(["path", *findings.keys, "present", "doubts", "error", *(["calibration"] if further else [])])
 
         def write(outcome: Outcome) -> None:
             values = ["" if np.isnan(value) else f"{value:.6f}" for value in outcome.probabilities] or [""] * len(
                 findings
             )
             notes = ["; ".join(outcome.present), "; ".join(outcome.doubts), outcome.error or ""]
+            notes += [further] if further else []
             with writing(path):
                 rows.writerow([outcome.item.shown, *values, *notes])
 
@@ -229,7 +237,7 @@ def map_writer(ensemble: Ensemble, options: argparse.Namespace, wanted: Sequence
     from diagxnet.prediction.study_list import StudyList
 
     thresholds = ensemble.thresholds(options.rule)
-    studies = StudyList(ensemble.findings, thresholds)
+    studies = StudyList(ensemble.findings, thresholds, ensemble.calibrated_on)
     if options.html is not None:
         with writing(options.html):  # found out now, not after an hour of predictions
             check_replaceable(options.html)

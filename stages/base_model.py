@@ -17,6 +17,7 @@ from diagxnet.training.base import train_base
 from diagxnet.training.history import timing
 from diagxnet.training.recipe import Recipe, compose
 from stages.live import live
+from stages.running import is_first
 
 NETWORK = ("arch", "pretrained", "dropout", "drop_path", "patch_size", "stem", "batch_norm")
 
@@ -76,5 +77,7 @@ def train(name: str) -> dict[str, float]:
         monitor=params.train.monitor,
     ):
         epochs.append(epoch)
+    if not is_first():
+        return {}  # of what is written it has nothing on its machine's disk
     history = read_json(folder / "training_history.json")
     return timing(epochs, history)

@@ -1,12 +1,12 @@
 """Live curves: DVCLive writes them while a training runs, for its terminal, editor and Studio views."""
 
-import os
 from collections.abc import Iterable, Iterator
 
 import torch
 from dvclive import Live, monitor_system
 
 from diagxnet.training.loop import Epoch
+from stages.running import is_first
 
 
 def live(name: str, epochs: Iterable[Epoch], *, monitor: bool = False) -> Iterator[Epoch]:
@@ -15,7 +15,7 @@ def live(name: str, epochs: Iterable[Epoch], *, monitor: bool = False) -> Iterat
     monitor: DVCLive also logs the use of CPU, memory, disk and GPU, every few seconds. The folder is no output of the
     pipeline (its rows carry times); models/NAME/training_history.json is.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first():
         yield from epochs
         return
     if not torch.cuda.is_available():

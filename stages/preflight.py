@@ -22,7 +22,8 @@ def main() -> None:
     columns = columns_of(data.pop("columns"), data.pop("findings"), params.evaluate.subgroups)
     problems, sizes = [], None
     try:
-        plan, found = look_at_data(data.pop("root"), **data, columns=columns, disk="data")
+        later = {"subgroups": params.evaluate.subgroups, "given": params.tables}
+        plan, found = look_at_data(data.pop("root"), **data, columns=columns, disk="data", **later)
         problems, sizes = found.problems, plan.splits
         print("\n".join(found.lines))
     except InputError as error:

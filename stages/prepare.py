@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from diagxnet.data.hierarchy import Hierarchy
 from diagxnet.data.prepared import read_manifest
 from diagxnet.images.work import release
 from diagxnet.labels.prepare import audit_table, grouping, prepare
@@ -29,6 +30,7 @@ def main() -> None:
         shares=data.shares.model_dump(),
         columns=columns,
         test=data.test,
+        hierarchy=Hierarchy.of(data.hierarchy, columns.findings.keys, data.parents),
     )
     print(audit_table(summary, columns.findings))
     print(grouping(read_manifest("data/prepared"), data.columns.patient))

@@ -55,9 +55,14 @@ def run(name: str, main: Callable[[], dict[str, float] | None], *, timed: bool =
     except Terminated:
         print(f"{name}: ended by SIGTERM; run the same command again to go on", file=sys.stderr)
         sys.exit(TERMINATED)
-    if timed and os.environ.get("RANK", "0") == "0":
+    if timed and is_first():
         seconds = round(time.perf_counter() - started, 2)
         write_json(Path("metrics/timing") / f"{name}.json", {"seconds": seconds, **peak_memory(), **extra})
+
+
+def is_first() -> bool:
+    """Whether this process is the first of those that train together, or alone."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def peak_memory() -> dict[str, float]:

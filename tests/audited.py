@@ -11,6 +11,7 @@ from diagxnet.audit.claims import Claims, Pipeline
 from diagxnet.audit.run import read_claims
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import write_arrays, write_json
+from diagxnet.data.hierarchy import FLAT, Hierarchy
 from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.features.stack import stack_features
@@ -76,6 +77,7 @@ def make_run(
     unit: str = "image",
     views: int = 1,
     networks: dict[str, dict] = NETWORKS,
+    hierarchy: Hierarchy = FLAT,
 ) -> Run:
     """Makes one: 130 patients with an image or two, a damaged image, models with random weights, its metrics."""
     _draw(root / "release")
@@ -100,9 +102,11 @@ def make_run(
         split_seed=1,
         max_patients=None,
         shares={"val": 0.3, "stack": 0.2, "test": 0.2},
+        hierarchy=hierarchy,
     )
+    parents = {"parents": hierarchy.conditional} if hierarchy.conditional else {}
     for seed, (name, config) in enumerate(networks.items()):
-        make_base(member_folder(models, name), config, seed=seed, folds=folds, seeds=seeds)
+        make_base(member_folder(models, name), config | parents, seed=seed, folds=folds, seeds=seeds)
     torch.manual_seed(9)
     meta = create_meta("mlp", len(networks), len(CHEXPERT), **OPTIONS)
     torch.nn.init.normal_(meta.layers[-1].weight, std=0.1)
@@ -120,6 +124,7 @@ def make_run(
         Scoring(unit, bootstrap=20, min_positives=MIN_POSITIVES, seed=0),
         left_out=read_scored(data, models, "val", unit, left_out=True),
         not_learned=audit_table["not_learned"],
+        parents=hierarchy.conditional,
         studies=audit_table["splits"]["test"]["studies"],
         dropped=audit_table["dropped"]["images"],
     )

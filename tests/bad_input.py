@@ -5,6 +5,7 @@ in `message`, {root} stands for `folder`.
 """
 
 import gzip
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from PIL import Image, PngImagePlugin
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.findings import Findings
+from diagxnet.ensemble.local import read_local
 from diagxnet.images.pack import pack
 from diagxnet.labels.prepare import prepare
 from diagxnet.params.checked import read_yaml
@@ -349,6 +351,19 @@ def two_bad_tables(root: Path) -> Callable[[], object]:
 
 
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+def local(content: object, finding: str = "Edema") -> Callable:
+    """A case of a calibration that holds `content` and is to be used for models of `finding`."""
+
+    def make(root: Path) -> Callable[[], object]:
+        (root / "c.json").write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+        model(lambda folder: None)(root)
+        return lambda: read_local(root / "c.json", root, (), Findings((finding,)))
+
+    return make
+
+
 MEND_PARAMS = "(mend params.yaml or the -S that set it)"
 
 
@@ -1082,6 +1097,24 @@ PARAMS_CASES = [
                 "    edema: one",
                 "data.uncertain.edema = 'one': must be 'ignore', 'zeros', 'ones', 'lsr_ones' or 'lsr_zeros'",
             ),
+            (
+                "a hierarchy that is none",
+                '  hierarchy: "off"',
+                "  hierarchy: tree",
+                "data.hierarchy = 'tree': must be 'off', 'labels' or 'conditional'",
+            ),
+            (
+                "a parent that is no finding",
+                "  parents: {}",
+                "  parents: {edema: lungs}",
+                f"data.parents: lungs is no finding; known here: {', '.join(CHEXPERT.keys)}",
+            ),
+            (
+                "parents in a circle",
+                "  parents: {}",
+                "  parents: {edema: fracture, fracture: edema}",
+                "data.parents: edema < fracture < edema is a circle",
+            ),
             ("nothing", "  lr: 1.0e-3", "  lr: null", "densenet.lr = None: must be a valid number"),
             (
                 "zero",
@@ -1260,5 +1293,31 @@ CHECKPOINTS = [
     ),
 ]
 
-CASES = [*TABLES, *IMAGES, *SPLITS, *PARAMS_CASES, *RECIPES, *MODELS, *CHECKPOINTS]
+LOCAL = {"version": 2, "findings": ["edema"], "models": {}, "recalibrated": {"data": "x", "patients": 9, "models": "0"}}
+NO_LOCAL = (
+    "{root}/c.json: is no calibration of stages.recalibrate (make one, or leave --calibration out: the models have "
+    "their own)"
+)
+CALIBRATIONS = [
+    BadInput(
+        "a calibration that is not there",
+        lambda root: lambda: read_local(root / "c.json", root, (), Findings(("Edema",))),
+        "{root}/c.json: No such file or directory (make it with: python -m stages.recalibrate)",
+    ),
+    BadInput("a calibration that is no JSON", local("x"), NO_LOCAL),
+    BadInput("a calibration of a run's own", local(LOCAL | {"recalibrated": None}), NO_LOCAL),
+    BadInput(
+        "a calibration of other findings",
+        local(LOCAL, "Fracture"),
+        "{root}/c.json: of the findings edema, and the models in {root} predict fracture (run stages.recalibrate with "
+        "these)",
+    ),
+    BadInput(
+        "a calibration of other models",
+        local(LOCAL),
+        "{root}/c.json: fitted for other models than those in {root} (run stages.recalibrate with these)",
+    ),
+]
+
+CASES = [*CALIBRATIONS, *TABLES, *IMAGES, *SPLITS, *PARAMS_CASES, *RECIPES, *MODELS, *CHECKPOINTS]
 """Here a kind of file more adds its list."""

@@ -1,13 +1,14 @@
 """Model folders with random weights, as the tests of prediction need them: small, quick to load, never trained."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from diagxnet.data.chexpert import CHEXPERT
+from diagxnet.data.hierarchy import pairs
 from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import NOT_LEARNED, FindingCalibration, write_calibration
 from diagxnet.stacking.learners import MetaLearner, create_members
@@ -35,15 +36,17 @@ def make_models(
     size: int = SIZE,
     seed: int = 0,
     not_learned: Sequence[str] = (),
+    parents: Mapping[str, str] | None = None,
 ) -> Path:
     """A models folder for images of `size` pixels, its members those of `networks`; folds: of crossfit; seeds: of each;
-    members: meta-learners; views: of each image; not_learned: keys of findings without a label in training. Fracture
-    has no threshold."""
+    members: meta-learners; views: of each image; not_learned: keys of findings without a label in training; parents: of
+    the findings learned given another. Fracture has no threshold."""
     models = (*networks, *COMBINED)
     torch.manual_seed(seed)
     for name in networks:
         options = {"stem": "patches"} | networks[name] | {"image_size": size, "pretrained": False, "dropout": 0.5}
-        config = base_config(findings=CHEXPERT.names, **options)
+        config = base_config(findings=CHEXPERT.names, **options, parents=parents)
+        options["parents"] = pairs(parents or {}, CHEXPERT.keys)
         for place in itertools.chain(*member_folders(member_folder(folder, name), folds, seeds)):
             model = create_base(findings=len(CHEXPERT), **options)
             for module in model.modules():
@@ -66,7 +69,7 @@ def make_models(
         model: {
             key: NOT_LEARNED
             if key in not_learned
-            else FindingCalibration(*map(float, drawn[m, f]), "platt", 20, 60, _thresholds(f))
+            else FindingCalibration(*map(float, drawn[m, f]), "platt", 20, 60, _thresholds(f), (parents or {}).get(key))
             for f, key in enumerate(CHEXPERT.keys)
         }
         for m, model in enumerate(models)

@@ -5,6 +5,7 @@ torchrun --standalone --nproc_per_node 2 -m tests.gradients FOLDER BATCH_SIZE ST
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import timm
 import torch
 
 from diagxnet.console.progress import Progress
-from diagxnet.training.loop import Examples, fit
+from diagxnet.training.loop import Epoch, Examples, fit
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.recipe import Recipe, compose
 from diagxnet.training.resume import ResumeState
@@ -102,8 +103,8 @@ def first_gradients(folder: Path, batch_size: int, steps: int, count: int) -> di
     return taken
 
 
-def an_epoch(folder: Path, ema: float | None) -> tuple[torch.nn.Module, float]:
-    """A network with BatchNorm after an epoch, and the val loss on record."""
+def begin(folder: Path, epochs: int, ema: float | None) -> tuple[torch.nn.Module, Iterator[Epoch]]:
+    """A network with BatchNorm, and its training, whose state is in `folder`."""
     torch.manual_seed(4)
     layers = torch.nn.Flatten(), torch.nn.Linear(256, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 3)
     model, examples = torch.nn.Sequential(*layers).double(), unequal_examples(EPOCH)
@@ -111,13 +112,32 @@ def an_epoch(folder: Path, ema: float | None) -> tuple[torch.nn.Module, float]:
         model,
         examples,
         examples,
-        recipe(epochs=1, ema=ema),
+        recipe(epochs=epochs, ema=ema),
         accelerator=create_accelerator("fp32"),
-        state=ResumeState(folder / str(ema), "mark"),
+        state=ResumeState(folder, "mark"),
         progress=Progress(1, "epoch", shown=False),
     )
+    return model, training
+
+
+def an_epoch(folder: Path, ema: float | None) -> tuple[torch.nn.Module, float]:
+    """The network after an epoch, and the val loss on record."""
+    model, training = begin(folder / str(ema), 1, ema)
     (epoch,) = training
     return model, epoch.record["val_loss"]
+
+
+def interrupted(folder: Path) -> tuple[dict, dict, list, list]:
+    """Weights and records of four epochs without an interruption, and with one after each of the first three."""
+    model, training = begin(folder / "whole", 4, 0.9)
+    whole = [epoch.record for epoch in training]
+    for last in (1, 2, 3):
+        _, training = begin(folder / "parts", 4, 0.9)
+        next(epoch for epoch in training if epoch.record["epoch"] == last)
+        training.close()
+    again, training = begin(folder / "parts", 4, 0.9)
+    records = [epoch.record for epoch in training]
+    return model.state_dict(), again.state_dict(), whole, records
 
 
 def val_loss(model: torch.nn.Module) -> float:
@@ -134,7 +154,10 @@ if __name__ == "__main__":
         gradients = first_gradients(folder, batch_size, steps, count)
         if torch.distributed.get_rank() == 0:
             np.savez(folder / f"{count}.npz", processes=torch.distributed.get_world_size(), **gradients)
+    rank = torch.distributed.get_rank()
+    own = folder / f"disk{rank}"  # no process sees the states of the other
     for ema in (None, 0.9):
-        ended = an_epoch(folder, ema)
-        if torch.distributed.get_rank() == 0:
+        ended = an_epoch(own, ema)
+        if rank == 0:
             torch.save(ended, folder / f"{ema}.pt")
+    torch.save(interrupted(own), folder / f"interrupted{rank}.pt")

@@ -153,3 +153,21 @@ def test_a_gathered_batch_is_memory_of_its_own(tmp_path) -> None:
     batch = gather(images, np.array([1, 2]))
     batch += 1
     assert not images.any()
+
+
+def test_the_memory_of_a_batch_is_used_again_when_nothing_of_it_is_held() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 5, 5), dtype=np.uint8)
+    first = gather(images, np.arange(4))
+    place, part = first.data_ptr(), first[2:, :, 1:]
+    del first
+    others = [gather(images, np.arange(n, n + 4)) for n in range(8)]
+    np.testing.assert_array_equal(part[:, 0].numpy(), images[2:4, 1:])
+    assert place not in [other.data_ptr() for other in others]
+    del part
+    assert gather(images, np.arange(4, 8)).data_ptr() == place
+
+
+@pytest.mark.parametrize("rows", [[0, 4], [-1, 2]])
+def test_a_row_that_is_none_is_an_error(rows: list[int]) -> None:
+    with pytest.raises(IndexError, match="of 4 images"):
+        gather(np.zeros((4, 8, 8), np.uint8), np.array(rows))

@@ -16,7 +16,7 @@ from diagxnet.statistics.bootstrap import Draws, draw_counts
 from diagxnet.statistics.calibrating import LEAST_SLOPE, fit_calibration, offset, platt, thresholds
 from diagxnet.statistics.intervals import unbounded_interval
 from diagxnet.statistics.metrics import ece
-from diagxnet.statistics.recalibration import _fit, chance_ece, recalibration
+from diagxnet.statistics.recalibration import chance_ece, recalibration, refit
 from diagxnet.statistics.scored import Scored
 from diagxnet.statistics.uncertainty import with_intervals
 from tests.workspace import make_scored
@@ -204,7 +204,7 @@ def test_a_shifted_model_is_found_out_in_the_large_and_an_overconfident_one_by_i
 
 def test_the_regression_on_test_is_scikit_learns():
     logits, targets = _case(size=500)
-    values, _ = _fit(logits, targets)
+    values, _ = refit(logits, targets)
     assert values[1] == pytest.approx(LogisticRegression(C=np.inf).fit(logits[:, None], targets).coef_[0, 0], rel=1e-3)
     assert expit(logits + values[0]).mean() == pytest.approx(targets.mean())
 
@@ -212,9 +212,9 @@ def test_the_regression_on_test_is_scikit_learns():
 def test_an_interval_on_test_is_as_wide_as_refitting_in_each_resample_of_patients():
     logits, targets = _case(size=240)
     patients = np.arange(240) % 120
-    values, moved = _fit(logits, targets)
+    values, moved = refit(logits, targets)
     counts = np.concatenate(list(draw_counts(120, 300, 0, 300)), axis=1)
-    again = [_fit(np.repeat(logits, own[patients]), np.repeat(targets, own[patients]))[0] for own in counts.T]
+    again = [refit(np.repeat(logits, own[patients]), np.repeat(targets, own[patients]))[0] for own in counts.T]
     for place in range(2):
         linear = values[place] + np.bincount(patients, moved[place]) @ counts
         assert linear.std() == pytest.approx(np.std(again, axis=0)[place], rel=0.1)
@@ -223,7 +223,7 @@ def test_an_interval_on_test_is_as_wide_as_refitting_in_each_resample_of_patient
 
 def test_where_labels_are_separable_or_probabilities_constant_the_slope_is_finite():
     for logits in (np.array([-2.0, -1.0, 1.0, 2.0]), np.zeros(4)):
-        values, moved = _fit(logits, np.array([False, False, True, True]))
+        values, moved = refit(logits, np.array([False, False, True, True]))
         assert np.isfinite(values).all()
         assert np.isfinite(moved).all()
 

@@ -12,9 +12,10 @@ from diagxnet.data.files import content_hash, read_json, write_json
 from diagxnet.data.members import member_folder
 from diagxnet.ensemble.calibration import read_calibration
 from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.external.folder import read_rows, score
 from diagxnet.external.gap import CALIBRATION_METRICS, Hospital, calibration_estimates, gap
 from diagxnet.external.sections import external_sections
-from diagxnet.external.validation import read_rows, score, validate, write_external
+from diagxnet.external.validation import validate, write_external
 from diagxnet.images.decode import decode
 from diagxnet.reading.columns import Columns
 from diagxnet.reading.tables import read_tables

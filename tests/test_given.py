@@ -21,7 +21,7 @@ from diagxnet.predict import main as predict_main
 from diagxnet.reporting.evaluate import evaluate
 from diagxnet.stacking.logistic import by_patient
 from diagxnet.stacking.weights import fit_core, hand_on
-from diagxnet.tables.given import new_scores, take_table
+from diagxnet.tables.given import new_scores, take_table, unscored
 from tests.ensembles import make_models
 from tests.radiographs import write_image
 from tests.test_evaluation import PARAMS, SCORING
@@ -113,20 +113,35 @@ def test_a_table_that_says_nothing_or_no_numbers_is_refused(manifest, tmp_path, 
         take_table("vendor", table, manifest, FINDINGS, tmp_path / "a")
 
 
-def test_new_images_have_the_scale_of_the_training_and_each_must_have_a_row(manifest, tmp_path):
+def test_new_images_have_the_scale_of_the_training_and_none_is_made_up(manifest, tmp_path):
     rows = [f"{path},{n},{n / 20}" for n, path in enumerate(paths(manifest))]
     take(tmp_path / "a", "Path,Edema,Fracture", rows, manifest)
     config, stored = read_json(tmp_path / "a/config.json"), read_arrays(tmp_path / "a" / SCORES)["logits"]
     again = write(tmp_path / "b.csv", "Path,Edema,Fracture", ["images/a.jpg,3,0.15", "images/b.jpg,40,0.2"])
-    found = new_scores("vendor", again, config, ["/here/images/a.jpg"], FINDINGS)
-    np.testing.assert_array_equal(found[0], stored[3])
-    with pytest.raises(InputError, match=r"no row for 1 of 2 images, /here/images/c.jpg first"):
-        new_scores("vendor", again, config, ["/here/images/b.jpg", "/here/images/c.jpg"], FINDINGS)
+
+    def scores(table: Path, *names: str) -> np.ndarray:
+        return new_scores("vendor", table, config, names, ["?"] * len(names), FINDINGS)
+
+    found = scores(again, "/here/images/c.jpg", "/here/images/a.jpg")
+    np.testing.assert_array_equal(found[1], stored[3])
+    assert unscored({"vendor": found}, 0) == "has no row in the scores of vendor (let their maker score it)"
+    assert unscored({"vendor": found}, 1) is None
     with pytest.raises(InputError, match="has no column of Fracture, which the ensemble takes of it"):
-        new_scores("vendor", write(again, "Path,Edema", ["images/a.jpg,3"]), config, ["images/a.jpg"], FINDINGS)
+        scores(write(again, "Path,Edema", ["images/a.jpg,3"]), "images/a.jpg")
     points = write(again, "Path,Edema,Fracture", ["images/a.jpg,3,15"])
     with pytest.raises(InputError, match="Fracture was a probability in training, and is none here"):
-        new_scores("vendor", points, config, ["images/a.jpg"], FINDINGS)
+        scores(points, "images/a.jpg")
+
+
+def test_an_end_names_an_image_where_no_other_ends_so(manifest, tmp_path):
+    rows = [f"{n // 2}.png,{n / 20}" for n in range(0, 16, 2)]
+    take(tmp_path / "a", "Path,Edema", rows, manifest.iloc[::2].assign(path=[f"images/{n}.png" for n in range(8)]))
+    config = read_json(tmp_path / "a/config.json")
+    studies = write(tmp_path / "b.csv", "Study,Edema", ["S1,0.2", "S2,0.4", "S3,0.6"])
+    names = [f"{n}.png" for n in range(5)]
+    found = new_scores("vendor", studies, config, names, ["P1/S1", "P1/S1", "P1/S2", "P2/S2", "P2/S3"], FINDINGS)
+    assert np.isnan(found[:, 0]).tolist() == [False, False, True, True, False]
+    assert found[0, 0] == found[1, 0] < found[4, 0]
 
 
 def test_the_weight_of_what_a_member_says_nothing_of_is_handed_on_and_the_ensemble_stays():
@@ -267,8 +282,9 @@ def test_an_ensemble_with_a_table_says_how_to_give_its_scores_and_predicts_with_
 
 
 def test_predict_takes_the_scores_of_a_table(with_table, tmp_path, capsys):
-    for name in ("a", "b"):
+    for name in ("a", "b", "c"):
         write_image(tmp_path / f"images/{name}.jpg", seed=ord(name))
+    (tmp_path / "images/d.jpg").write_bytes(b"\xff\xd8\xff no image")
     command = [str(tmp_path / "images"), "--models", str(with_table), "--csv", str(tmp_path / "out.csv")]
     assert predict_main(command) == 1
     assert "--scores vendor=FILE" in capsys.readouterr().err
@@ -278,8 +294,14 @@ def test_predict_takes_the_scores_of_a_table(with_table, tmp_path, capsys):
     ]
     found = []
     for table in tables:
-        assert predict_main([*command, "--scores", f"vendor={table}"]) == 0
+        assert predict_main([*command, "--scores", f"vendor={table}"]) == 1
         found.append(pd.read_csv(tmp_path / "out.csv"))
-    assert (found[0]["edema"] != found[1]["edema"]).all()
-    assert predict_main([*command, "--scores", f"vendor={tables[0]}", "--heatmap", str(tmp_path / "maps")]) == 1
-    assert "has no heat map" in capsys.readouterr().err
+    assert (found[0]["edema"] != found[1]["edema"])[:2].all()
+    assert found[0]["edema"].notna().tolist() == [True, True, False, False]
+    assert found[0]["error"][2] == "has no row in the scores of vendor (let their maker score it)"
+    assert "vendor" not in found[0]["error"][3]
+    maps = ["--heatmap", str(tmp_path / "maps"), "--finding", "Edema", "--finding", "Fracture"]
+    assert predict_main([*command, "--scores", f"vendor={tables[0]}", *maps]) == 1
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
+        f"{name}.jpg.{key}.png" for name in "ab" for key in ("edema", "fracture")
+    ]

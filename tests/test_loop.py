@@ -103,6 +103,16 @@ def test_two_processes_score_val_with_the_weights_that_are_saved(by_two_processe
     assert val_loss(model) == pytest.approx(recorded, rel=1e-6)
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_two_machines_go_on_from_the_state_on_the_first_ones_disk_to_equal_bytes(by_two_processes, rank):
+    whole, again, records, same = torch.load(by_two_processes / f"interrupted{rank}.pt", weights_only=False)
+    assert records == same
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4]
+    for name, tensor in whole.items():
+        assert torch.equal(again[name], tensor), name
+    assert list((by_two_processes / "disk1").rglob("*.pt")) == []
+
+
 def test_the_gradient_is_that_of_the_mean_over_the_known_labels_of_the_window(tmp_path):
     taken = first_gradients(tmp_path, 4, 4, 16)
     train, twin = unequal_examples(16), small_vit()

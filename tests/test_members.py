@@ -1,10 +1,13 @@
 """Tables of predictions are judged and stacked without leakage, beside readers, and what is wrong with them is said."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit
+from sklearn.metrics import log_loss
 
 from benchmarks.readers import Population, aligned_of, intervals
 from diagxnet.console.errors import InputError
@@ -19,7 +22,7 @@ from diagxnet.tables.drawn import main as draw_main
 from diagxnet.tables.measure import Settings, judge
 from diagxnet.tables.named import named
 from diagxnet.tables.predictions import LOGITS, ORDERED, PROBABILITIES, kinds, normal_scores, shares
-from diagxnet.tables.readers import readers_figures
+from diagxnet.tables.readers import _difference, readers_figures
 from diagxnet.tables.stack import deal, inputs_of, out_of_fold
 from tests.conftest import ROOT
 
@@ -120,14 +123,15 @@ def test_a_unit_is_scored_by_stacks_that_never_saw_its_patient():
     known = np.ones_like(drawn.targets)
     settings = {"folds": 4, "repeats": 2, "seed": 1}
     inputs = inputs_of(drawn.scores)
-    before = out_of_fold(inputs, drawn.targets, known, patients, **settings).scores
-    flipped = drawn.targets.copy()
-    own = patients == patients[7]
-    flipped[own] = ~flipped[own]
-    after = out_of_fold(inputs, flipped, known, patients, **settings).scores
-    assert own.sum() == 2
-    np.testing.assert_array_equal(after[own], before[own])
-    assert (after[~own] != before[~own]).any()
+    before = out_of_fold(inputs, drawn.targets, known, patients, **settings)
+    np.testing.assert_array_equal(before.scores, before.by_repeat.mean(axis=0))
+    assert (before.by_repeat[0] != before.by_repeat[1]).any()
+    for patient in [patient for patient in np.unique(patients) if (patients == patient).sum() > 1][:4]:
+        flipped, own = drawn.targets.copy(), patients == patient
+        flipped[own] = ~flipped[own]
+        after = out_of_fold(inputs, flipped, known, patients, **settings)
+        np.testing.assert_array_equal(after.scores[own], before.scores[own])
+        assert (after.scores[~own] != before.scores[~own]).any()
 
 
 def test_members_that_know_nothing_make_a_stack_that_knows_nothing():
@@ -209,6 +213,11 @@ def test_a_reader_who_calls_what_a_model_calls_differs_from_it_by_nothing(good):
     assert minus["verdict"] == "not distinguishable"
 
 
+def test_a_difference_is_as_uncertain_as_the_rarer_class(good):
+    found = {"edema": (np.zeros(3), np.zeros((3, 5)), [4, 60]), "nodule": (np.zeros(3), np.zeros((3, 5)), [70, 9])}
+    assert _difference(found, 2, ("edema",)).sample_sizes == {"edema": 4, "nodule": 9}
+
+
 def test_a_blank_of_a_reader_and_an_unknown_label_count_for_nothing(good):
     edited(good["truth"], f"{study(0)},1,1", f"{study(0)},-1,")
     first = _lines(good["doctor"])[1]
@@ -239,6 +248,7 @@ def test_normal_scores_keep_the_order_and_equal_scores_equal():
     assert found[0] == found[2]
     assert found[1] < found[0] < found[3]
     assert normal_scores(np.arange(5.0)) == pytest.approx(-normal_scores(np.arange(5.0))[::-1])
+    assert shares(np.array([3.0, 1.0, 3.0, 200.0])).tolist() == [0.5, 0.125, 0.5, 0.875]
 
 
 def test_what_other_findings_say_is_used_where_it_helps_and_hardly_where_it_does_not():
@@ -255,6 +265,11 @@ def test_what_other_findings_say_is_used_where_it_helps_and_hardly_where_it_does
     both = fit_across(scores, by_patient(targets, known, patients))
     assert both.weights[0, 1] > 0.3
     assert both.weights[1, 0] > 0.3
+
+    def loss(share: float) -> float:
+        return log_loss(targets[:, 0], expit(replace(both, weights=share * both.weights).apply(scores)[:, 0]))
+
+    assert loss(1) < min(loss(0), loss(1 / 3), loss(3))
 
 
 def test_of_one_finding_the_stack_is_the_members_weighted_mean(good):

@@ -1,5 +1,6 @@
 """The preflight: what it counts is what the run will use, and what it finds would have stopped the run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.preflight.plan import Notices, Plan, hours, look_at_data, training_line
 from diagxnet.preflight.rehearsal import Pace, rehearse_base
+from diagxnet.reading.columns import CHEXPERT_COLUMNS
 from diagxnet.training.networks import create_base
 from tests.bad_input import prepare_of
 from tests.gradients import recipe
@@ -77,6 +79,23 @@ def test_images_that_a_run_would_drop_are_no_problem_and_in_no_split(root: Path)
     assert not found.problems
     assert sum(plan.splits.values()) == sum(before.splits.values()) - 5
     assert "data.bad_images: drop leaves out 5 images that are missing or empty" in found.lines
+
+
+def test_groups_and_tables_of_predictions_are_tried_as_the_run_will(root: Path, tmp_path: Path) -> None:
+    table = root / "valid.csv"
+    header, *rows = table.read_text(encoding="utf-8").splitlines()
+    added = [f"{header},BMI", *(f"{row},{20 + n}" for n, row in enumerate(rows))]
+    table.write_text("\n".join(added) + "\n", encoding="utf-8")
+    columns = replace(CHEXPERT_COLUMNS, groups=("BMI",))
+    _, found = look(root, columns=columns, subgroups={"BMI": [24.0]})
+    assert "BMI: 24_and_over 4, under_24 4" in found.lines
+    vendor = tmp_path / "vendor.csv"
+    vendor.write_text(f"Path,Edema\n{rows[0].split(',')[0]},0.1\n", encoding="utf-8")
+    table.write_text(table.read_text(encoding="utf-8").replace(",22\n", ",heavy\n"), encoding="utf-8")
+    _, found = look(root, columns=columns, subgroups={"BMI": [24.0]}, given={"vendor": str(vendor), "lost": "no.csv"})
+    assert any("evaluate.subgroups.BMI: 'heavy' is no number" in each for each in found.problems)
+    assert any("images of stack, val and test" in each for each in found.problems)
+    assert any("lost: no.csv: No such file or directory" in each for each in found.problems)
 
 
 def test_a_disk_that_is_too_small_is_a_problem_that_names_the_sum(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

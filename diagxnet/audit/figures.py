@@ -13,6 +13,7 @@ from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.folds import read_draws
 from diagxnet.data.members import SCORES, member_folder, table_configs
 from diagxnet.data.packed import open_packed
+from diagxnet.data.prepared import read_hierarchy
 from diagxnet.features.stacked import STACKED_SPLITS, Stacked, read_stacked
 from diagxnet.features.views import Views
 from diagxnet.statistics.calibrating import fit_calibration
@@ -101,7 +102,8 @@ def calibration(run: Run) -> str:
     learned = read_arrays(run.data / "prepared" / "labels_train.npz")["mask"].any(axis=0)
     val = read_scored(run.data, run.models, "val", run.unit)
     not_learned = [key for key, known in zip(val.keys, learned, strict=True) if not known]
-    again = fit_calibration(val, run.min_positives, not_learned)
+    parents = read_hierarchy(run.data / "prepared")[1].conditional
+    again = fit_calibration(val, run.min_positives, not_learned, parents)
     wrong = []
     for model in again:
         for key, fitted in again[model].items():

@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 from diagxnet.data.chexpert import five_of
 from diagxnet.data.files import read_arrays
 from diagxnet.data.prepared import read_findings
-from diagxnet.ensemble.calibration import Calibration
+from diagxnet.ensemble.calibration import Calibration, FindingCalibration
 from diagxnet.stacking.learners import apply_meta, load_meta
 
 ROUNDING = 1e-12
@@ -139,10 +139,8 @@ def recompute(val: Units, test: Units, calibration: Calibration, min_positives: 
     for model, logits in test.logits.items():
         own, said = calibration[model], test.said_by(model)
         both, headline = said.both_classes(), in_means(said, min_positives)
-        slopes, intercepts = (
-            np.array([getattr(own[key], name) for key in keys], float) for name in ("slope", "intercept")
-        )
-        calibrated, raw = expit(slopes * logits + intercepts), expit(logits)
+        found = [_calibrated(test, model, own, key) for key in keys]
+        calibrated, raw = np.stack(found, axis=1), expit(logits)
         values: dict[str, dict[str, float]] = {}
         for f in both:
             key, positive, negative = keys[f], test.positive[:, f], test.negative[:, f]
@@ -166,6 +164,14 @@ def recompute(val: Units, test: Units, calibration: Calibration, min_positives: 
     headline = in_means(test, min_positives)
     figures |= differences(figures, base_models(test), best_of_val(val), headline)
     return figures | counts(test) | {"counts.findings_in_means": len(headline)}
+
+
+def _calibrated(units: Units, model: str, own: Mapping[str, FindingCalibration], key: str) -> np.ndarray:
+    """The probability [units] of a finding: the least of those on the path from it to the top of its hierarchy."""
+    slope, intercept = (np.array(getattr(own[key], name), float) for name in ("slope", "intercept"))
+    probability = expit(slope * units.logits[model][:, units.keys.index(key)] + intercept)
+    parent = own[key].parent
+    return probability if parent is None else np.minimum(probability, _calibrated(units, model, own, parent))
 
 
 def in_means(units: Units, min_positives: int) -> list[str]:
@@ -284,7 +290,7 @@ def _of_ensemble(part: Units, calibration: Calibration, min_positives: int) -> d
     for key in found["auroc"]:
         own, f = calibration["ensemble"][key], part.keys.index(key)
         if own.thresholds:
-            probability = expit(own.slope * part.logits["ensemble"][:, f] + own.intercept)
+            probability = _calibrated(part, "ensemble", calibration["ensemble"], key)
             pair = probability[part.positive[:, f]], probability[part.negative[:, f]]
             at_threshold = rates(*pair, own.thresholds["youden"])
             found["sensitivity"][key] = at_threshold["sensitivity"]

@@ -16,7 +16,7 @@ import numpy as np
 
 from diagxnet.console.errors import InputError
 
-TAKEN = ("path", "present", "doubts", "error", "count", "given", "auroc")
+TAKEN = ("path", "present", "doubts", "error", "calibration", "count", "given", "auroc")
 """Columns of predictions, orders of the study list and keys of the metrics, beside which the keys stand."""
 
 NO_FINDING, SUPPORT_DEVICES = "no_finding", "support_devices"

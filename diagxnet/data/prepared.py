@@ -9,6 +9,7 @@ import pandas as pd
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_arrays, read_json, write_json
 from diagxnet.data.findings import Findings
+from diagxnet.data.hierarchy import FLAT, Hierarchy
 from diagxnet.data.splits import assert_disjoint
 
 COLUMNS = ("row", "split", "path", "patient", "study", "view", "projection", "sex", "age")
@@ -28,15 +29,25 @@ class Labels:
     mask: np.ndarray
 
 
-def write_findings(folder: str | Path, findings: Findings) -> None:
-    write_json(Path(folder) / FINDINGS_FILE, {"findings": list(findings.names)})
+def write_findings(folder: str | Path, findings: Findings, hierarchy: Hierarchy = FLAT) -> None:
+    """hierarchy: of the findings, of which nothing is written where it is off."""
+    own = {"hierarchy": {"mode": hierarchy.mode, "parents": dict(hierarchy.parents)}} if hierarchy.parents else {}
+    write_json(Path(folder) / FINDINGS_FILE, {"findings": list(findings.names)} | own)
 
 
 def read_findings(folder: str | Path) -> Findings:
     """The findings that the labels in `folder` are of; InputError where it does not say."""
+    return read_hierarchy(folder)[0]
+
+
+def read_hierarchy(folder: str | Path) -> tuple[Findings, Hierarchy]:
+    """The findings that the labels in `folder` are of, and their hierarchy; InputError where it does not say."""
     path = Path(folder) / FINDINGS_FILE
     try:
-        return Findings(tuple(read_json(path)["findings"]))
+        content = read_json(path)
+        findings = Findings(tuple(content["findings"]))
+        own = content.get("hierarchy")
+        return findings, FLAT if own is None else Hierarchy.of(own["mode"], findings.keys, own["parents"])
     except FileNotFoundError:
         raise InputError(f"{path}: no such file (make it with: dvc repro prepare)") from None
     except (ValueError, KeyError, TypeError):

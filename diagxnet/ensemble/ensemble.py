@@ -21,6 +21,7 @@ from diagxnet.data.files import read_json
 from diagxnet.data.findings import Findings, check_same
 from diagxnet.data.members import GIVEN, member_folder, table_configs
 from diagxnet.ensemble.calibration import RULES, Calibration, not_learned, probabilities, read_calibration
+from diagxnet.ensemble.local import Local, read_local
 from diagxnet.features.stacked import fill
 from diagxnet.features.views import Views
 from diagxnet.stacking.learners import apply_meta, load_meta
@@ -56,7 +57,8 @@ class Ensemble:
     order, its networks, one or one a fold and seed, whose mean counts. meta: the meta-learner. calibration: by model
     and finding, as in models/calibration.json. accelerator: device and precision. views: of each image, whose logits
     are averaged (see features.views). crop: what of a film those images are (see images.decode.square). tables:
-    config.json of each member that is a table of predictions, which has no network in `base`.
+    config.json of each member that is a table of predictions, which has no network in `base`. calibrated_on: in words,
+    the sample of another hospital that `calibration` is of; empty: val of the models' own.
     """
 
     findings: Findings
@@ -68,28 +70,39 @@ class Ensemble:
     views: int = 1
     tables: Mapping[str, dict] = field(default_factory=dict)
     crop: str = "guide"
+    calibrated_on: str = ""
 
     @classmethod
-    def load(cls, folder: str | Path = "models", *, precision: str = "auto", given: Collection[str] = ()) -> "Ensemble":
+    def load(
+        cls,
+        folder: str | Path = "models",
+        *,
+        precision: str = "auto",
+        given: Collection[str] = (),
+        calibration: str | Path | None = None,
+    ) -> "Ensemble":
         """The ensemble in `folder`, on the best device at hand.
 
         folder: what the pipeline writes to `models`: the base models and meta with their config.json, calibration.json.
         precision: auto, fp32, bf16 or fp16, as `train.precision`. given: the members that are tables of predictions,
-        whose scores of new images the caller has. Raises InputError where a file is missing, damaged,
-        of another version, or the models do not belong together.
+        whose scores of new images the caller has. calibration: of another hospital, a file of stages.recalibrate;
+        None: the models' own. Raises InputError where a file is missing, damaged, of another version, or the models, or
+        the calibration, do not belong together.
         """
         folder = Path(folder)
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder (give the models folder that dvc repro wrote)")
-        calibration = _calibration(folder / CALIBRATION)
+        own = _calibration(folder / CALIBRATION)
         members, findings, image_size, views, crop = _members(folder)
-        check_same(list(calibration["ensemble"]), folder / CALIBRATION, findings.keys, folder / "meta" / CONFIG)
+        check_same(list(own["ensemble"]), folder / CALIBRATION, findings.keys, folder / "meta" / CONFIG)
         accelerator = create_accelerator(precision)
         tables = table_configs(folder, members)
         _check_given(folder, tables, given)
         base = {name: [] if name in tables else _load(member_folder(folder, name), accelerator) for name in members}
         meta = load_meta(folder / "meta")
-        return cls(findings, image_size, base, meta, calibration, accelerator, views, tables, crop)
+        local = Local(own, "") if calibration is None else read_local(Path(calibration), folder, members, findings)
+        parts = base, meta, local.calibration, accelerator
+        return cls(findings, image_size, *parts, views, tables, crop, local.source)
 
     def predict(
         self, images: np.ndarray, *, batch_size: int = BATCH_SIZE, given: Mapping[str, np.ndarray] | None = None

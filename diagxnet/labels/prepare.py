@@ -10,6 +10,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import replacing, write_arrays, write_json
 from diagxnet.data.findings import Findings
 from diagxnet.data.folds import write_draws
+from diagxnet.data.hierarchy import FLAT, POSITIVE, Hierarchy
 from diagxnet.data.packed import read_dropped, read_duplicates, read_index, titled
 from diagxnet.data.prepared import COLUMNS, Labels, write_findings
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, splits_of, subset
@@ -22,9 +23,6 @@ COUNTS = ("positive", "negative", "uncertain", "blank")
 GROUPS = "groups.csv"
 """In the prepared folder: row, and the cells of `Columns.groups`, of the images of test. A file of its own, so that no
 stage before `evaluate`, which reads it (`statistics.groups`), depends on it."""
-
-POSITIVE_FROM = 0.5
-"""From here on a target counts as positive: lsr_ones starts at 0.55, lsr_zeros ends at 0.3."""
 
 
 def prepare(
@@ -40,6 +38,7 @@ def prepare(
     shares: Mapping[str, float],
     columns: Columns = CHEXPERT_COLUMNS,
     test: str | None = None,
+    hierarchy: Hierarchy = FLAT,
 ) -> dict:
     """Writes findings.json, manifest.csv, labels_{train,val,stack,test}.npz, folds.npz, GROUPS and summary.json to
     `folder`; returns the last.
@@ -49,13 +48,14 @@ def prepare(
     patients to splits, chooses the subset, draws the lsr targets. max_patients: so many of train.csv's patients, or
     None for all. shares: `val` and `stack`, shares of train.csv's patients, and `test`, the share cut off before where
     no table is the test set. columns: of the tables, the findings and what makes groups among them. test: the table of
-    data.test (see `splits_of`).
+    data.test (see `splits_of`). hierarchy: of the findings, which completes the labels of train and stack.
 
     Patients who share films are split together (`join_patients`; `duplicates` of the summary). A finding without a
     known label in train is not learned, and so masked in every split (`not_learned` of the summary;
     `not_annotated`: those that are blank in every row in use of the table that a split is of).
 
-    Raises InputError where the packed index is of other tables, or a split would be empty.
+    Raises InputError where the packed index is of other tables, a split would be empty, or a parent in `hierarchy` has
+    no known label in train.
     """
     tables = read_tables(root, columns, test)
     joined = join_patients(tables, read_duplicates(packed))
@@ -72,7 +72,7 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     findings = columns.findings
     uncertain = rules_of(findings, uncertain)
-    write_findings(folder, findings)
+    write_findings(folder, findings, hierarchy)
     with replacing(folder / "manifest.csv") as temporary:
         ages = manifest["age"].astype("Int64")
         manifest.assign(age=ages).to_csv(
@@ -91,6 +91,10 @@ def prepare(
         else:
             targets, mask = score_labels(labels[chosen], blank=blank)
         mask &= sought[chosen]
+        if split == "train":
+            _check_parents(hierarchy, mask, findings)
+        if split in LEARNED:
+            targets, mask = hierarchy.complete(targets, mask, findings.keys)
         prepared[split] = Labels(manifest["row"][chosen].to_numpy(np.int64), targets, mask)
         known = zip(findings.keys, sought[chosen].all(axis=0), strict=True)
         not_annotated[split] = [key for key, found in known if not found]
@@ -110,7 +114,8 @@ def prepare(
     write_draws(folder, rows, joined.groups(manifest["patient"][development]), split_seed)
     dropped = read_dropped(packed)
     summary = {
-        "rules": {"uncertain": uncertain, "blank": blank, "views": views},
+        "rules": {"uncertain": uncertain, "blank": blank, "views": views}
+        | ({"hierarchy": hierarchy.mode, "parents": dict(hierarchy.parents)} if hierarchy.parents else {}),
         "tables": {table.name: count(table.frame, table.labels, findings) for table in tables},
         "splits": {split: _count_split(manifest, labels, split, findings) for split in SPLITS},
         "dropped": {"images": len(dropped), **dropped["table"].value_counts().sort_index().to_dict()},
@@ -123,6 +128,18 @@ def prepare(
     }
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def _check_parents(hierarchy: Hierarchy, mask: np.ndarray, findings: Findings) -> None:
+    """InputError for a parent that train never labels: its children's positives alone would teach that it is always
+    there."""
+    for child, parent in hierarchy.parents.items():
+        known = mask[:, [findings.keys.index(key) for key in (child, parent)]].any(axis=0)
+        if known[0] and not known[1]:
+            raise InputError(
+                f"data.hierarchy: {parent}, the parent of {child}, has no known label in train (take it out of "
+                "data.findings, or set data.hierarchy to off)"
+            )
 
 
 def _write_groups(path: Path, test: pd.DataFrame, names: Sequence[str]) -> None:
@@ -150,8 +167,8 @@ def count(frame: pd.DataFrame, labels: np.ndarray, findings: Findings) -> dict:
 
 def one_class(labels: Labels, keys: Sequence[str]) -> list[str]:
     """Those of `keys`, of the findings whose known targets are all of one class, or that have no known target."""
-    positive = labels.mask & (labels.targets >= POSITIVE_FROM)
-    negative = labels.mask & (labels.targets < POSITIVE_FROM)
+    positive = labels.mask & (labels.targets >= POSITIVE)
+    negative = labels.mask & (labels.targets < POSITIVE)
     both = positive.any(axis=0) & negative.any(axis=0)
     return [key for key, known in zip(keys, both, strict=True) if not known]
 
@@ -269,7 +286,7 @@ def one_class_warnings(
     for key in one_class(prepared, findings.keys):
         column = findings.keys.index(key)
         known, read = prepared.mask[:, column], labels[:, column]
-        positive = known & (prepared.targets[:, column] >= POSITIVE_FROM)
+        positive = known & (prepared.targets[:, column] >= POSITIVE)
         state = "no known label" if not known.any() else "positives only" if positive.any() else "negatives only"
         rules = [f"data.blank: {blank}"] if np.isnan(read).any() else []
         rules += [f"data.uncertain.{key}: {uncertain[key]}"] if (read == -1).any() else []

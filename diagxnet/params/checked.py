@@ -8,7 +8,7 @@ import difflib
 import re
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, ClassVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,8 +23,13 @@ class Section(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML whose numbers follow YAML 1.2, as DVC's do (`1e-4` is a number), and that refuses a key given twice and
-    aliases: a few of them in one another stand for more values than memory holds."""
+    """Safe YAML whose numbers and truths follow YAML 1.2, as DVC's do (`1e-4` is a number, `off` a word), and that
+    refuses a key given twice and aliases: a few of them in one another stand for more values than memory holds."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in own if tag != "tag:yaml.org,2002:bool"]
+        for first, own in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
         if self.check_event(yaml.AliasEvent):
@@ -40,6 +45,9 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
 )

@@ -61,6 +61,10 @@ class DataParams(Section):
     findings: Annotated[list[str], AfterValidator(_findings)] = Field(
         description="the label columns, in the order of every model's outputs"
     )
+    hierarchy: Literal["off", "labels", "conditional"] = Field(
+        description="what training and prediction make of findings that include others"
+    )
+    parents: dict[str, str] = Field(description="parent by child, by key; empty: CheXpert's, of its findings")
     image_size: int = Field(ge=32, le=1024, description="side in pixels of the packed square images")
     crop: Literal["guide", "pad", "stretch"] = Field(description="what of a film becomes the square")
     views: Literal["frontal", "lateral", "all"] = Field(description="views in use")

@@ -8,6 +8,7 @@ from pydantic import Field
 from diagxnet.console.errors import problems_error
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.findings import Findings, key_of
+from diagxnet.data.hierarchy import Hierarchy
 from diagxnet.data.members import FIRST, MORE, TABLES
 from diagxnet.params.augment import AugmentParams
 from diagxnet.params.checked import check, read_yaml
@@ -77,6 +78,10 @@ def _finding_problems(checked: dict[str, Any]) -> list[str]:
             except ValueError as error:
                 hint = str(error)
             problems.append(f"{section}.{key}: {hint}")
+    try:
+        Hierarchy.of(checked["data"].hierarchy, findings.keys, checked["data"].parents)
+    except ValueError as error:
+        problems.append(str(error))
     return problems
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_text
 from diagxnet.data.findings import NO_FINDING
 from diagxnet.data.members import table_configs
@@ -18,6 +17,7 @@ from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_manifest
 from diagxnet.ensemble.calibration import Calibration, probabilities
 from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.features.stacked import read_stacked
 from diagxnet.prediction.overlay import overlay
 from diagxnet.prediction.saliency import heat_maps
 from diagxnet.prediction.study_list import enlarged, thumbnail
@@ -93,11 +93,8 @@ def choose_cases(
 def write_cases(path: Path, data: Path, models: Path, *, unit: str, precision: str, each: int) -> int:
     """Writes the page; returns how many cases it shows. data, models: folders of a finished run. unit: `image` or
     `study`. precision: see `Ensemble.load`. each: cases of each of KINDS and finding, which bound the page's size."""
-    if tables := table_configs(models, read_json(models / "meta/config.json")["models"]):
-        raise InputError(
-            f"{', '.join(tables)}: a table of predictions has no heat map (cases want trained members alone)"
-        )
-    ensemble = Ensemble.load(models, precision=precision)
+    tables = table_configs(models, read_json(models / "meta/config.json")["models"])
+    ensemble = Ensemble.load(models, precision=precision, given=tables)
     scored, images = (read_scored(data, models, "test", own) for own in (unit, "image"))
     calibrated = [probabilities(scored.logits[m], ensemble.calibration[model]) for m, model in enumerate(scored.models)]
     thresholds = _thresholds(ensemble.calibration)
@@ -107,7 +104,10 @@ def write_cases(path: Path, data: Path, models: Path, *, unit: str, precision: s
     titles = scored.findings.titles
     cases = [Case(key, kind, own, rows(own, columns[key])) for key, kind, own in chosen]
     packed = open_packed(data / "packed")
-    maps = _maps(ensemble, packed, cases, columns)
+    stacked = read_stacked(data / "stacked", "test")
+    given = {name: stacked.logits[:, m] for m, name in enumerate(stacked.members) if name in tables}
+    places = {row: place for place, row in enumerate(stacked.rows.tolist())}
+    maps = _maps(ensemble, packed, cases, columns, lambda row: {name: own[places[row]] for name, own in given.items()})
     sections = []
     for key in thresholds:
         own = [case for case in cases if case.key == key]
@@ -138,9 +138,14 @@ def _rows(data: Path, scored: Scored, images: Scored, named_by: str) -> Callable
 
 
 def _maps(
-    ensemble: Ensemble, packed: np.ndarray, cases: list[Case], columns: Mapping[str, int]
+    ensemble: Ensemble,
+    packed: np.ndarray,
+    cases: list[Case],
+    columns: Mapping[str, int],
+    given: Callable[[int], dict[str, np.ndarray]],
 ) -> dict[tuple[int, str], np.ndarray]:
-    """By row and key the heat map [image_size, image_size]; an image is run once for all of its findings."""
+    """By row and key the heat map [image_size, image_size]; an image is run once for all of its findings. given: of a
+    row, the logits [findings] of each member that is a table of predictions."""
     wanted: dict[int, list[str]] = {}
     for case in cases:
         if case.key != NO_FINDING and case.key not in wanted.setdefault(case.row, []):
@@ -148,7 +153,7 @@ def _maps(
     maps = {}
     for row, keys in wanted.items():
         if keys:
-            found = heat_maps(ensemble, packed[row], [columns[key] for key in keys])
+            found = heat_maps(ensemble, packed[row], [columns[key] for key in keys], given(row))
             maps |= {(row, key): heat for key, heat in zip(keys, found, strict=True)}
     return maps
 

@@ -32,9 +32,8 @@ def map_outcome(ensemble: Ensemble, outcome: Outcome, wanted: Sequence[str] = ()
     radiograph = decode(outcome.item.path, DISPLAY_SIZE, outcome.item.root, crop=ensemble.crop)
     if not keys:
         return Maps(keys, np.zeros((0, *outcome.image.shape), np.float32), radiograph)
-    return Maps(
-        keys, heat_maps(ensemble, outcome.image, [ensemble.findings.keys.index(key) for key in keys]), radiograph
-    )
+    findings = [ensemble.findings.keys.index(key) for key in keys]
+    return Maps(keys, heat_maps(ensemble, outcome.image, findings, outcome.given), radiograph)
 
 
 def write_maps(folder: Path, outcome: Outcome, maps: Maps, findings: Findings, thresholds: np.ndarray) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.images.decode import ImageError, Radiograph, read_radiograph
 from diagxnet.prediction.inputs import Item
+from diagxnet.tables.given import unscored
 from diagxnet.training.sources import read_ahead
 
 BATCH_SIZE = 32
@@ -19,7 +20,7 @@ class Outcome:
 
     probabilities: [findings] float64, calibrated; NaN where the finding was not learned. present: keys of the findings
     at or above their threshold, the most probable first. doubts: why the prediction may be worth nothing. image:
-    [image_size, image_size] uint8, as seen.
+    [image_size, image_size] uint8, as seen. given: logits [findings] of each member that is a table of predictions.
     """
 
     item: Item
@@ -28,6 +29,7 @@ class Outcome:
     present: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     image: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    given: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def run(
@@ -42,24 +44,32 @@ def run(
 
     rule: of the thresholds (see Ensemble.thresholds). batch_size: images at a time; two batches are held, the next is
     read by a thread while the models work. scores: logits [items, findings] of each member that is a table of
-    predictions.
+    predictions; what a table leaves out is not predicted.
     """
+    scores = scores or {}
     thresholds = ensemble.thresholds(rule)
-    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
-    start = 0
-    for batch, read in read_ahead(lambda batch: [_read(item, ensemble) for item in batch], batches, 1):
-        good = [each.image for each in read if isinstance(each, Radiograph)]
-        places = [start + place for place, each in enumerate(read) if isinstance(each, Radiograph)]
-        given = {name: own[places] for name, own in (scores or {}).items()}
-        probabilities = iter(ensemble.predict(np.stack(good), given=given).probabilities if good else ())
-        start += len(batch)
-        for item, each in zip(batch, read, strict=True):
-            if isinstance(each, Radiograph):
-                own = next(probabilities)
-                found = present(own, thresholds, ensemble.findings.keys)
-                yield Outcome(item, None, own, found, tuple(map(str, each.doubts)), each.image)
-            else:
-                yield Outcome(item, each)
+    batches = [range(start, min(start + batch_size, len(items))) for start in range(0, len(items), batch_size)]
+
+    def read_batch(batch: range) -> list[Radiograph | str]:
+        return [_read(items[place], ensemble) for place in batch]
+
+    for batch, read in read_ahead(read_batch, batches, 1):
+        read = [
+            (unscored(scores, place) or each) if isinstance(each, Radiograph) else each
+            for place, each in zip(batch, read, strict=True)
+        ]
+        good = {place: each for place, each in zip(batch, read, strict=True) if isinstance(each, Radiograph)}
+        given = {name: own[[*good]] for name, own in scores.items()}
+        images = [each.image for each in good.values()]
+        probabilities = iter(ensemble.predict(np.stack(images), given=given).probabilities if good else ())
+        for place, each in zip(batch, read, strict=True):
+            if isinstance(each, str):
+                yield Outcome(items[place], each)
+                continue
+            own = next(probabilities)
+            found = present(own, thresholds, ensemble.findings.keys)
+            given = {name: logits[place] for name, logits in scores.items()}
+            yield Outcome(items[place], None, own, found, tuple(map(str, each.doubts)), each.image, given)
 
 
 def present(probabilities: np.ndarray, thresholds: np.ndarray, keys: Sequence[str]) -> tuple[str, ...]:

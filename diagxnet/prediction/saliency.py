@@ -12,7 +12,7 @@ The hook hands a copy on, since DenseNet's ReLUs work in place and would overwri
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -29,20 +29,29 @@ LEAST_CELLS = 7
 """Cells a side that a layer must have, as DenseNet-121's last has at 224 px; of those that do, the last is taken."""
 
 
-def heat_maps(ensemble: Ensemble, image: np.ndarray, findings: Sequence[int]) -> np.ndarray:
+def heat_maps(
+    ensemble: Ensemble, image: np.ndarray, findings: Sequence[int], given: Mapping[str, np.ndarray] | None = None
+) -> np.ndarray:
     """Maps [findings, image_size, image_size] float32 in 0..1 of what speaks for each finding; 0 where nothing does.
 
     image: [image_size, image_size] uint8. findings: positions in `ensemble.findings`. Each base model's map is brought
     to a largest value of 1 (over the mean of its folds) and weighs as much as the ensemble's logit moves with that
-    model's logits. Computed in float32. Raises InputError for a network in which no suitable layer is known.
+    model's logits. given: logits [findings] of each member that is a table of predictions: they count for the
+    ensemble's logit, and have no map. Computed in float32. Raises InputError for a network in which no suitable layer
+    is known.
     """
     pixels = torch.from_numpy(np.array(image)[None, None]).to(ensemble.accelerator.device)
     inputs = to_float(pixels)
     with torch.enable_grad():
         kept = [[_forward(network, inputs) for network in networks] for networks in ensemble.base.values()]
-        means = [torch.stack([logits for logits, _ in folds]).mean(0) for folds in kept]
-        stacked = torch.stack(means, dim=1).float().cpu()  # [1, models, findings]
-        combined = ensemble.meta(stacked)
+        means = [
+            torch.stack([logits for logits, _ in folds]).mean(0).float().cpu()
+            if folds
+            else torch.from_numpy(given[name][None])
+            for name, folds in zip(ensemble.base, kept, strict=True)
+        ]
+        stacked = torch.stack(means, dim=1)  # [1, models, findings]
+        combined = ensemble.meta(torch.where(stacked.isnan(), stacked.nanmean(1, keepdim=True), stacked))
         layers = [layer for folds in kept for _, layer in folds]
         maps = []
         for finding in findings:
@@ -54,7 +63,8 @@ def heat_maps(ensemble: Ensemble, image: np.ndarray, findings: Sequence[int]) ->
                 cells = [
                     _cells(network, layer, next(following)) for network, (_, layer) in zip(networks, folds, strict=True)
                 ]
-                blended += weight * _as_map(cells, image.shape)
+                if cells:
+                    blended += weight * _as_map(cells, image.shape)
             maps.append(blended / blended.max().clamp(min=1e-12))
     return torch.stack(maps).detach().numpy()
 

@@ -36,8 +36,9 @@ body:has(#reversed:checked) .studies { flex-direction: column-reverse; }
 class StudyList:
     """Gathers images one by one; `write` makes the page. An image takes about 10 kB, and as much for each map."""
 
-    def __init__(self, findings: Findings, thresholds: np.ndarray) -> None:
+    def __init__(self, findings: Findings, thresholds: np.ndarray, calibrated_on: str = "") -> None:
         self.findings = findings
+        self.calibrated_on = calibrated_on
         self.thresholds = thresholds  # [findings], NaN where there is none
         self.studies: list[tuple[np.ndarray, int, Html]] = []
         self.failed: list[tuple[str, str]] = []
@@ -62,12 +63,14 @@ class StudyList:
         self.studies.append((outcome.probabilities, len(outcome.present), content))
 
     def write(self, path: Path) -> None:
+        sample = f"the labelled sample {self.calibrated_on}" if self.calibrated_on else OWN_SAMPLE
         sections = [("Images", [_sorting(self.findings), element("div", *self._ranked(), class_="studies")])]
         if self.failed:
             caption = "Files that could not be predicted, and why."
             sections.append(("Not predicted", [table(("File", "Reason"), self.failed, caption=caption, text=[0, 1])]))
-        sections.append(("How to read this", [element("p", _READING)]))
+        sections.append(("How to read this", [element("p", _READING.format(sample=sample))]))
         counts = f"{len(self.studies):,} images predicted, {len(self.failed):,} not."
+        counts += f" Calibrated on {sample}." if self.calibrated_on else ""
         introduction = [element("p", counts), element("p", RESEARCH_ONLY, class_="note")]
         write_text(path, page("Study list", introduction, sections, STYLE + _orders(self.findings)))
 
@@ -103,8 +106,10 @@ class StudyList:
         ]
 
 
+OWN_SAMPLE = "the validation images of the run that trained the models"
+
 _READING = (
-    "Probabilities are calibrated on the validation images of the run that trained the models; those in bold are at "
+    "Probabilities are calibrated on {sample}; those in bold are at "
     "or above the threshold that was fixed there. Bright colours in a map show what speaks for the finding: each map "
     "has its own scale, from nothing to its largest value, so that a bright map of a small probability means little. "
     "A map says where the models looked, not that they are right."

@@ -2,15 +2,18 @@
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from diagxnet.console.cores import cores
 from diagxnet.console.errors import InputError
+from diagxnet.data.findings import Findings
 from diagxnet.data.packed import titled
 from diagxnet.data.prepared import Labels
 from diagxnet.data.splits import LEARNED, SPLITS
@@ -20,7 +23,9 @@ from diagxnet.labels.prepare import assign_rows, check_splits, grouping, one_cla
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of
 from diagxnet.preflight.rehearsal import Pace
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
-from diagxnet.reading.tables import Table, read_tables
+from diagxnet.reading.tables import Table, group_column, read_tables
+from diagxnet.statistics.groups import grouped
+from diagxnet.tables.given import take_table
 from diagxnet.training.recipe import Recipe
 
 SAMPLED = 64
@@ -59,11 +64,14 @@ def look_at_data(
     columns: Columns = CHEXPERT_COLUMNS,
     crop: str = "guide",
     test: str | None = None,
+    subgroups: Mapping[str, str | list[float]] | None = None,
+    given: Mapping[str, str] | None = None,
 ) -> tuple[Plan, Notices]:
     """Reads the tables, looks for every file, decodes a sample, splits the patients; `disk`: where data/ will be.
 
-    The keywords are those of `pack` and `prepare`. Raises InputError with every problem of the tables where they
-    cannot be used; all other problems are in the notices.
+    The keywords are those of `pack` and `prepare`; subgroups: `evaluate.subgroups`; given: the members that are tables
+    of predictions, by name. Raises InputError with every problem of the tables where they cannot be used; all other
+    problems are in the notices.
     """
     tables = read_tables(root, columns, test)
     found = Notices()
@@ -98,6 +106,8 @@ def look_at_data(
         prepared = Labels(np.arange(int(own.sum())), targets, mask & sought[own])
         warnings = one_class_warnings(split, prepared, labels[own], columns.findings, uncertain, blank)
         found.lines += [f"warning: {line}" for line in warnings]
+    _group(chosen[chosen["split"] == "test"], subgroups or {}, found)
+    _take(chosen.assign(row=np.arange(len(chosen))), given or {}, columns.findings, found)
     _weigh(len(rows), image_size, Path(disk), found)
     return Plan(len(rows), sizes), found
 
@@ -155,6 +165,28 @@ def _sample(
             f"pack: {rate:,.0f} images/s on one core, so {hours(len(paths) / rate / cores())} on {cores()}"
             f" (from {good} sampled images)"
         )
+
+
+def _group(test: pd.DataFrame, rules: Mapping[str, str | list[float]], found: Notices) -> None:
+    """Groups the images of `test` as `evaluate` will, after all training."""
+    for name, rule in rules.items():
+        try:
+            groups = grouped(test[group_column(name)].to_numpy(object), rule, name)
+        except InputError as error:
+            found.problems.append(str(error))
+        else:
+            sizes = pd.Series(groups, dtype=object).value_counts().sort_index()
+            found.lines.append(f"{name}: " + ", ".join(f"{group} {size:,}" for group, size in sizes.items()))
+
+
+def _take(manifest: pd.DataFrame, given: Mapping[str, str], findings: Findings, found: Notices) -> None:
+    """Reads the members that are tables as their stage will, and keeps nothing of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, file in given.items():
+            try:
+                found.lines += take_table(name, Path(file), manifest, findings, Path(folder) / name)
+            except InputError as error:
+                found.problems.append(str(error))
 
 
 def _weigh(images: int, image_size: int, disk: Path, found: Notices) -> None:

@@ -8,7 +8,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
 from diagxnet.data.members import member_folder
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepared import read_labels, read_manifest
+from diagxnet.data.prepared import read_hierarchy, read_labels, read_manifest
 from diagxnet.data.splits import SPLITS
 from diagxnet.ensemble.calibration import write_calibration
 from diagxnet.reporting.curves import write_curves
@@ -54,6 +54,7 @@ def evaluate(
         scoring,
         left_out=left_out,
         not_learned=data_summary["not_learned"],
+        parents=read_hierarchy(data / "prepared")[1].conditional,
         studies=data_summary["splits"]["test"]["studies"],
         dropped=data_summary["dropped"]["images"],
     )

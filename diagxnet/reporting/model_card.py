@@ -20,6 +20,7 @@ from diagxnet.reporting.wording import (
     counts_text,
     difference_text,
     flat,
+    hierarchy_text,
     interval_text,
     means_text,
     not_learned_text,
@@ -138,8 +139,8 @@ def _factors(results: Results) -> list[str]:
         {
             "Relevant factors": "age, sex, ethnicity; projection and position; scanner and site; support devices in "
             "the image; severity of disease, and whether a patient was in hospital",
-            "Evaluation factors": "sex, age band and view (projection), which the tables hold. The others are not "
-            f"known, and so not evaluated{flagged}",
+            "Evaluation factors": f"{_attributes(results)}, which the tables hold. The others are not known, and so "
+            f"not evaluated{flagged}",
         },
     )
 
@@ -212,7 +213,8 @@ def _data(results: Results, data_summary: Mapping[str, Any], values: dict[str, s
         "val.",
         sizes,
         f"Label rules: blank is {data_summary['rules']['blank']}, but masked where a finding is blank in all of its "
-        f"table; uncertain in train and stack by finding ({rules}); uncertain in val and test is masked.",
+        f"table; uncertain in train and stack by finding ({rules}); uncertain in val and test is masked."
+        + hierarchy_text(data_summary["rules"], names),
         labels,
     ]
 
@@ -273,8 +275,14 @@ def _analyses(results: Results) -> list[str]:
         ),
         "### By group (ensemble)",
         markdown_table(GROUP_HEADER, group_rows(evaluation)),
-        "**Intersectional results.** Not computed: sex, age and view are looked at one at a time.",
+        f"**Intersectional results.** Not computed: {_attributes(results)} are looked at one at a time.",
     ]
+
+
+def _attributes(results: Results) -> str:
+    """What the units of test are grouped by, in words."""
+    *names, last = results.test.groups
+    return f"{', '.join(names)} and {last}"
 
 
 def _by_finding(results: Results) -> str:

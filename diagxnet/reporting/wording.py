@@ -1,7 +1,9 @@
 """How the report, the model card and the pages beside them write names, figures and params."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from diagxnet.data.hierarchy import CONDITIONAL
 from diagxnet.statistics.comparison import alike, label
 
 REFERENCE = (
@@ -19,6 +21,18 @@ ON_VAL = (
     "loss; what else of the ensemble is fitted to val, weights and factor, leaves the image's patient out."
 )
 RESEARCH_ONLY = "For research only: not a medical device, not for decisions about patients."
+
+
+def hierarchy_text(rules: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+    """What `rules` of data/prepared/summary.json say of a hierarchy, as a sentence with a space before it; nothing
+    where there is none."""
+    if "hierarchy" not in rules:
+        return ""
+    pairs = ", ".join(f"{titles[child]} in {titles[parent]}" for child, parent in rules["parents"].items())
+    said = f" In train and stack a positive finding makes the one that includes it positive ({pairs})."
+    if rules["hierarchy"] == CONDITIONAL:
+        said += " Base models learn it where that one is positive, and it is never more probable than that one."
+    return said
 
 
 def interval_text(metric: dict, name: str) -> str:

@@ -1,11 +1,12 @@
 """How calibration and decision thresholds are fitted on val (`ensemble.calibration` says what they are)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import expit, log_expit
 
-from diagxnet.ensemble.calibration import NOT_LEARNED, SPECIFICITY, Calibration, FindingCalibration
+from diagxnet.ensemble.calibration import KEPT, NOT_LEARNED, SPECIFICITY, Calibration, FindingCalibration, probabilities
 from diagxnet.statistics.scored import Scored
 
 LEAST_SLOPE = 0.01
@@ -14,13 +15,16 @@ LEAST_SLOPE = 0.01
 NEWTON_STEPS = 100
 
 
-def fit_calibration(val: Scored, min_positives: int, not_learned: Collection[str] = ()) -> Calibration:
+def fit_calibration(
+    val: Scored, min_positives: int, not_learned: Collection[str] = (), parents: Mapping[str, str] | None = None
+) -> Calibration:
     """Calibration and thresholds of every model and finding on `val`.
 
     min_positives: so many known positives and negatives a slope needs; with fewer, only an intercept is fitted.
-    not_learned: keys of the findings without a known label in train.
+    not_learned: keys of the findings without a known label in train. parents: of the findings whose probability is
+    bounded by another's, the other, by key.
     """
-    return {
+    fitted = {
         model: {
             key: NOT_LEARNED
             if key in not_learned
@@ -29,6 +33,38 @@ def fit_calibration(val: Scored, min_positives: int, not_learned: Collection[str
         }
         for m, (model, own) in enumerate((model, val.of(model)) for model in val.models)
     }
+    bounds = _learned(parents or {}, not_learned)
+    return {model: bounded(fitted[model], val.of(model), m, bounds) for m, model in enumerate(val.models)}
+
+
+def bounded(
+    fitted: dict[str, FindingCalibration], scored: Scored, model: int, parents: Mapping[str, str]
+) -> dict[str, FindingCalibration]:
+    """`fitted`, of the model in that place of `scored`, with the parent of each finding that has one, and thresholds
+    for its probability as that bounds it."""
+    if not parents:
+        return fitted
+    own = {key: replace(each, parent=parents.get(key)) for key, each in fitted.items()}
+    probability = probabilities(scored.logits[model], own)
+    for key in parents:
+        if own[key].thresholds and own[key].fit != KEPT:
+            f = scored.keys.index(key)
+            known = scored.known(f)
+            cuts = thresholds(probability[known, f], scored.targets[known, f])
+            own[key] = replace(own[key], thresholds=cuts)
+    return own
+
+
+def _learned(parents: Mapping[str, str], not_learned: Collection[str]) -> dict[str, str]:
+    """`parents` of the findings that were learned; of one whose parent was not, the next above it."""
+    found = {}
+    for child in parents:
+        above = parents[child]
+        while above in not_learned and above in parents:
+            above = parents[above]
+        if child not in not_learned and above not in not_learned:
+            found[child] = above
+    return found
 
 
 def platt(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:

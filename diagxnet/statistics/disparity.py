@@ -36,7 +36,8 @@ def group_estimates(
     findings: Mapping[str, int],
     draws: Draws,
 ) -> dict[str, Estimate]:
-    """MEASURES of the calibrated `probability` [units, findings] in the group `members` [units] bool.
+    """MEASURES of the last model in the group `members` [units] bool: AUROC of its logits, the others of its calibrated
+    `probability` [units, findings], which a hierarchy may have bounded.
 
     thresholds: by key of a finding; without one it has no rates. findings: by key the column of those to measure, each
     with both classes in the group. draws: of the patients of `scored`, so that groups which share patients are drawn
@@ -49,7 +50,7 @@ def group_estimates(
         rarer = min(patients.values())
         linear = logit(own.clip(CERTAIN, 1 - CERTAIN))
         measured.add("in_the_large", key, in_the_large_moves(linear, targets), known, rarer)
-        measured.add("auroc", key, auroc_moves(targets, own), known, rarer)
+        measured.add("auroc", key, auroc_moves(targets, scored.logits[-1, known, f]), known, rarer)
         if thresholds.get(key) is not None:
             called = own >= thresholds[key]
             measured.add("sensitivity", key, rate_moves(called, targets), known, patients[True])

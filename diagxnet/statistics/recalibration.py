@@ -32,7 +32,7 @@ def recalibration(scored: Scored, probability: np.ndarray, draws: Draws, *, min_
     fitted = {}
     for f in findings:
         known = scored.known(f)
-        values, moved = _fit(logit(probability[known, f].clip(CERTAIN, 1 - CERTAIN)), scored.targets[known, f])
+        values, moved = refit(logit(probability[known, f].clip(CERTAIN, 1 - CERTAIN)), scored.targets[known, f])
         fitted[scored.keys[f]] = values, draws.sums(draws.by_patient(moved.T, known))
     sizes = dict(zip(scored.keys, scored.rarer_patients().tolist(), strict=True))
     headline = tuple(key for key in scored.headline(min_positives) if key in fitted)
@@ -44,7 +44,7 @@ def recalibration(scored: Scored, probability: np.ndarray, draws: Draws, *, min_
     return result
 
 
-def _fit(linear: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def refit(linear: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Intercept (slope held at 1) and slope of `targets` [units] bool on `linear` [units], and what a unit more moves
     each by, [2, units]. Where one class scores above all of the other no slope is finite: Platt's smoothed targets."""
     ones = np.ones((len(linear), 1))

@@ -1,6 +1,6 @@
 """Everything that is measured, in memory: what the metrics files, plots, report and model card are written from."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,15 +51,16 @@ def measure(
     *,
     left_out: Scored,
     not_learned: Collection[str],
+    parents: Mapping[str, str] | None = None,
     studies: int,
     dropped: int,
 ) -> Results:
     """Fits calibration on `val` and measures everything on `test`; see `measure_test`.
 
     left_out: val, with the ensemble's logits from fits without the unit's patient, which the figures on val are of.
-    not_learned: keys of the findings without a known label in train.
+    not_learned: keys of the findings without a known label in train. parents: see `fit_calibration`.
     """
-    calibration = fit_calibration(val, scoring.min_positives, not_learned)
+    calibration = fit_calibration(val, scoring.min_positives, not_learned, parents)
     on_val = val_figures(left_out)
     best = best_base([name for name in test.members if name not in test.lacks], on_val)
     results = measure_test(calibration, best, test, histories, scoring, studies=studies, dropped=dropped)

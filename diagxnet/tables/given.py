@@ -1,7 +1,7 @@
 """A member of the ensemble that is a table of predictions, which others made of this data set's images."""
 
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -70,12 +70,16 @@ def take_table(name: str, file: Path, manifest: pd.DataFrame, findings: Findings
     return lines
 
 
-def new_scores(name: str, file: Path, config: dict, paths: Sequence[str], findings: Findings) -> np.ndarray:
-    """Logits [images, findings] float32 of the images at `paths`, which the ensemble never saw, from the table `file`
-    of the member `name`, a row an image or the study that is its folder; NaN of findings that it lacks.
+def new_scores(
+    name: str, file: Path, config: dict, paths: Sequence[str], studies: Sequence[str], findings: Findings
+) -> np.ndarray:
+    """Logits [images, findings] float32 of images that the ensemble never saw, from the table `file` of the member
+    `name`, a row an image or a study; NaN of findings that it lacks, and throughout of an image that it leaves out
+    (see `unscored`).
 
-    config: as `take_table` wrote it: the scores must be what they were in training. Raises InputError for a table that
-    cannot be read, lacks a finding that the member's own had, or leaves out an image.
+    config: as `take_table` wrote it: the scores must be what they were in training. paths, studies: of each image, as
+    the table may name it. Raises InputError for a table that cannot be read or lacks a finding that the member's own
+    had.
     """
     problems: list[str] = []
     table = read_predictions(name, file, problems)
@@ -88,14 +92,17 @@ def new_scores(name: str, file: Path, config: dict, paths: Sequence[str], findin
             problems.append(f"{name}: {findings.titles[key]} was a probability in training, and is none here")
     if problems:
         raise problems_error(f"{name}: {file}", problems, MEND)
-    names = [str(PurePosixPath(path).parent) for path in paths] if table.key == "study" else list(paths)
-    places = _places(table, names)
-    if missing := [path for path, place in zip(paths, places.tolist(), strict=True) if place < 0]:
-        raise InputError(
-            f"{name}: {file}: has no row for {len(missing):,} of {len(paths):,} images, {printable(missing[0])} first; "
-            f"its first row is {printable(table.rows[0])!r} (let its maker score them all)"
-        )
-    return _logits(np.stack(values, axis=1)[places], [*scales], scales, findings)
+    places = _places(table, studies if table.key == "study" else paths)
+    logits = _logits(np.stack(values, axis=1)[places], [*scales], scales, findings)
+    logits[places < 0] = np.nan
+    return logits
+
+
+def unscored(given: Mapping[str, np.ndarray], image: int) -> str | None:
+    """Why `image`, a row of what `new_scores` gave by member, cannot be predicted: a table leaves it out. Else None."""
+    if without := [name for name, own in given.items() if np.isnan(own[image]).all()]:
+        return f"has no row in the scores of {' and '.join(without)} (let their maker score it)"
+    return None
 
 
 def _scale(values: np.ndarray) -> dict[str, float]:
@@ -114,26 +121,23 @@ def _logits(values: np.ndarray, keys: Sequence[str], scales: dict[str, dict], fi
 
 
 def _places(table: Predictions, names: Sequence[str]) -> np.ndarray:
-    """The row of the table for each of `names` [images], -1 where it has none: the same name, or the end of one that
-    begins with further folders."""
+    """The row of the table for each of `names` [images], -1 where it has none: the same name, or one of which the
+    other is the end, after further folders. An end that two rows, or two names, share tells none of them."""
     known = {name: place for place, name in enumerate(table.rows)}
-    ends: dict[str, int | None] = {}
-    for name, place in known.items():
-        for end in _ends(name):
-            ends[end] = None if end in ends else place  # two rows that end alike name no image by that end
-    found = []
+    ends, own = _sole_ends(known), _sole_ends(dict.fromkeys(names))
+    shorter = {own[end]: known[end] for end in own.keys() & known.keys()}
+    return np.array([known.get(name, known.get(ends.get(name), shorter.get(name, -1))) for name in names], np.int64)
+
+
+def _sole_ends(names: Iterable[str]) -> dict[str, str]:
+    """Each of `names` by it without one, two and more of the folders that it begins with, where it alone ends so."""
+    ends: dict[str, str | None] = {}
     for name in names:
-        place = known.get(name, ends.get(name))
-        if place is None:
-            place = next((known[end] for end in _ends(name) if end in known), -1)
-        found.append(place)
-    return np.array(found, np.int64)
-
-
-def _ends(name: str) -> list[str]:
-    """`name` without one, two and more of the folders that it begins with, down to a folder and a name."""
-    parts = name.split("/")
-    return ["/".join(parts[start:]) for start in range(1, len(parts) - 1)]
+        parts = name.split("/")
+        for start in range(1, len(parts)):
+            end = "/".join(parts[start:])
+            ends[end] = None if end in ends else name
+    return {end: name for end, name in ends.items() if name is not None}
 
 
 def _row_lines(table: Predictions, file: Path, manifest: pd.DataFrame, places: np.ndarray) -> list[str]:

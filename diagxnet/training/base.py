@@ -12,8 +12,9 @@ import torch
 from diagxnet.console.progress import Progress
 from diagxnet.data.files import array_hash, content_hash
 from diagxnet.data.folds import read_folds
+from diagxnet.data.hierarchy import pairs
 from diagxnet.data.packed import open_packed
-from diagxnet.data.prepared import Labels, read_findings, read_labels
+from diagxnet.data.prepared import Labels, read_hierarchy, read_labels
 from diagxnet.training.announce import announce
 from diagxnet.training.checkpoint import save_joint, save_model
 from diagxnet.training.history import history, joint_history
@@ -73,9 +74,11 @@ def train_base(
     images = open_packed(packed)
     network = {"image_size": images.shape[1], "pretrained": pretrained, "dropout": dropout}
     network |= {"patch_size": patch_size, "stem": stem, "batch_norm": batch_norm}
-    names = read_findings(prepared).names
-    config = base_config(arch, findings=names, crop=crop, **network)
+    findings, hierarchy = read_hierarchy(prepared)
+    parents = hierarchy.conditional
+    config = base_config(arch, findings=findings.names, crop=crop, parents=parents, **network)
     network["drop_path"] = drop_path
+    above = pairs(parents, findings.keys)
     identity = {
         "model": config,
         "drop_path": drop_path,
@@ -95,17 +98,17 @@ def train_base(
         for member in members:
             own = member.recipe
             torch.manual_seed(own.seed)
-            model = create_base(arch, findings=len(names), **network)
+            model = create_base(arch, findings=len(findings), **network)
             if member is members[0]:
                 announce(name, accelerator, recipe, arch, model)
             if len(members) > 1:
                 progress.write(f"{member.title}: learns from {len(member.labels.rows):,} images")
             train, stop = (
-                Examples(ImageSource(images, labels.rows, own.seed, draws), labels.targets, labels.mask)
+                Examples(ImageSource(images, labels.rows, own.seed, draws), labels.targets, labels.mask, above)
                 for labels, draws in ((member.labels, augmentation), (val, {}))
             )
-            learned = array_hash(member.labels.rows, member.labels.targets, member.labels.mask)
-            mark = fingerprint(ROOMS, accelerator.device, recipe=own.identity(), train=learned, **identity)
+            labelled = array_hash(member.labels.rows, member.labels.targets, train.learned)
+            mark = fingerprint(ROOMS, accelerator.device, recipe=own.identity(), train=labelled, **identity)
             state = ResumeState(member.resume, mark)
             epochs = []
             for epoch in fit(model, train, stop, own, accelerator=accelerator, state=state, progress=progress):
@@ -115,7 +118,6 @@ def train_base(
             if accelerator.is_main_process:
                 save_model(member.folder, model, config, histories[-1])
             accelerator.free_memory()
-        accelerator.wait_for_everyone()  # a slower process may still be reading its best weights
         if accelerator.is_main_process:
             if len(members) > 1:
                 save_joint(folder, config | member_counts(folds, seeds), joint_history(histories))

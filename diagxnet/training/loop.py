@@ -9,35 +9,48 @@ Out of GPU memory, the micro-batch is halved and the window done again in twice 
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
+from diagxnet.data.hierarchy import given_parent
 from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.ema import MovingAverage
 from diagxnet.training.logits import predict_logits
+from diagxnet.training.networks import along_paths
 from diagxnet.training.recipe import Recipe
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler
-from diagxnet.training.sources import Source, read_ahead
+from diagxnet.training.sources import Made, Source, read_ahead
 from diagxnet.training.windows import MicroBatch, draw_order
 
 
 @dataclass(frozen=True)
 class Examples:
-    """A split: where its inputs come from, and its labels, targets [examples, findings] float32, mask likewise bool."""
+    """A split: where its inputs come from, and its labels, targets [examples, findings] float32, mask likewise bool.
+
+    above: (child, parent) of the findings that are learned given another (see `data.hierarchy.pairs`).
+    """
 
     source: Source
     targets: np.ndarray
     mask: np.ndarray
+    above: Sequence[tuple[int, int]] = ()
+
+    @cached_property
+    def learned(self) -> np.ndarray:
+        """[examples, findings] bool: what counts in a loss, of a child where its parent is positive."""
+        return given_parent(self.targets, self.mask, self.above)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -110,8 +123,8 @@ class _Training:
         self.val_batch_size = val_batch_size
         batches, schedule = recipe.batches, recipe.schedule
 
-        self.drawn = batches.weights(train.targets, train.mask)
-        self.weights = recipe.objective.weights(train.targets, train.mask, self.drawn).to(self.device)
+        self.drawn = batches.weights(train.targets, train.learned)
+        self.weights = recipe.objective.weights(train.targets, train.learned, self.drawn).to(self.device)
         self.micro = MicroBatch(batches.batch_size, batches.effective(self.processes))
         # torch's own choice is slow on a CPU: an operation each for every tensor
         fused = self.device.type == "cpu"
@@ -136,7 +149,7 @@ class _Training:
 
     def take_up(self) -> list[Epoch]:
         """The epochs of an interrupted training, whose state this one then has; none where there is none."""
-        saved = self.state.load()
+        saved = self._from_first(self.state.load)
         if saved is None:
             return []
         self.epochs = [Epoch(record, seconds) for record, seconds in saved["epochs"]]
@@ -157,6 +170,11 @@ class _Training:
         self.best, self.stopped = saved["best"], saved["stopped"]
         return self.epochs
 
+    def _from_first(self, read: Callable[[], Made]) -> Made:
+        """What the first process reads, in each of them: no other need have the first one's disk."""
+        held = [read() if self.accelerator.is_main_process else None]
+        return broadcast_object_list(held)[0]
+
     def learn(self, epoch: int) -> float:
         """One pass over the training examples; the mean loss over their known labels."""
         # Dropout follows from (seed, epoch, process) alone, so that no random state has to be saved.
@@ -170,7 +188,7 @@ class _Training:
             with contextlib.closing(self._read(windows, order[:1])) as read:
                 for window in windows:
                     examples = np.concatenate(window)
-                    known = max(int(self.train.mask[examples].sum()), 1)
+                    known = max(int(self.train.learned[examples].sum()), 1)
                     window_loss = self._gradients(self._own(window), read, known, epoch)
                     if window_loss is None:
                         break
@@ -215,7 +233,7 @@ class _Training:
         """Adds to the gradients those of a micro-batch; its part of the window's mean loss. masked: nothing counts."""
         inputs = self.train.source.finish(raw.to(self.device, non_blocking=True), examples, epoch)
         targets = torch.from_numpy(self.train.targets[examples]).to(self.device)
-        mask = torch.from_numpy(self.train.mask[examples] & (not masked)).to(self.device)
+        mask = torch.from_numpy(self.train.learned[examples] & (not masked)).to(self.device)
         with self.accelerator.autocast():
             logits = self.model(inputs)
         part = self.recipe.objective.sum(logits, targets, mask, self.weights) / known
@@ -235,7 +253,8 @@ class _Training:
             self.scheduler.step()
 
     def validate(self, epoch: int) -> tuple[float, float | None]:
-        """The loss over val, and its macro AUROC; InputError where the loss is not finite."""
+        """The loss over val, of what is learned, and the macro AUROC of all of it; InputError where the loss is not
+        finite."""
         if (
             self.processes > 1
         ):  # BatchNorm's moments are of the batches that a process saw: those of the first are saved
@@ -249,11 +268,11 @@ class _Training:
             accelerator=self.accelerator,
             workers=self.recipe.num_workers,
         )
-        labels = self.val.targets, self.val.mask
-        loss = self.recipe.objective.mean(logits, *labels, self.weights.cpu())
+        loss = self.recipe.objective.mean(logits, self.val.targets, self.val.learned, self.weights.cpu())
         if not np.isfinite(loss):
             raise InputError(f"the val loss is {loss} after epoch {epoch} (lower lr, or set precision to fp32)")
-        return loss, macro_auroc(logits, *labels)
+        whole = along_paths(torch.from_numpy(logits), self.val.above).numpy()
+        return loss, macro_auroc(whole, self.val.targets, self.val.mask)
 
     def judge(self, badness: float) -> bool:
         """Whether this epoch is the best so far; the plateau schedule and early stopping hear of it."""
@@ -287,7 +306,7 @@ class _Training:
         """The best epoch's weights into the model, and of the state what the others of its kind still need."""
         left = self.recipe.schedule.epochs - len(self.epochs)
         self.progress.skip(left * len(self.train))  # what early stopping saved
-        self.plain.load_state_dict(self.state.load_best())
+        self.plain.load_state_dict(self._from_first(self.state.load_best))
         if self.accelerator.is_main_process:
             self.state.finish()
 

@@ -3,7 +3,7 @@
 import logging
 import pickle
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 from diagxnet.console.errors import InputError, one_line
 from diagxnet.data.files import read_json
+from diagxnet.data.findings import Findings
+from diagxnet.data.hierarchy import pairs
 from diagxnet.training.checkpoint import CONFIG, load_model
 from diagxnet.training.mean import MeanLogits
 from diagxnet.training.patches import is_transformer, patch_problems, patch_side
@@ -33,18 +35,21 @@ class BaseModel(nn.Module):
     Each image is brought to mean 0 and deviation 1 by itself: exposure varies from film to film and says nothing of
     the patient, and networks trained on ImageNet expect about these moments, too. The classifier computes in float32
     whatever the precision around it: logits rounded to bf16 tie, which costs AUROC.
+
+    parents: (child, parent) of the findings that the network has learned given another (see `data.hierarchy.pairs`),
+    whose logits are then of the unconditional probability (`along_paths`); none while it learns.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, parents: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.parents = network, tuple(parents)
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
             standardised = standardise(images.float())
         features = self.network.forward_features(standardised)
         with torch.autocast(images.device.type, enabled=False):
-            return self.network.forward_head(features.float())
+            return along_paths(self.network.forward_head(features.float()), self.parents)
 
     @property
     def has_batch_norm_2d(self) -> bool:
@@ -92,6 +97,20 @@ class ConvolutionalStem(nn.Module):
         return self.layers(images).flatten(2).transpose(1, 2)
 
 
+def along_paths(logits: Tensor, parents: Sequence[tuple[int, int]]) -> Tensor:
+    """Logits [images, findings] of the product of the probabilities on the path from the top down to each finding.
+
+    logits: of the conditional probabilities. parents: (child, parent), a parent's own pair before its children's. That
+    of p q is -log(exp(-a) + exp(-b) + exp(-a - b)) for the logits a of p and b of q, which no product underflows in,
+    and never above a.
+    """
+    columns = list(logits.unbind(1))
+    for child, parent in parents:
+        a, b = columns[parent], columns[child]
+        columns[child] = -torch.logsumexp(torch.stack([-a, -b, -a - b]), dim=0)
+    return torch.stack(columns, dim=1) if parents else logits
+
+
 def standardise(images: Tensor) -> Tensor:
     """Each of images [images, 1, side, side] at mean 0 and deviation 1; one of a single value becomes 0."""
     deviation, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True, correction=0)
@@ -109,6 +128,7 @@ def create_base(
     patch_size: int | None = None,
     stem: str = "patches",
     batch_norm: bool = False,
+    parents: Sequence[tuple[int, int]] = (),
     tried: bool = True,
 ) -> BaseModel:
     """A BaseModel on timm's `arch` with a logit for each of so many `findings`, for images of `image_size` pixels, in
@@ -120,10 +140,10 @@ def create_base(
     drop_path: probability in training that a sample skips a residual block (stochastic depth, Huang et al., ECCV 2016),
     the last one; earlier ones less, in proportion. patch_size: of a vision transformer, None for its own. stem:
     `patches`, or `convolutions` for a vision transformer from scratch (see ConvolutionalStem). batch_norm: whether a
-    vision transformer's features pass a FeatureNorm. tried: whether one image of zeros goes through the model first, as
-    windows, stages and mixers of tokens each want sizes of their own, and timm tells at the first image. Raises
-    InputError where the name is unknown, the size does not fit, or weights that were asked for cannot be loaded: going
-    on from random weights is never an option.
+    vision transformer's features pass a FeatureNorm. parents: see BaseModel. tried: whether one image of zeros
+    goes through the model first, as windows, stages and mixers of tokens each want sizes of their own, and timm tells
+    at the first image. Raises InputError where the name is unknown, the size does not fit, or weights that were asked
+    for cannot be loaded: going on from random weights is never an option.
     """
     if not timm.is_model(arch):
         raise InputError(f"arch = {arch!r}: timm knows no such model (see timm.list_models())")
@@ -149,7 +169,7 @@ def create_base(
         if not hasattr(network, "fc_norm"):
             raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
         network.fc_norm = nn.Sequential(network.fc_norm, FeatureNorm(network.head_hidden_size))
-    model = BaseModel(network)
+    model = BaseModel(network, parents)
     if model.has_batch_norm_2d:  # faster there; one grey channel is channels-last as it is
         model = model.to(memory_format=torch.channels_last)
     if tried:
@@ -192,9 +212,10 @@ def base_config(
     stem: str,
     batch_norm: bool,
     crop: str = "guide",
+    parents: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What `load_base` and a reader of models/ need to know of a base model. findings: their names, in order. crop: see
-    `images.decode.square`."""
+    `images.decode.square`. parents: of the findings that it learns given another, the other, by key."""
     return {
         "arch": arch,
         "image_size": image_size,
@@ -205,12 +226,13 @@ def base_config(
         "batch_norm": batch_norm,
         "pretrained": bool(pretrained),
         "findings": list(findings),
-    }
+    } | ({"parents": dict(parents)} if parents else {})
 
 
 def from_config(config: dict[str, Any]) -> BaseModel:
     """The network that `base_config` describes, with random weights."""
     options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "stem", "batch_norm")}
+    options["parents"] = pairs(config.get("parents", {}), Findings(tuple(config["findings"])).keys)
     return create_base(config["arch"], findings=len(config["findings"]), **options, tried=False)
 
 

@@ -10,6 +10,7 @@ from diagxnet.data.findings import Findings
 from diagxnet.reporting.drawing import DPI
 from diagxnet.reporting.page import Html, element, table
 from diagxnet.reporting.section import Drawing, Material, Section
+from diagxnet.reporting.wording import hierarchy_text
 
 
 def _data(summary: Mapping[str, Any], findings: Findings) -> list[Html]:
@@ -31,7 +32,8 @@ def _data(summary: Mapping[str, Any], findings: Findings) -> list[Html]:
         element(
             "p",
             f"Blank labels: {summary['rules']['blank']}, but masked where a finding is blank in all of its table. "
-            f"{learned}In val and test an uncertain label is masked. Views in use: {summary['rules']['views']}.",
+            f"{learned}In val and test an uncertain label is masked.{hierarchy_text(summary['rules'], names)} "
+            f"Views in use: {summary['rules']['views']}.",
         )
     )
     contradicting = ", ".join(f"{name} {own['contradictions']:,}" for name, own in splits.items())
