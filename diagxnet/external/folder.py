@@ -109,7 +109,8 @@ def read_rows(
         there = f"{names[0]}.csv is there: choose other --tables" if names else "give --root the folder that holds it"
         raise InputError(f"{root / ('train' if tables == 'all' else tables)}.csv: no such file ({there})")
     chosen = read_named(root, asked, columns)
-    rows = pd.concat([table.frame.assign(table=table.name, line=table.lines) for table in chosen], ignore_index=True)
+    frames = [each.frame.assign(path=each.files, table=each.name, line=each.lines) for each in chosen]
+    rows = pd.concat(frames, ignore_index=True)
     labels = np.concatenate([table.labels for table in chosen])
     wanted = np.ones(len(rows), bool) if views == "all" else (rows["view"] == views).to_numpy()
     if not wanted.any():
