@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from diagxnet.console.commands import run_command
-from diagxnet.console.errors import InputError
+from diagxnet.console.errors import InputError, one_line
 from diagxnet.data.files import replacing
 from diagxnet.data.hierarchy import pairs
 from diagxnet.ensemble.calibration import RULES, parents_of
@@ -98,15 +98,19 @@ def export(models: str | Path, file: Path, calibration: Path | None = None) -> N
     if size > MOST_BYTES:
         raise InputError(f"{models}: {size / 1e9:.1f} GB of weights, more than the 2 GB that one ONNX file holds")
     example = torch.zeros((2, 1, ensemble.image_size, ensemble.image_size), dtype=torch.uint8)
-    program = torch.onnx.export(
-        whole,
-        (example,),
-        input_names=["images"],
-        output_names=["probabilities", "logits"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        dynamo=True,
-        verbose=False,
-    )
+    try:
+        program = torch.onnx.export(
+            whole,
+            (example,),
+            input_names=["images"],
+            output_names=["probabilities", "logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamo=True,
+            verbose=False,
+        )
+    except torch.onnx.errors.OnnxExporterError as error:  # an operation that ONNX has not, as of Hiera's masks
+        cause = one_line(error.__cause__ or error, 200)
+        raise InputError(f"{models}: torch cannot write one of its networks as ONNX: {cause} (leave it out)") from error
     keys = ensemble.findings.keys
     thresholds = {rule: dict(zip(keys, map(_known, ensemble.thresholds(rule)), strict=True)) for rule in RULES}
     program.model.metadata_props.update(

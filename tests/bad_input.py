@@ -283,7 +283,7 @@ def unnamed_views(table: Path) -> None:
 
 
 def one_image_in_two_tables(root: Path) -> Callable[[], object]:
-    columns = Columns(patient="Age", age=None, view="frontal")
+    columns = Columns(patient="Age", age=None)
     write_table(root / "train.csv", [Row("film1.jpg", age="50"), Row("film2.jpg", age="51")])
     write_table(root / "own/table.csv", [Row("film2.jpg", age="52")])
     for place in ("film1.jpg", "film2.jpg", "own/film2.jpg"):

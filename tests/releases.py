@@ -123,13 +123,14 @@ PADCHEST_ROWS = [
     ("d1.png", "17", "20100101", "S4", "P4", "1950", "M", "PA", ""),
     ("e1.png", "17", "20100101", "S5", "P5", "1950", "M", "PA", "['unchanged']"),
     ("f1.png", "17", "20100101", "S6", "P6", "1950", "M", "COSTAL", "['normal']"),
+    ("g1.png", "17", "20100101", "S7", "P7", "1950", "M", "PA", "['exclude', 'cardiomegaly']"),
 ]
 PADCHEST_HEADER = ["ImageID", "ImageDir", "StudyDate_DICOM", "StudyID", "PatientID", "PatientBirth", "PatientSex_DICOM"]
 PADCHEST_HEADER += ["Projection", "Labels"]
 
 
 def make_padchest(root: Path, rows: list[tuple[str, ...]] = PADCHEST_ROWS) -> Path:
-    """Seven images of six patients, three of which cannot be used."""
+    """Eight images of seven patients, four of which cannot be used."""
     root.mkdir(parents=True)
     table = [[number, *row, "PED"] for number, row in enumerate(rows)]
     name = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"

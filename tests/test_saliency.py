@@ -9,7 +9,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.prediction.overlay import overlay
-from diagxnet.prediction.saliency import _layer, heat_maps
+from diagxnet.prediction.saliency import _cells, _layer, heat_maps
 from diagxnet.training.networks import BaseModel, create_base
 from tests.ensembles import SIZE, make_models
 
@@ -101,6 +101,22 @@ def test_the_map_of_a_finding_lies_where_the_network_reads_it(ensemble, network)
         rest = maps[finding].copy()
         rest[top : top + half, left : left + half] = 0
         assert rest.sum() < 0.15 * maps[finding].sum()
+
+
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_tokens_are_told_from_a_class_token_that_comes_later(prefix):
+    network = BaseModel(Tokens())
+    network.network.num_prefix_tokens = 1  # as XCiT says, though its blocks have none yet
+    layer = torch.arange(9.0 + prefix)[None, :, None]
+    cells = _cells(network, layer, torch.ones_like(layer))
+    np.testing.assert_array_equal(cells[0, 0].flatten(), np.arange(9.0) + prefix)
+
+
+def test_a_layer_that_is_none_is_one_line(ensemble):
+    wrong = Dark()
+    wrong.feature_info = ({"module": "stem", "reduction": 1}, {"module": "block.0", "reduction": 8})
+    with pytest.raises(InputError, match="no heat maps for Dark: timm does not say its layers rightly"):
+        heat_maps(_ensemble(ensemble, [1.0, 1.0], [Dark(), wrong]), np.zeros((SIDE, SIDE), np.uint8), [0])
 
 
 def test_each_model_weighs_as_much_as_the_meta_learner_lets_it(ensemble):

@@ -131,6 +131,7 @@ def test_a_job_at_the_end_of_its_time_is_put_back_into_the_queue_and_goes_on_to_
     assert not list((job.second / ".resume").rglob("*.pt"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nodes", ["second", "both"])
 def test_nodes_that_are_killed_leave_a_job_that_goes_on_to_equal_bytes(
     prepared: Path, tools: Path, undisturbed: str, nodes: str

@@ -99,7 +99,10 @@ def _layer(network: BaseModel, image_size: int) -> nn.Module:
     fine = [each["module"] for each in known[1:] if -(-image_size // each["reduction"]) >= LEAST_CELLS]
     if len(known) < 2:
         raise InputError(f"no heat maps for {type(inner).__name__}: its layers are not known (leave out --heatmap)")
-    return inner.get_submodule((fine or [known[1]["module"]])[-1])
+    try:
+        return inner.get_submodule((fine or [known[1]["module"]])[-1])
+    except AttributeError:  # timm's MViTv2 names what it has not
+        raise InputError(f"no heat maps for {type(inner).__name__}: timm does not say its layers rightly") from None
 
 
 def _is_transformer(inner: nn.Module) -> bool:
@@ -113,9 +116,12 @@ def _cells(network: BaseModel, layer: Tensor, gradient: Tensor) -> Tensor:
     """
     inner = network.network
     if layer.ndim == 3:
-        tokens = (gradient * layer).sum(2)[:, getattr(inner, "num_prefix_tokens", 0) :]
-        side = math.isqrt(tokens.shape[1])
-        return tokens.reshape(1, 1, side, side)
+        tokens = (gradient * layer).sum(2)
+        prefix = getattr(inner, "num_prefix_tokens", 0)
+        if math.isqrt(tokens.shape[1] - prefix) ** 2 != tokens.shape[1] - prefix:
+            prefix = 0  # XCiT and CaiT add the class token after their last block
+        side = math.isqrt(tokens.shape[1] - prefix)
+        return tokens[:, prefix:].reshape(1, 1, side, side)
     if network.has_batch_norm_2d:
         gradient = gradient.clamp(min=0)
     channels = 3 if getattr(inner, "output_fmt", "NCHW") == "NHWC" else 1

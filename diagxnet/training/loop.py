@@ -27,7 +27,7 @@ from diagxnet.data.hierarchy import given_parent
 from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.ema import MovingAverage
 from diagxnet.training.logits import predict_logits
-from diagxnet.training.networks import along_paths
+from diagxnet.training.paths import along_paths
 from diagxnet.training.recipe import Recipe
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler

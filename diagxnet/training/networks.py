@@ -21,6 +21,7 @@ from diagxnet.data.hierarchy import pairs
 from diagxnet.training.checkpoint import CONFIG, load_model
 from diagxnet.training.mean import MeanLogits
 from diagxnet.training.patches import is_transformer, patch_problems, patch_side
+from diagxnet.training.paths import along_paths
 
 PICKLED = (
     "holds other objects beside weights, and to load them could run code (where you trust it, save its weights alone: "
@@ -95,20 +96,6 @@ class ConvolutionalStem(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """images: [images, 1, side, side] to tokens [images, patches, channels]."""
         return self.layers(images).flatten(2).transpose(1, 2)
-
-
-def along_paths(logits: Tensor, parents: Sequence[tuple[int, int]]) -> Tensor:
-    """Logits [images, findings] of the product of the probabilities on the path from the top down to each finding.
-
-    logits: of the conditional probabilities. parents: (child, parent), a parent's own pair before its children's. That
-    of p q is -log(exp(-a) + exp(-b) + exp(-a - b)) for the logits a of p and b of q, which no product underflows in,
-    and never above a.
-    """
-    columns = list(logits.unbind(1))
-    for child, parent in parents:
-        a, b = columns[parent], columns[child]
-        columns[child] = -torch.logsumexp(torch.stack([-a, -b, -a - b]), dim=0)
-    return torch.stack(columns, dim=1) if parents else logits
 
 
 def standardise(images: Tensor) -> Tensor:
