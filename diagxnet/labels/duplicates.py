@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from diagxnet.data.packed import titled
 from diagxnet.reading.tables import Table
 
 EXAMPLES = 3
+
+Person = tuple[str, str]
+"""Table and patient."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,7 @@ def join_patients(tables: Sequence[Table], pairs: pd.DataFrame) -> Joined:
     one = [owners[key] for key in zip(pairs["table"], pairs["path"], strict=True)]
     other = [owners[key] for key in zip(pairs["same_table"], pairs["same_path"], strict=True)]
     across = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
-    people = sorted({person for pair in across for person in pair})
-    place = {person: number for number, person in enumerate(people)}
-    edges = np.array([(place[a], place[b]) for a, b in across], np.int64).reshape(-1, 2)
-    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(people), len(people)))
-    labels = connected_components(graph, directed=False)[1] if people else []
-    groups: dict[int, list[tuple[str, str]]] = {}
-    for person, label in zip(people, labels, strict=True):
-        groups.setdefault(int(label), []).append(person)
+    groups = _connected(across) if across else {}
     order = [table.name for table in tables]
     first: dict[str, str] = {}
     left_out: dict[str, set[str]] = {}
@@ -57,12 +51,27 @@ def join_patients(tables: Sequence[Table], pairs: pd.DataFrame) -> Joined:
             first[patient] = min(name for _, name in group)
             if order.index(table) < latest:
                 left_out.setdefault(table, set()).add(patient)
-    counts = {"pairs": len(pairs), "of_two_patients": len(across), "patients_joined": len(people)}
+    counts = {"pairs": len(pairs), "of_two_patients": len(across), "patients_joined": sum(map(len, groups.values()))}
     counts |= {"patients_left_out": {table: len(left_out[table]) for table in order if table in left_out}}
     return Joined(first, left_out, counts, _warnings(counts, left_out, groups))
 
 
-def _owners(tables: Sequence[Table], pairs: pd.DataFrame) -> dict[tuple[str, str], tuple[str, str]]:
+def _connected(pairs: Sequence[tuple[Person, Person]]) -> dict[int, list[Person]]:
+    """Those in `pairs`, by the number of the group that pairs connect them to."""
+    from scipy.sparse import coo_array  # a quarter of a second and 28 MiB, which hardly any data set needs
+    from scipy.sparse.csgraph import connected_components
+
+    people = sorted({person for pair in pairs for person in pair})
+    place = {person: number for number, person in enumerate(people)}
+    one, other = np.array([(place[a], place[b]) for a, b in pairs], np.int64).T
+    graph = coo_array((np.ones(len(pairs)), (one, other)), shape=(len(people), len(people)))
+    groups: dict[int, list[Person]] = {}
+    for person, number in zip(people, connected_components(graph, directed=False)[1].tolist(), strict=True):
+        groups.setdefault(number, []).append(person)
+    return groups
+
+
+def _owners(tables: Sequence[Table], pairs: pd.DataFrame) -> dict[tuple[str, str], Person]:
     """Table and patient by table and path, of the images in `pairs`."""
     wanted = {*pairs["path"], *pairs["same_path"]}
     owners = {}
@@ -74,7 +83,7 @@ def _owners(tables: Sequence[Table], pairs: pd.DataFrame) -> dict[tuple[str, str
     return owners
 
 
-def _warnings(counts: dict, left_out: dict[str, set[str]], groups: dict[int, list[tuple[str, str]]]) -> list[str]:
+def _warnings(counts: dict, left_out: dict[str, set[str]], groups: dict[int, list[Person]]) -> list[str]:
     if not groups:
         return []
     largest = max(map(len, groups.values()))
