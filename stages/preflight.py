@@ -6,6 +6,7 @@ No stage of dvc.yaml: `python -m stages.preflight` writes nothing.
 from types import SimpleNamespace
 
 from diagxnet.console.errors import InputError, problems_error
+from diagxnet.data.hierarchy import Hierarchy
 from diagxnet.params.whole import read_all
 from diagxnet.preflight.plan import hours, look_at_data, training_line
 from diagxnet.preflight.rehearsal import rehearse_base, rehearse_meta
@@ -22,6 +23,8 @@ def main() -> None:
     columns = columns_of(data.pop("columns"), data.pop("findings"), params.evaluate.subgroups)
     problems, sizes = [], None
     try:
+        mode, parents = data.pop("hierarchy"), data.pop("parents")
+        data["hierarchy"] = Hierarchy.of(mode, columns.findings.keys, parents)
         later = {"subgroups": params.evaluate.subgroups, "given": params.tables}
         plan, found = look_at_data(data.pop("root"), **data, columns=columns, disk="data", **later)
         problems, sizes = found.problems, plan.splits

@@ -1,17 +1,22 @@
 """The preflight: what it counts is what the run will use, and what it finds would have stopped the run."""
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT
+from diagxnet.data.hierarchy import Hierarchy
 from diagxnet.preflight.plan import Notices, Plan, hours, look_at_data, training_line
 from diagxnet.preflight.rehearsal import Pace, rehearse_base
 from diagxnet.reading.columns import CHEXPERT_COLUMNS
 from diagxnet.training.networks import create_base
+from stages import preflight
 from tests.bad_input import prepare_of
+from tests.conftest import ROOT
 from tests.gradients import recipe
 from tests.radiographs import make_data
 
@@ -96,6 +101,30 @@ def test_groups_and_tables_of_predictions_are_tried_as_the_run_will(root: Path, 
     assert any("evaluate.subgroups.BMI: 'heavy' is no number" in each for each in found.problems)
     assert any("images of stack, val and test" in each for each in found.problems)
     assert any("lost: no.csv: No such file or directory" in each for each in found.problems)
+
+
+def test_a_parent_that_is_labelled_nowhere_is_a_problem_as_in_prepare(root: Path) -> None:
+    hierarchy = Hierarchy("labels", {"pneumonia": "consolidation"})
+    table = pd.read_csv(root / "train.csv", dtype=str, keep_default_na=False)
+    for column, label in (("Pneumonia", "1.0"), ("Consolidation", "0.0")):
+        table[column] = label
+    table.to_csv(root / "train.csv", index=False)
+    assert not look(root, hierarchy=hierarchy)[1].problems
+    table.assign(Consolidation="").to_csv(root / "train.csv", index=False)
+    (problem,) = look(root, hierarchy=hierarchy)[1].problems
+    assert "consolidation, the parent of pneumonia, has no known label in train" in problem
+
+
+def test_the_stage_hands_on_all_that_the_section_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked(*arguments: object, **keywords: object) -> None:
+        inspect.signature(look_at_data).bind(*arguments, **keywords)
+        raise InputError("all of it")
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(preflight, "look_at_data", looked)
+    monkeypatch.setattr(preflight, "_trainings", lambda params, sizes: None)
+    with pytest.raises(InputError, match="all of it"):
+        preflight.main()
 
 
 def test_a_disk_that_is_too_small_is_a_problem_that_names_the_sum(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def prepare(
             targets, mask = score_labels(labels[chosen], blank=blank)
         mask &= sought[chosen]
         if split == "train":
-            _check_parents(hierarchy, mask, findings)
+            check_parents(hierarchy, mask, findings)
         if split in LEARNED:
             targets, mask = hierarchy.complete(targets, mask, findings.keys)
         prepared[split] = Labels(manifest["row"][chosen].to_numpy(np.int64), targets, mask)
@@ -130,7 +130,7 @@ def prepare(
     return summary
 
 
-def _check_parents(hierarchy: Hierarchy, mask: np.ndarray, findings: Findings) -> None:
+def check_parents(hierarchy: Hierarchy, mask: np.ndarray, findings: Findings) -> None:
     """InputError for a parent that train never labels: its children's positives alone would teach that it is always
     there."""
     for child, parent in hierarchy.parents.items():

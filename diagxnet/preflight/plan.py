@@ -14,12 +14,13 @@ import pandas as pd
 from diagxnet.console.cores import cores
 from diagxnet.console.errors import InputError
 from diagxnet.data.findings import Findings
+from diagxnet.data.hierarchy import FLAT, Hierarchy
 from diagxnet.data.packed import titled
 from diagxnet.data.prepared import Labels
 from diagxnet.data.splits import LEARNED, SPLITS
 from diagxnet.images.decode import ImageError, decode
 from diagxnet.images.npy import packed_bytes
-from diagxnet.labels.prepare import assign_rows, check_splits, grouping, one_class_warnings
+from diagxnet.labels.prepare import assign_rows, check_parents, check_splits, grouping, one_class_warnings
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of
 from diagxnet.preflight.rehearsal import Pace
 from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
@@ -64,6 +65,7 @@ def look_at_data(
     columns: Columns = CHEXPERT_COLUMNS,
     crop: str = "guide",
     test: str | None = None,
+    hierarchy: Hierarchy = FLAT,
     subgroups: Mapping[str, str | list[float]] | None = None,
     given: Mapping[str, str] | None = None,
 ) -> tuple[Plan, Notices]:
@@ -103,7 +105,14 @@ def look_at_data(
         targets, mask = apply_rules(
             labels[own], rows["path"][own].tolist(), columns.findings, uncertain=uncertain, blank=blank, seed=split_seed
         )
-        prepared = Labels(np.arange(int(own.sum())), targets, mask & sought[own])
+        mask &= sought[own]
+        try:
+            if split == "train":
+                check_parents(hierarchy, mask, columns.findings)
+        except InputError as error:
+            found.problems.append(str(error))
+        targets, mask = hierarchy.complete(targets, mask, columns.findings.keys)
+        prepared = Labels(np.arange(int(own.sum())), targets, mask)
         warnings = one_class_warnings(split, prepared, labels[own], columns.findings, uncertain, blank)
         found.lines += [f"warning: {line}" for line in warnings]
     _group(chosen[chosen["split"] == "test"], subgroups or {}, found)
