@@ -24,7 +24,8 @@ def main() -> None:
     out = given.out or Path("reports/recalibrated") / f"{given.root.resolve().name}.json"
     params = read_params(seed=Seed, data=DataParams, evaluate=EvaluateParams)
     scoring = Scoring(**params.evaluate.model_dump(), seed=params.seed)
-    own, findings = recalibrate_folder(out=out, scoring=scoring, **take_folder(given, params.data, params.evaluate.subgroups))
+    folder = take_folder(given, params.data, params.evaluate.subgroups)
+    own, findings = recalibrate_folder(out=out, scoring=scoring, **folder)
     print(table(own, findings))
     print(f"{out} (predict with it: python -m diagxnet.predict --calibration {out} PATH)")
 
