@@ -66,9 +66,9 @@ def find_duplicates(hashes: np.ndarray, images: np.ndarray, workers: int = 1) ->
     rows = known[first[order]]
     equal = [(int(known[first[group]]), int(row)) for row, group in zip(known, inverse.ravel(), strict=True)]
     pairs = [(one, other) for one, other in equal if one != other]
+    compared = hashes[rows]
     with ThreadPoolExecutor(workers) as pool:
-        starts = range(0, len(rows), ROWS)
-        for found in pool.map(lambda start: _close(hashes[rows], start), starts):
+        for found in pool.map(lambda start: _close(compared, start), range(0, len(rows), ROWS)):
             pairs += [(int(rows[one]), int(rows[other])) for one, other in found]
     return sorted(_confirmed(pairs, hashes, images))
 
