@@ -34,8 +34,7 @@ from tests.workspace import make_workspace
 def audited(run: Run, unit: str = "image") -> list[str]:
     options = {
         "tables": run.root / "release",
-        "path_column": "Path",
-        "patient_column": None,
+        "named": {"path": "Path", "patient": None, "study": None},
         "unit": unit,
         "min_positives": MIN_POSITIVES,
     }
@@ -175,6 +174,13 @@ def one_film_on_two_sides(run: Run) -> None:
     edit_table(run.root / "data/packed/duplicates.csv", lambda _: row)
 
 
+def one_film_in_two_folds(run: Run) -> None:
+    manifest = pd.read_csv(run.root / "data/prepared/manifest.csv", dtype=str)
+    pair = manifest[manifest["split"] == "train"].drop_duplicates("patient")["path"].iloc[:2]
+    row = pd.DataFrame([["train", pair.iloc[0], "train", pair.iloc[1], 3, 0.9]], columns=DUPLICATE_COLUMNS)
+    edit_table(run.root / "data/packed/duplicates.csv", lambda _: row)
+
+
 def an_image_of_the_test_table_in_train(run: Run) -> None:
     manifest = pd.read_csv(run.root / "data/prepared/manifest.csv", dtype=str)
     row = int(manifest["row"][manifest["split"] == "train"].iloc[0])
@@ -188,6 +194,7 @@ def an_image_of_the_test_table_in_train(run: Run) -> None:
 
 FAULTS = [
     (one_film_on_two_sides, r"patients: .*jpg and .*jpg are one film, and in train and test"),
+    (one_film_in_two_folds, r"patients: .*jpg and .*jpg are one film, and in two folds of train"),
     (an_image_of_the_test_table_in_train, r"test labels: images of train.csv are in test"),
     (one_patient_in_two_splits, r"patients: manifest.csv has 1 in two splits, patient\d+ first, in test and train"),
     (labels_of_other_images, r"patients: labels_train.npz holds other images than manifest.csv has in train"),

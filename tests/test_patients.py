@@ -17,6 +17,7 @@ from diagxnet.reading.columns import Columns
 from diagxnet.reading.paths import owner_of, under_root
 from diagxnet.reading.tables import read_paths, read_tables
 from tests.radiographs import Row, image_path, write_table
+from tests.releases import BATCHES, make_batches, make_test_set
 
 SHARES = {"val": 0.25, "stack": 0.25, "test": 0.25}
 
@@ -128,39 +129,65 @@ def test_an_importer_whose_paths_tell_patients_apart_otherwise_than_its_table_is
             check_patients(Imported("R", {"train": paths}, own, {}))
 
 
+BY_PATH = {"path": "Path", "patient": None, "study": None}
+BY_COLUMN = {**BY_PATH, "patient": "PID"}
+
+
 def manifest(paths: list[str], patients: list[str], splits: list[str]) -> pd.DataFrame:
     return pd.DataFrame({"path": paths, "patient": patients, "split": splits})
 
 
 def test_the_audit_finds_a_person_in_two_splits_whom_the_prepared_data_call_two_patients(tmp_path):
     paths = ["train/patient00001/study1/a.jpg", "other/Patient_1/study2/a.jpg", "train/patient00010/study1/a.jpg"]
-    leak, source = strangers(
-        manifest(paths, ["study1", "study2", "x"], ["train", "test", "train"]), tmp_path, "Path", None
-    )
+    leak, source = strangers(manifest(paths, ["study1", "study2", "x"], ["train", "test", "train"]), tmp_path, BY_PATH)
     assert leak == f"1 people are in two splits by {source}, patient1 first"
-    assert strangers(manifest(paths, ["1", "2", "10"], ["train"] * 3), tmp_path, "Path", None)[0].startswith(
+    assert strangers(manifest(paths, ["1", "2", "10"], ["train"] * 3), tmp_path, BY_PATH)[0].startswith(
         "1 people are several"
     )
-    assert strangers(manifest(paths, ["1", "1", "10"], ["train", "train", "test"]), tmp_path, "Path", None)[0] is None
-    assert "1 images are of nobody" in strangers(manifest(["a/b/c.png"], ["a"], ["train"]), tmp_path, "Path", None)[0]
+    assert strangers(manifest(paths, ["1", "1", "10"], ["train", "train", "test"]), tmp_path, BY_PATH)[0] is None
+    assert "1 images are of nobody" in strangers(manifest(["a/b/c.png"], ["a"], ["train"]), tmp_path, BY_PATH)[0]
 
 
 def test_the_audit_reads_the_named_column_anew(tmp_path):
     tree(tmp_path, ["a//1.png", "a/./2.png", "b.png"], ["7", "7.0", "8"])
     paths, patients = ["a/1.png", "a/2.png", "b.png"], ["7", "7", "8"]
-    assert strangers(manifest(paths, patients, ["train", "train", "test"]), tmp_path, "Path", "PID")[0] is None
+    assert strangers(manifest(paths, patients, ["train", "train", "test"]), tmp_path, BY_COLUMN)[0] is None
     assert (
         "in two splits by column PID"
-        in strangers(manifest(paths, "123", ["train", "test", "test"]), tmp_path, "Path", "PID")[0]
+        in strangers(manifest(paths, "123", ["train", "test", "test"]), tmp_path, BY_COLUMN)[0]
     )
-    assert strangers(manifest(paths, "123", ["train", "test", "test"]), tmp_path, "Path", "Path")[0] is None
-    assert "are not here" in strangers(manifest(paths, patients, ["train"] * 3), tmp_path / "gone", "Path", "PID")[1]
+    assert (
+        strangers(manifest(paths, "123", ["train", "test", "test"]), tmp_path, {**BY_PATH, "patient": "Path"})[0]
+        is None
+    )
+    assert "are not here" in strangers(manifest(paths, patients, ["train"] * 3), tmp_path / "gone", BY_COLUMN)[1]
+
+
+def with_patients(table: Path, place: str) -> None:
+    """Adds a column PID with the patient's number, which the paths in the column `place` tell."""
+    frame = pd.read_csv(table, dtype=str, keep_default_na=False)
+    frame.assign(PID=frame[place].str.extract(r"patient0*(\d+)", expand=False)).to_csv(table, index=False)
+
+
+def test_the_audit_reads_the_named_column_in_batch_folders_and_of_a_test_set_with_a_row_a_study(tmp_path):
+    root = make_batches(tmp_path / "release", patients=6, valid=4)
+    for name in ("train", "valid"):
+        with_patients(root / BATCHES[0] / f"{name}.csv", "Path")
+    test = make_test_set(tmp_path / "official", by_study=True, studies=4)
+    with_patients(test, "Study")
+    rows = pd.concat([each.frame for each in read_tables(root, Columns(patient="PID"), str(test))])
+    given = rows.assign(split=["train"] * 6 + ["val"] * 4 + ["test"] * 6)
+    assert strangers(given, root, BY_COLUMN, str(test)) == (None, "column PID of the tables")
+    given.loc[given["patient"] == "64742", "split"] = "val"
+    assert strangers(given, root, BY_COLUMN, str(test))[0] is None
+    given.iloc[-2:, given.columns.get_loc("split")] = "train", "test"
+    assert strangers(given, root, BY_COLUMN, str(test))[0].startswith("1 people are in two splits by column PID")
 
 
 @pytest.mark.parametrize("name", [name for name, (_, patient, _) in LAYOUTS.items() if patient])
 def test_the_audit_knows_each_layout_that_tables_know(name, tmp_path):
     path, patient, _ = LAYOUTS[name]
-    assert strangers(manifest([path], [patient], ["train"]), tmp_path, "Path", None)[0] is None
+    assert strangers(manifest([path], [patient], ["train"]), tmp_path, BY_PATH)[0] is None
 
 
 def test_what_belongs_together_is_told_in_one_line():

@@ -22,8 +22,7 @@ def audit(
     pipeline: Pipeline,
     *,
     tables: Path,
-    path_column: str,
-    patient_column: str | None,
+    named: Mapping[str, str | None],
     test_table: str | None = None,
     unit: str,
     min_positives: int,
@@ -33,8 +32,8 @@ def audit(
 ) -> list[str]:
     """Checks a run and returns a line for each check; raises InputError, a line too, at the first that fails.
 
-    tables: folder of the tables, read where a column of theirs, `patient_column`, names the patient of the image
-    in `path_column`. test_table: the one of data.test, below `tables` or absolute. unit,
+    tables: folder of the tables, read where a column of theirs names the patient. named: their columns, as
+    `patients.strangers` wants them. test_table: the one of data.test, below `tables` or absolute. unit,
     min_positives: those of the evaluation. precision: `train.precision`, in which logits are made again, of so many
     `images` of each split, evenly spaced; a tampered logit of another image is then found by the hash in `pipeline`
     alone. columns: further ones that make groups, as `evaluate.subgroups` has them.
@@ -45,8 +44,7 @@ def audit(
         claims,
         pipeline,
         tables,
-        path_column,
-        patient_column,
+        named,
         test_table,
         unit,
         min_positives,

@@ -36,7 +36,7 @@ def patients(run: Run) -> str:
     if folds["patient"].isna().any() or folds["patient"].duplicated().any():
         raise AuditError("folds.npz has images of one patient in two folds, or images that are in no split")
     films = _films_apart(run)
-    wrong, source = strangers(run.manifest, run.tables, run.path_column, run.patient_column, run.test_table)
+    wrong, source = strangers(run.manifest, run.tables, run.named, run.test_table)
     if wrong:
         raise AuditError(wrong)
     alike = f"; {films:,} pairs of images of one film, none on two sides" if films else ""
@@ -55,7 +55,9 @@ def _films_apart(run: Run) -> int:
         if one in rows.index and other in rows.index:
             sides = [(rows.at[name, "split"], folds.get(int(rows.at[name, "row"]))) for name in (one, other)]
             if sides[0] != sides[1]:
-                raise AuditError(f"{one} and {other} are one film, and in {sides[0][0]} and {sides[1][0]}")
+                split, other_split = (split for split, _ in sides)
+                where = f"{split} and {other_split}" if split != other_split else f"two folds of {split}"
+                raise AuditError(f"{one} and {other} are one film, and in {where}")
     return len(pairs)
 
 

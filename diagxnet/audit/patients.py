@@ -8,7 +8,7 @@ whatever the prepared data call him.
 import gzip
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,21 +17,25 @@ PERSON = re.compile(r"/(patient|sub|p(?=\d{8}/s))[-_]?0*(\w+)(?=/)|/(images)/0*(
 
 
 def strangers(
-    manifest: pd.DataFrame, tables: Path, path: str, column: str | None, test: str | None = None
+    manifest: pd.DataFrame, tables: Path, named: Mapping[str, str | None], test: str | None = None
 ) -> tuple[str | None, str]:
     """What is wrong with the patients of `manifest`, None where nothing is; and by what they were checked.
 
-    manifest: [rows] with columns path, patient and split. tables: folder of train.csv and valid.csv. path,
-    column: those of the image and of the patient, the latter None where the paths name him. test: the table of
-    data.test, below `tables` or absolute.
+    manifest: [rows] with columns path, patient and split. tables: folder of train.csv and valid.csv. named: the columns
+    of the tables by what they hold, as `data.columns` has them: path, patient (None where the paths name him) and study
+    (of a table that has a row a study). test: the table of data.test, below `tables` or absolute.
     """
+    column = named["patient"]
     if column is None:
         people, source = manifest["path"].map(_person), "the names in the paths"
+    elif column == named["path"]:
+        people, source = manifest["path"], f"column {column}, where each image is of another patient"
     else:
-        cells = _cells([*_tables(tables), *([tables / test] if test else [])], path, column)
+        cells = _cells([*_tables(tables), *([tables / test] if test else [])], named)
         if cells is None:
             return None, f"nothing else: the tables in {tables}, whose column {column} names them, are not here"
-        people, source = manifest["path"].map(cells), f"column {column} of the tables"
+        people = manifest["path"].map(cells).fillna(manifest["path"].map(posixpath.dirname).map(cells))
+        source = f"column {column} of the tables"
     unknown = manifest["path"][people.isna()]
     if len(unknown):
         return f"{len(unknown):,} images are of nobody by {source}, {unknown.iloc[0]} first", source
@@ -52,20 +56,26 @@ def _person(path: str) -> str | None:
 
 
 def _tables(folder: Path) -> list[Path]:
-    return [table for table in sorted(folder.glob("*.csv*")) if table.name.partition(".")[0] in ("train", "valid")]
+    """Those of the folder, or else of the parts that a release came in."""
+    for place in (folder, *sorted(folder.glob("*batch*/"))):
+        found = [table for table in sorted(place.glob("*.csv*")) if table.name.partition(".")[0] in ("train", "valid")]
+        if found:
+            return found
+    return []
 
 
-def _cells(tables: Sequence[Path], path: str, column: str) -> dict[str, str] | None:
-    """The cell in `column` of each image, by its path below the tables, which may have lost its first component there;
-    None where the tables are not here."""
+def _cells(tables: Sequence[Path], named: Mapping[str, str | None]) -> dict[str, str] | None:
+    """The patient's cell of each image, or folder of a study, by its path below the tables, which may have lost its
+    first component there; None where the tables are not here."""
     cells: dict[str, str] = {}
     for table in (each for each in tables if each.is_file()):
         with (gzip.open if table.suffix == ".gz" else open)(table, "rt", encoding="utf-8-sig") as file:
             header = file.readline()
         mark = next((mark for mark in ";\t|" if header.count(mark) > header.count(",")), ",")
-        frame = pd.read_csv(table, usecols=list({path, column}), sep=mark, dtype=str, keep_default_na=False)
-        owners = frame[column].str.strip().str.removesuffix(".0").tolist()
-        whole = [each.replace("\\", "/") for each in frame[path]]
+        frame = pd.read_csv(table, sep=mark, dtype=str, keep_default_na=False)
+        place = named["path"] if named["path"] in frame else named["study"] or "Study"
+        owners = frame[named["patient"]].str.strip().str.removesuffix(".0").tolist()
+        whole = [each.replace("\\", "/") for each in frame[place]]
         for paths in ([each.partition("/")[2] for each in whole], whole):
             cells |= dict(zip(map(posixpath.normpath, paths), owners, strict=True))
     return cells or None

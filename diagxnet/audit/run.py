@@ -38,8 +38,7 @@ class Run:
     claims: Claims
     pipeline: Pipeline
     tables: Path
-    path_column: str
-    patient_column: str | None
+    named: Mapping[str, str | None]
     test_table: str | None
     unit: str
     min_positives: int
