@@ -41,16 +41,16 @@ class TrainedOn:
         found = np.isin(hash_patients(unique), self.patients)
         return [patient for patient, known in zip(unique, found, strict=True) if known]
 
-    def known_images(self, root: Path, paths: Sequence[str]) -> list[str]:
-        """Those of `paths` (under `root`) whose content is an image trained on, in their order.
+    def known_images(self, root: Path, files: Sequence[str]) -> list[str]:
+        """Those of `files` (under `root`) whose content is an image trained on, in their order.
 
         Only files of a size that some image trained on has are read.
         """
         digests = {digest.tobytes() for digest in self.digests}
         sizes = set(self.sizes.tolist())
 
-        def known(path: str) -> bool:
-            file = root / path
+        def known(name: str) -> bool:
+            file = root / name
             try:
                 return file.stat().st_size in sizes and bytes.fromhex(content_hash(file)) in digests
             except OSError:
@@ -58,9 +58,9 @@ class TrainedOn:
 
         found: list[str] = []
         with ThreadPoolExecutor() as pool:
-            for start in range(0, len(paths), FILES_AT_ONCE):
-                part = paths[start : start + FILES_AT_ONCE]
-                found += [path for path, is_known in zip(part, pool.map(known, part), strict=True) if is_known]
+            for start in range(0, len(files), FILES_AT_ONCE):
+                part = files[start : start + FILES_AT_ONCE]
+                found += [file for file, is_known in zip(part, pool.map(known, part), strict=True) if is_known]
         return found
 
 
@@ -111,13 +111,13 @@ def check_unknown(
 ) -> dict:
     """Raises InputError where a patient or an image of `frame` was trained on and that is not allowed.
 
-    trained_on: None where it is not known and both are allowed. frame: [rows] with columns path (under `root`) and
+    trained_on: None where it is not known and both are allowed. frame: [rows] with columns file (under `root`) and
     patient. Returns {"checked", "known_patients", "known_images"}: whether anything was compared, and the counts.
     """
     if trained_on is None:
         return {"checked": False, "known_patients": None, "known_images": None}
     patients = trained_on.known_patients(frame["patient"])
-    images = trained_on.known_images(root, frame["path"].tolist())
+    images = trained_on.known_images(root, frame["file"].tolist())
     if images and not allow_images:
         raise InputError(
             f"{root}: {len(images):,} of {len(frame):,} images were trained on: {listed(images)} (take them out, or "

@@ -15,6 +15,7 @@ from diagxnet.data.findings import Findings
 from diagxnet.data.members import FIRST, SCORES, member_folder
 from diagxnet.ensemble.calibration import read_calibration
 from diagxnet.ensemble.ensemble import Ensemble
+from diagxnet.external.folder import read_rows, score_folder
 from diagxnet.features.stack import stack_features
 from diagxnet.features.stacked import fill, read_stacked
 from diagxnet.predict import main as predict_main
@@ -22,9 +23,12 @@ from diagxnet.reporting.evaluate import evaluate
 from diagxnet.stacking.logistic import by_patient
 from diagxnet.stacking.weights import fit_core, hand_on
 from diagxnet.tables.given import new_scores, take_table, unscored
+from diagxnet.trained_on import FILE, write_trained_on
 from tests.ensembles import make_models
 from tests.radiographs import write_image
+from tests.releases import make_batches
 from tests.test_evaluation import PARAMS, SCORING
+from tests.test_external import NOTHING
 from tests.workspace import make_workspace
 
 FINDINGS = Findings(("Edema", "Lung Lesion", "Fracture"))
@@ -305,3 +309,15 @@ def test_predict_takes_the_scores_of_a_table(with_table, tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
         f"{name}.jpg.{key}.png" for name in "ab" for key in ("edema", "fracture")
     ]
+
+
+def test_the_scores_of_a_release_in_batch_folders_are_found_by_the_paths_of_its_tables(with_table, tmp_path):
+    root = make_batches(tmp_path / "release", patients=4, valid=2)
+    write_trained_on(with_table / FILE, NOTHING)
+    paths = read_rows(root, tables="all", views="all")[0]["path"].tolist()
+    table = write(tmp_path / "scores.csv", "Path,Edema", [f"CheXpert-v1.0/{path},{n}" for n, path in enumerate(paths)])
+    ensemble = Ensemble.load(with_table, given=["vendor"])
+    options = {"views": "frontal", "blank": "negative", "bad_images": "stop", "scores": {"vendor": table}}
+    found = score_folder(ensemble, root, with_table, **options)
+    assert found.rows["path"].tolist() == paths
+    assert found.scored.logits[1, :, CHEXPERT.keys.index("edema")].tolist() == [*range(6)]

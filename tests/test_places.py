@@ -82,6 +82,12 @@ def test_a_patient_in_two_batch_folders_is_found_study_by_study(batches):
     assert found.find(f"CheXpert-v1.0/{FIRST}")[1] == FILE
     second = "patient00001/study2/view1_frontal.jpg"
     assert found.find(f"CheXpert-v1.0/train/{second}")[1] == f"{BATCHES[2]}/{second}"
+    (batches / BATCHES[1] / "patient00001/study2").mkdir()
+    (batches / BATCHES[1] / "patient00001/study2/view2_lateral.jpg").touch()
+    found = Places(batches)
+    assert found.find(f"CheXpert-v1.0/train/{second}")[1] == f"{BATCHES[2]}/{second}"
+    with pytest.raises(ValueError, match="in two batch folders"):
+        found.find("CheXpert-v1.0/train/patient00001/study2")
 
 
 def test_tables_in_a_batch_folder_are_the_data_sets_unless_the_root_has_its_own(batches):

@@ -76,7 +76,7 @@ def score_folder(
         name: new_scores(name, file, ensemble.tables[name], paths, rows["study"].tolist(), ensemble.findings)
         for name, file in (scores or {}).items()
     }
-    base, logits, bad = score(ensemble, root, paths, given=given)
+    base, logits, bad = score(ensemble, root, rows["file"].tolist(), given=given)
     _judge(root, rows, bad, bad_images)
     dropped = [
         {"table": row.table, "path": row.path, "reason": bad[place]}
@@ -98,7 +98,8 @@ def score_folder(
 def read_rows(
     root: Path, *, tables: str, views: str, columns: Columns = CHEXPERT_COLUMNS
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows to score: [images] with the columns of `Table.frame`, table and line; labels [images, findings] as read.
+    """The rows to score: [images] with the columns of `Table.frame`, file (where the image at `path` lies, see
+    `reading.places`), table and line; labels [images, findings] as read.
 
     tables: `train`, `valid` or `all`. views: `frontal`, `lateral` or `all`. columns: see `validate`. Raises
     InputError where there is no row.
@@ -109,7 +110,7 @@ def read_rows(
         there = f"{names[0]}.csv is there: choose other --tables" if names else "give --root the folder that holds it"
         raise InputError(f"{root / ('train' if tables == 'all' else tables)}.csv: no such file ({there})")
     chosen = read_named(root, asked, columns)
-    frames = [each.frame.assign(path=each.files, table=each.name, line=each.lines) for each in chosen]
+    frames = [each.frame.assign(file=each.files, table=each.name, line=each.lines) for each in chosen]
     rows = pd.concat(frames, ignore_index=True)
     labels = np.concatenate([table.labels for table in chosen])
     wanted = np.ones(len(rows), bool) if views == "all" else (rows["view"] == views).to_numpy()
@@ -121,13 +122,13 @@ def read_rows(
 def score(
     ensemble: Ensemble,
     root: Path,
-    paths: list[str],
+    files: list[str],
     *,
     batch_size: int = BATCH_SIZE,
     workers: int | None = None,
     given: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """Logits of the images at `paths` under `root`; those of images that cannot be read stay 0.
+    """Logits of the images in `files` under `root`; those of images that cannot be read stay 0.
 
     Returns base logits [images, models, findings] float32, the ensemble's [images, findings] float32, and the reason by
     row for each image that cannot be read. workers: threads that decode (Pillow frees the interpreter meanwhile),
@@ -135,15 +136,15 @@ def score(
     that it leaves out counts as one that cannot be read.
     """
     given = given or {}
-    base = np.zeros((len(paths), len(ensemble.base), len(ensemble.findings)), np.float32)
-    logits = np.zeros((len(paths), len(ensemble.findings)), np.float32)
+    base = np.zeros((len(files), len(ensemble.base), len(ensemble.findings)), np.float32)
+    logits = np.zeros((len(files), len(ensemble.findings)), np.float32)
     bad: dict[int, str] = {}
 
     def read(rows: range) -> tuple[list[int], np.ndarray, dict[int, str]]:
         images, reasons = {}, {}
         for row in rows:
             try:
-                image = decode(root / paths[row], ensemble.image_size, root, crop=ensemble.crop)
+                image = decode(root / files[row], ensemble.image_size, root, crop=ensemble.crop)
             except ImageError as error:
                 reasons[row] = str(error)
                 continue
@@ -154,8 +155,8 @@ def score(
         shape = (0, ensemble.image_size, ensemble.image_size)
         return list(images), np.stack([*images.values()]) if images else np.zeros(shape, np.uint8), reasons
 
-    batches = [range(start, min(start + batch_size, len(paths))) for start in range(0, len(paths), batch_size)]
-    with Progress(len(paths), "external") as progress:
+    batches = [range(start, min(start + batch_size, len(files))) for start in range(0, len(files), batch_size)]
+    with Progress(len(files), "external") as progress:
         for batch, (good, images, reasons) in read_ahead(read, batches, cores() if workers is None else workers):
             bad |= reasons
             if good:

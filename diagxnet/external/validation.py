@@ -110,7 +110,7 @@ def validate(
     params["evaluate"] = {"bootstrap": scoring.bootstrap, "min_positives": scoring.min_positives}
     targets, mask = folder.targets, folder.mask
     positive = (targets > 0) & mask
-    shown, places = _examples(root, rows["path"].tolist(), positive, ensemble)
+    shown, places = _examples(root, rows["file"].tolist(), positive, ensemble)
     cohorts = {name: cohort(rows, Labels(np.arange(len(rows)), targets, mask), ensemble.findings.keys)}
     return Material(results, data_summary, params, shown, places, positive, cohorts)
 
@@ -176,11 +176,11 @@ def _mapping(root: Path, path: Path | None) -> dict:
         raise InputError(f"{path}: is no mapping as the importers write it: {error!r} (give --mapping FILE)") from None
 
 
-def _examples(root: Path, paths: list[str], positive: np.ndarray, ensemble: Ensemble) -> tuple[np.ndarray, np.ndarray]:
+def _examples(root: Path, files: list[str], positive: np.ndarray, ensemble: Ensemble) -> tuple[np.ndarray, np.ndarray]:
     """The images that `contact_sheet` shows, decoded again, and for each image its row among them."""
     shown = sorted({image for _, image in examples(positive, ensemble.findings)})
-    rows = np.zeros(len(paths), np.int64)
+    rows = np.zeros(len(files), np.int64)
     rows[shown] = np.arange(len(shown))
     return np.stack(
-        [decode(root / paths[image], ensemble.image_size, root, crop=ensemble.crop) for image in shown]
+        [decode(root / files[image], ensemble.image_size, root, crop=ensemble.crop) for image in shown]
     ), rows

@@ -191,16 +191,16 @@ def finish(root: Path, problems: list[str]) -> None:
 
 
 def check_patients(imported: Imported) -> pd.DataFrame:
-    """[images] with columns path and patient, as a reader of the tables has them from the path, or the column.
+    """[images] with columns file and patient, as a reader of the tables has them from the path, or the column.
 
     Raises InputError where the paths, by which patients will be split, tell them apart otherwise than the release does.
     """
     paths = [under_root(row[0]) for rows in imported.tables.values() for row in rows]
     if imported.columns:
         own = [patient for patients in imported.patients.values() for patient in patients]
-        return pd.DataFrame({"path": paths, "patient": paths if imported.columns["patient"] == "Path" else own})
+        return pd.DataFrame({"file": paths, "patient": paths if imported.columns["patient"] == "Path" else own})
     owners = [owner_of(path) for path in paths]
-    frame = pd.DataFrame({"path": paths, "patient": [owner.patient if owner else "" for owner in owners]})
+    frame = pd.DataFrame({"file": paths, "patient": [owner.patient if owner else "" for owner in owners]})
     own = [patient for patients in imported.patients.values() for patient in patients]
     pairs = set(zip(own, frame["patient"], strict=True))
     if None in owners or not len(pairs) == len(set(own)) == frame["patient"].nunique():

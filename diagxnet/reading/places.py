@@ -20,6 +20,9 @@ PATIENT = re.compile(r"patient[-_]?[0-9]+", re.IGNORECASE)
 LEVELS = 2
 """So many folders may stand between a batch folder and its patients, as in `batch 1 (validate & csv)/valid/`."""
 
+SPLIT = ""
+"""The place of a study whose images lie in several."""
+
 
 class Places:
     """Of the tables of `root`, or of a table whose images may also lie below the folder `near` that it is in.
@@ -34,7 +37,8 @@ class Places:
             self._near = _Folder(near, f"{_below(near, root)}/")
 
     def find(self, cell: str) -> tuple[str, str]:
-        """Path and file of what a cell names, an image or a folder; ValueError where it names none (see `below`)."""
+        """Path and file of what a cell names, an image or a folder; ValueError where it names none (see `below`), or a
+        folder that is split."""
         if self._near is not None:
             path = self._near.below(cell)
             file = self._near.file(path)
@@ -63,7 +67,9 @@ class _Folder:
         if owner is None or owner.patient not in self.patients:
             return path
         rest = path[len(owner.place) :]
-        place = self.shared.get(f"{owner.patient}{rest}") or self.patients[owner.patient]
+        place = self.shared.get(f"{owner.patient}{rest}", self.patients[owner.patient])
+        if place == SPLIT:
+            raise ValueError("its images lie in two batch folders (put them into one)")
         return f"{place}/{owner.patient}{rest}"
 
 
@@ -84,8 +90,8 @@ def _below(folder: str | Path, root: str | Path) -> str:
 
 
 def _index(root: str | Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Where below `root` each patient's folder lies, and of patients with several the place of each image and study;
-    nothing where there are no batch folders. InputError where an image is in two of them."""
+    """Where below `root` each patient's folder lies, and of patients with several the place of each image and study,
+    or SPLIT; nothing where there are no batch folders. InputError where an image is in two of them."""
     batches = batch_folders(root)
     if not batches:
         return {}, {}
@@ -107,7 +113,9 @@ def _index(root: str | Path) -> tuple[dict[str, str], dict[str, str]]:
                         f"{root}: {patient}/{image} is in two folders, {other} and {place}: which one is meant, no "
                         "table says (leave one of the two)"
                     )
-                shared.setdefault(f"{patient}/{os.path.dirname(image)}", place)
+                study = f"{patient}/{os.path.dirname(image)}"
+                if shared.setdefault(study, place) != place:
+                    shared[study] = SPLIT
     return {patient: own[0] for patient, own in places.items()}, shared
 
 
