@@ -70,12 +70,10 @@ def inventory_of(root: Path, columns: Columns = CHEXPERT_COLUMNS, test: str | No
     return take_inventory(root, cache=root / ".cache", columns=columns, test=test)
 
 
-def inventory_file(
-    root: Path, folder: Path | None = None, columns: Columns = CHEXPERT_COLUMNS, test: str | None = None
-) -> Path:
+def inventory_file(root: Path, folder: Path | None = None, **options: object) -> Path:
     """The inventory of `root`, written into `folder` (default: `root`)."""
     folder = folder or root
-    inventory = take_inventory(root, cache=folder / ".cache", columns=columns, test=test)
+    inventory = take_inventory(root, cache=folder / ".cache", **options)
     write_inventory(folder / ".inventory.json", inventory)
     return folder / ".inventory.json"
 
@@ -84,13 +82,15 @@ def pack_of(root: Path, folder: Path | None = None, columns: Columns = CHEXPERT_
     """Packs `root` into `folder`/.packed (default: `root`/.packed)."""
     folder = folder or root
     arguments = {"size": 32, "bad_images": "stop", "work": folder / ".work", "workers": 1} | changes
-    inventory = inventory_file(root, folder, columns, arguments.get("test"))
+    read = {key: arguments[key] for key in ("test", "linked") if key in arguments}
+    inventory = inventory_file(root, folder, columns=columns, **read)
     return pack(root, inventory, folder / ".packed", **arguments)
 
 
 def prepare_of(root: Path, **changes: object) -> dict:
-    columns, test = changes.get("columns", CHEXPERT_COLUMNS), changes.get("test")
-    pack_of(root, bad_images="drop", columns=columns, test=test)
+    own = {key: changes[key] for key in ("columns", "test") if key in changes}
+    linked = {"linked": changes.pop("linked")} if "linked" in changes else {}
+    pack_of(root, bad_images="drop", **own, **linked)
     arguments = {
         "views": "all",
         "uncertain": dict.fromkeys(CHEXPERT.keys, "ignore"),

@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,19 @@ def test_the_test_set_has_a_table_of_its_own_and_valid_csv_is_val(where, by_stud
     found = losses(summary)
     assert found["valid"]["in_use"] == {"val": 20}
     assert found["test"] == {"read": 27, "unreadable": {}, "not_wanted": 7, "in_use": {"test": 20}}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the right to make links")
+@pytest.mark.parametrize("by_study", [True, False])
+def test_the_test_sets_images_may_lie_behind_a_link_where_that_is_allowed(by_study, batches, tmp_path):
+    table = make_test_set(tmp_path / "other", by_study)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "other/test").rename(tmp_path / "disk/test")
+    (tmp_path / "other/test").symlink_to(tmp_path / "disk/test", target_is_directory=True)
+    with pytest.raises(InputError, match=f"data.linked={tmp_path / 'disk/test'}"):
+        prepare_of(batches, test=str(table))
+    summary = prepare_of(batches, test=str(table), linked=str(tmp_path / "disk/test"))
+    assert (summary["tables"]["test"]["images"], summary["dropped"]["images"]) == (27, 0)
 
 
 def test_all_views_of_a_study_take_its_labels(batches):

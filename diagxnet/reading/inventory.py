@@ -69,8 +69,7 @@ def take_inventory(
     check_root(root, test)
     listed, elsewhere = [], {}
     for table in read_tables(root, columns, test):
-        near = linked if table.name != TEST else str((root / test).parent)
-        _check_links(root, near if table.elsewhere else linked, table.files)
+        _check_links(root, root if table.name != TEST else (root / test).parent, linked, table.files)
         listed.append(table.frame["path"].tolist())
         elsewhere |= {} if table.elsewhere is None else dict(zip(listed[-1], table.elsewhere, strict=True))
     paths = sorted(itertools.chain(*listed))
@@ -106,13 +105,14 @@ def read_hashes(path: str | Path) -> dict[str, bytes | None]:
     return json.loads(Path(path).read_text(encoding="utf-8"), object_hook=shrink)["images"]
 
 
-def _check_links(root: Path, linked: str | None, paths: list[str]) -> None:
+def _check_links(root: Path, near: Path, linked: str | None, paths: list[str]) -> None:
     """InputError where most `paths` of a table lead out of `root` and `linked`: one cause, and to drop them is no mend.
 
-    A few are for `pack` to name, by row. LINKS_LOOKED_FOR of the paths are looked at.
+    near: the table's folder, which absolute paths must not lead out of. A few are for `pack` to name, by row.
+    LINKS_LOOKED_FOR of the paths are looked at.
     """
     chosen = paths[:: len(paths) // LINKS_LOOKED_FOR or 1]
-    outside = [path for path in chosen if leads_out(root / path, root, linked)]
+    outside = [path for path in chosen if leads_out(root / path, near if os.path.isabs(path) else root, linked)]
     if 2 * len(outside) <= len(chosen):
         return
     parts = (*reversed(Path(outside[0]).parents), Path(outside[0]))
