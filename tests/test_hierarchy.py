@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from diagxnet.audit.checks import CHECKS
+from diagxnet.audit.recomputed import _calibrated
 from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT, PARENTS
 from diagxnet.data.files import read_arrays, read_json, write_arrays
@@ -279,6 +281,24 @@ def test_thresholds_are_of_bounded_probabilities_and_a_parent_not_learned_is_pas
         return called[targets].mean() - called[~targets].mean()
 
     assert youden(fitted["pneumonia"].thresholds["youden"]) == pytest.approx(max(map(youden, probability)))
+
+
+def test_a_parent_that_no_label_of_val_calibrates_is_passed_by_in_prediction_export_and_audit(bound):
+    own = bound.calibration["ensemble"]
+    blank = replace(own["consolidation"], fit="none", slope=1.0, intercept=-50.0)
+    passed = replace(bound, calibration=bound.calibration | {"ensemble": own | {"consolidation": blank}})
+    images = np.random.default_rng(0).integers(0, 256, (40, SIZE, SIZE), dtype=np.uint8)
+    prediction = passed.predict(images)
+    probability = prediction.probabilities
+    pneumonia, consolidation, opacity = (KEYS.index(k) for k in ("pneumonia", "consolidation", "lung_opacity"))
+    assert (probability[:, pneumonia] > probability[:, consolidation]).all()
+    assert (probability[:, pneumonia] <= probability[:, opacity]).all()
+    with torch.inference_mode():
+        exported, _ = Whole(passed).eval()(torch.from_numpy(images[:, None]))
+    np.testing.assert_allclose(exported, probability, atol=1e-4)
+    units = SimpleNamespace(logits={"ensemble": prediction.logits}, keys=list(KEYS))
+    again = _calibrated(units, "ensemble", passed.calibration["ensemble"], "pneumonia")
+    np.testing.assert_allclose(again, probability[:, pneumonia], rtol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["labels", "conditional"])

@@ -131,13 +131,12 @@ def test_no_patient_has_a_say_in_what_is_reported_of_it():
 def test_where_calibration_is_lost_ece_falls_clear_of_zero_and_ranks_stay():
     scored = drawn(400, 6, slope=0.5, intercept=-1)
     source = a_source(scored)
-    fitted = recalibrate(scored, source)
-    found = report(scored, source, fitted, folds=5, resamples=200, seed=0, least=10)
+    found = report(scored, source, folds=5, resamples=200, seed=0, least=10)
     assert found["ece"]["difference"]["macro"]["ci"]["upper"] < 0
     assert found["ece"]["after"]["macro"] < found["ece"]["before"]["macro"] / 2
-    assert found["auroc"]["after"] == found["auroc"]["before"]
-    ranked = auroc(scored.targets[:, EDEMA], scored.logits[-1, :, EDEMA])
-    assert found["auroc"]["after"]["per_finding"]["edema"] == pytest.approx(ranked)
+    for calibration in (source, recalibrate(scored, source)):
+        ranked = auroc(scored.targets[:, EDEMA], probabilities(scored.logits[-1], calibration[ENSEMBLE])[:, EDEMA])
+        assert found["auroc"]["per_finding"]["edema"] == ranked
     assert found["youden"]["sensitivity"]["after"]["macro"] > found["youden"]["sensitivity"]["before"]["macro"]
 
 
@@ -145,7 +144,7 @@ def test_a_finding_without_a_threshold_has_no_rates():
     scored = drawn(200, 6)
     source = a_source(scored)
     source[ENSEMBLE] |= {"edema": replace(AS_IS, thresholds=None)}
-    found = report(scored, source, recalibrate(scored, source), folds=5, resamples=20, seed=0, least=10)
+    found = report(scored, source, folds=5, resamples=20, seed=0, least=10)
     for when in ("before", "after"):
         assert len(found["youden"]["sensitivity"][when]["per_finding"]) == len(CHEXPERT) - 1
     assert "edema" in found["ece"]["after"]["per_finding"]
@@ -153,9 +152,7 @@ def test_a_finding_without_a_threshold_has_no_rates():
 
 def test_where_nothing_is_lost_nothing_is_gained():
     scored = drawn(400, 7)
-    found = report(
-        scored, a_source(scored), recalibrate(scored, a_source(scored)), folds=5, resamples=200, seed=0, least=10
-    )
+    found = report(scored, a_source(scored), folds=5, resamples=200, seed=0, least=10)
     change = found["brier"]["difference"]["macro"]
     assert change["ci"]["lower"] < 0.002
     assert abs(change["difference"]) < 0.003
@@ -168,6 +165,18 @@ def test_a_bound_by_a_parent_outlives_recalibration():
     probability = probabilities(scored.logits[-1], moved)
     assert moved["edema"].parent == "lung_opacity"
     assert (probability[:, EDEMA] <= probability[:, CHEXPERT.keys.index("lung_opacity")]).all()
+
+
+def test_a_parent_that_the_sample_is_the_first_to_calibrate_bounds_from_then_on():
+    scored = drawn(300, 8)
+    above = CHEXPERT.keys.index("lung_opacity")
+    mask = scored.mask.copy()
+    mask[:, above] = False
+    source = fit_calibration(replace(scored, mask=mask), 5, parents={"edema": "lung_opacity"})
+    assert source[ENSEMBLE]["lung_opacity"].fit == "none"
+    free, bound = (probabilities(scored.logits[-1], each[ENSEMBLE]) for each in (source, recalibrate(scored, source)))
+    assert (free[:, EDEMA] > free[:, above]).any()
+    assert (bound[:, EDEMA] <= bound[:, above]).all()
 
 
 @pytest.fixture(scope="module")

@@ -167,11 +167,17 @@ def recompute(val: Units, test: Units, calibration: Calibration, min_positives: 
 
 
 def _calibrated(units: Units, model: str, own: Mapping[str, FindingCalibration], key: str) -> np.ndarray:
-    """The probability [units] of a finding: the least of those on the path from it to the top of its hierarchy."""
-    slope, intercept = (np.array(getattr(own[key], name), float) for name in ("slope", "intercept"))
-    probability = expit(slope * units.logits[model][:, units.keys.index(key)] + intercept)
-    parent = own[key].parent
-    return probability if parent is None else np.minimum(probability, _calibrated(units, model, own, parent))
+    """The probability [units] of a finding: the least of those on the path from it to the top of its hierarchy, but for
+    those above it that nothing was known of when they were to be calibrated."""
+    path = [key]
+    while (parent := own[path[-1]].parent) is not None:
+        path.append(parent)
+    bounds = [key, *(each for each in path[1:] if own[each].fit != "none")]
+    slopes, intercepts = (
+        np.array([getattr(own[each], part) for each in bounds], float) for part in ("slope", "intercept")
+    )
+    places = [units.keys.index(each) for each in bounds]
+    return expit(slopes * units.logits[model][:, places] + intercepts).min(axis=1)
 
 
 def in_means(units: Units, min_positives: int) -> list[str]:

@@ -24,7 +24,8 @@ models/calibration.json, for whoever turns logits into probabilities:
           "parent": key}}}}   under `data.hierarchy: conditional` alone, of a finding that another includes
 
 A finding's probability is never above its parent's: after calibration, which treats each finding by itself, it is
-lowered to it (`data.hierarchy.cap`), and its thresholds are of what it is then.
+lowered to it (`data.hierarchy.cap`), and its thresholds are of what it is then. A parent whose fit is "none" bounds
+nothing; the next above it does.
 
 A finding is called present where its calibrated probability is at least the threshold. `youden` maximises sensitivity +
 specificity - 1 on val, `specificity_90` sensitivity where specificity is at least 0.9.
@@ -63,7 +64,7 @@ class FindingCalibration:
 NOT_LEARNED = FindingCalibration(None, None, "not_learned", 0, 0, None)
 """Of a finding without a known label in train."""
 
-KEPT = "kept"
+UNCALIBRATED, KEPT = "none", "kept"
 
 Calibration = dict[str, dict[str, FindingCalibration]]
 """Calibrations by model and finding key, in the order of the logits' last axis."""
@@ -86,8 +87,16 @@ def probabilities(logits: np.ndarray, calibration: dict[str, FindingCalibration]
 
 
 def parents_of(calibration: Mapping[str, FindingCalibration]) -> dict[str, str]:
-    """The parent's key by child's, of the findings that have one."""
-    return {key: own.parent for key, own in calibration.items() if own.parent is not None}
+    """The key of the finding that bounds another, by the other's: its parent, or where no label calibrated that one,
+    whose probability is none then, the next above it."""
+    found = {}
+    for key, own in calibration.items():
+        above = own.parent
+        while above is not None and calibration[above].fit == UNCALIBRATED:
+            above = calibration[above].parent
+        if above is not None:
+            found[key] = above
+    return found
 
 
 def write_calibration(

@@ -26,9 +26,9 @@ from diagxnet.ensemble.calibration import (
     KEPT,
     NOT_LEARNED,
     RULES,
+    UNCALIBRATED,
     Calibration,
     FindingCalibration,
-    parents_of,
     probabilities,
     write_calibration,
 )
@@ -119,7 +119,8 @@ def recalibrate(scored: Scored, source: Calibration) -> Calibration:
     for m, model in enumerate(scored.models):
         own = scored.of(model)
         moved = {key: _moved(own, m, f, source[model][key]) for f, key in enumerate(own.keys)}
-        result[model] = bounded(moved, own, m, parents_of(source[model]))
+        parents = {key: each.parent for key, each in source[model].items() if each.parent is not None}
+        result[model] = bounded(moved, own, m, parents)
     return result
 
 
@@ -161,17 +162,15 @@ def _cuts(calibration: Mapping[str, FindingCalibration], rule: str) -> list[floa
     return [np.nan if own.thresholds is None else own.thresholds[rule] for own in calibration.values()]
 
 
-def report(
-    scored: Scored, source: Calibration, fitted: Calibration, *, folds: int, resamples: int, seed: int, least: int
-) -> dict[str, Any]:
+def report(scored: Scored, source: Calibration, *, folds: int, resamples: int, seed: int, least: int) -> dict[str, Any]:
     """What the ensemble's new calibration is worth, with 95% intervals over patients.
 
-    scored: the sample. source: the calibration so far. fitted: the new one, of all patients. least: positives and
-    negatives that a finding in means must have (see `Scored.headline`).
+    scored: the sample. source: the calibration so far. least: positives and negatives that a finding in means must
+    have (see `Scored.headline`).
 
     {"folds", "ece" | "brier" | "excess": {"before": means, "after": means, "difference": see `uncertainty.compare`},
-     "auroc": {"before", "after"}, RULE: {"sensitivity" | "specificity": {"before", "after"}}}; after is cross-fitted,
-    but for the AUROC, which is that of the written calibration.
+     "auroc": means, which no calibration moves, RULE: {"sensitivity" | "specificity": {"before", "after"}}}; after is
+    cross-fitted.
     """
     before = probabilities(scored.logits[-1], source[ENSEMBLE])
     after, cuts = cross_fitted(scored, source, folds, seed)
@@ -184,9 +183,7 @@ def report(
         here, there = (each[name].only(keys, headline) for each in (new, old))
         own = {"before": means(there.values, headline), "after": means(here.values, headline)}
         result[name] = own | {"difference": compare(here, there)}
-    written = probabilities(scored.logits[-1], fitted[ENSEMBLE])
-    ranks = {"before": before, "after": written}
-    result["auroc"] = {name: means(per_finding(scored, each, auroc), headline) for name, each in ranks.items()}
+    result["auroc"] = means(per_finding(scored, scored.logits[-1], auroc), headline)
     for rule in RULES:
         old_cuts = np.array(_cuts(source[ENSEMBLE], rule))
         own = {"before": before >= old_cuts, "after": after >= cuts[rule]}
@@ -241,7 +238,7 @@ def recalibrate_folder(
         "units": len(scored.patients),
         "trained_on": folder.guard,
         "findings": {key: {"fit": fitted[ENSEMBLE][key].fit} | each.content() for key, each in told.items()},
-        "cross_fitted": report(scored, source, fitted, folds=FOLDS, **seed),
+        "cross_fitted": report(scored, source, folds=FOLDS, **seed),
     }
     write_calibration(out, fitted, folder.unit, read_json(models / CALIBRATION)["best_base"], {OWN: own})
     return own, ensemble.findings
@@ -264,7 +261,13 @@ def table(own: Mapping[str, Any], findings: Findings) -> str:
     return "\n".join([*lines, *_worth(own)])
 
 
-MOVED = {"platt": "slope, intercept", "flat": "slope, intercept", "intercept": "intercept", KEPT: "nothing", "none": ""}
+MOVED = {
+    "platt": "slope, intercept",
+    "flat": "slope, intercept",
+    "intercept": "intercept",
+    KEPT: "nothing",
+    UNCALIBRATED: "",
+}
 
 
 def _worth(own: Mapping[str, Any]) -> Iterator[str]:
@@ -287,5 +290,4 @@ def _worth(own: Mapping[str, Any]) -> Iterator[str]:
             if "macro" in each["before"]
         ]
         yield f"  at the thresholds {rule}: {'; '.join(rates) or 'none'}"
-    ranks = [found["auroc"][when]["macro"] for when in ("before", "after")]
-    yield f"  AUROC: {ranks[0]:.3f} before, {ranks[1]:.3f} after"
+    yield f"  AUROC: {found['auroc']['macro']:.3f} before and after"

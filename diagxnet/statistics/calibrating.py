@@ -6,7 +6,15 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import expit, log_expit
 
-from diagxnet.ensemble.calibration import KEPT, NOT_LEARNED, SPECIFICITY, Calibration, FindingCalibration, probabilities
+from diagxnet.ensemble.calibration import (
+    KEPT,
+    NOT_LEARNED,
+    SPECIFICITY,
+    UNCALIBRATED,
+    Calibration,
+    FindingCalibration,
+    probabilities,
+)
 from diagxnet.statistics.scored import Scored
 
 LEAST_SLOPE = 0.01
@@ -106,7 +114,7 @@ def thresholds(probability: np.ndarray, targets: np.ndarray) -> dict[str, float]
 def fit_finding(logits: np.ndarray, targets: np.ndarray, min_positives: int) -> FindingCalibration:
     positives, negatives = int(targets.sum()), int((~targets).sum())
     if not len(targets):
-        return FindingCalibration(1.0, 0.0, "none", 0, 0, None)
+        return FindingCalibration(1.0, 0.0, UNCALIBRATED, 0, 0, None)
     if min(positives, negatives) < max(min_positives, 1):
         slope, intercept, fit = 1.0, offset(logits, targets), "intercept"
     else:
