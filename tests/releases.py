@@ -96,28 +96,8 @@ def make_vindr(root: Path) -> Path:
 
 FIRST_LIST = "['cardiomegaly', ' pleural effusion', '', 'scoliosis']"
 PADCHEST_ROWS = [
-    (
-        "a1.png",
-        "0",
-        "20140915",
-        "S1",
-        "P1",
-        "1930.0",
-        "F",
-        "PA",
-        FIRST_LIST,
-    ),
-    (
-        "a2.png",
-        "0",
-        "20140915",
-        "S1",
-        "P1",
-        "1930.0",
-        "F",
-        "L",
-        FIRST_LIST,
-    ),
+    ("a1.png", "0", "20140915", "S1", "P1", "1930.0", "F", "PA", FIRST_LIST),
+    ("a2.png", "0", "20140915", "S1", "P1", "1930.0", "F", "L", FIRST_LIST),
     ("b1.png", "17", "20100101", "S2", "P2", "1990", "M", "AP_horizontal", "['normal']"),
     ("c1.png", "17", "20100101", "S3", "P3", "", "O", "PA", "['NSG tube', 'callus rib fracture', 'nodule']"),
     ("d1.png", "17", "20100101", "S4", "P4", "1950", "M", "PA", ""),
@@ -131,7 +111,7 @@ PADCHEST_HEADER += ["Projection", "Labels"]
 
 def make_padchest(root: Path, rows: list[tuple[str, ...]] = PADCHEST_ROWS) -> Path:
     """Eight images of seven patients, four of which cannot be used."""
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     table = [[number, *row, "PED"] for number, row in enumerate(rows)]
     name = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
     _write(root / name, [["", *PADCHEST_HEADER, "Pediatric"], *table])
