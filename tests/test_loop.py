@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -218,13 +219,14 @@ def test_a_compiled_training_ends_in_nearly_the_same_weights_under_the_same_name
         np.testing.assert_allclose(weights[1][name], weight, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_a_scaled_update_is_that_of_the_gradients_as_they_are_and_one_that_overflowed_is_left_out():
+@pytest.mark.parametrize("kind", [torch.optim.SGD, partial(torch.optim.AdamW, fused=True)])
+def test_a_scaled_update_is_that_of_the_gradients_as_they_are_and_one_that_overflowed_is_left_out(kind):
     # what fp16 does on a GPU; torch's scaler works on a CPU too
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     inputs = torch.arange(10.0).reshape(2, 5)
     models = _model().eval(), _model().eval()
     for model, own in zip(models, (None, scaler), strict=True):
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = kind(model.parameters(), lr=0.1)
         for factor in (1.0, float("inf")) if own else (1.0,):
             loss = model(inputs).square().sum() * factor
             (loss if own is None else own.scale(loss)).backward()
