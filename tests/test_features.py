@@ -95,6 +95,7 @@ def test_two_runs_give_equal_bytes(finished):
         assert (finished / "one" / name).read_bytes() == (finished / "two" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_bytes_of_one_though_the_first_alone_has_the_models(finished):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += ["-m", "tests.stacked", str(finished), "together"]
