@@ -53,8 +53,9 @@ def _steps(paces: Mapping[str, Pace], batch_size: int, accumulation_steps: int, 
         return []
     update, rest = divmod(batch_size * accumulation_steps, processes)
     if rest:
+        images = batch_size * accumulation_steps
         return [
-            f"  whose number must divide {batch_size * accumulation_steps}, the images of an update, or rates change"
+            f"with {processes} GPUs, which do not divide the {images} images of an update: scale the rates to yours"
         ]
     size = min(batch_size, update)
     while size % 2 == 0 and (share * size / batch_size > 1 or update % size):
