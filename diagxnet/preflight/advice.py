@@ -54,9 +54,7 @@ def _steps(paces: Mapping[str, Pace], batch_size: int, accumulation_steps: int, 
     update, rest = divmod(batch_size * accumulation_steps, processes)
     if rest:
         images = batch_size * accumulation_steps
-        return [
-            f"with {processes} GPUs, which do not divide the {images} images of an update: scale the rates to yours"
-        ]
+        return [f"{processes} GPUs do not divide the {images} images of an update: scale the rates to what you take"]
     size = min(batch_size, update)
     while size % 2 == 0 and (share * size / batch_size > 1 or update % size):
         size //= 2

@@ -70,7 +70,7 @@ def rehearse_base(
     if pace.kind == "cuda":  # which learns from one batch while the CPU gathers the next
 
         def resident(examples: int) -> Source:
-            return _Resident(torch.rand(recipe.batches.batch_size, 1, image_size, image_size, device="cuda"))
+            return Resident(torch.rand(recipe.batches.batch_size, 1, image_size, image_size, device="cuda"))
 
         pure = _rehearse(model, recipe, resident, accelerator, findings).learning
     else:
@@ -79,7 +79,7 @@ def rehearse_base(
 
 
 @dataclass(frozen=True)
-class _Resident:
+class Resident:
     """The same model inputs for all examples, [step, 1, side, side] on the device: nothing is gathered or augmented."""
 
     inputs: Tensor
