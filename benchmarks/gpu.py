@@ -67,7 +67,7 @@ class Case:
 
 
 class Marks(Progress):
-    """Notes when each update was handed over, without a wait for the device: the loop itself waits for the one before."""
+    """Notes when each update was handed over, and waits for no device: the loop itself waits for the one before."""
 
     def __init__(self) -> None:
         super().__init__(0, "", shown=False)
@@ -181,7 +181,7 @@ def measure_rates(arguments: argparse.Namespace) -> list[dict]:
 
 
 def train(case: Case, folder: Path, work: Path) -> Iterator[Epoch]:
-    """A training of EPOCHS epochs, whose weights are `work`/weights.safetensors when it ends; it goes on from `work`."""
+    """A training of EPOCHS epochs, whose weights are in `work` when it ends; it goes on from the state there."""
     images, model = packed(folder, case.size), network(case.model, case.size)
     count = min(IMAGES, 4 * case.batch)
     yield from fit(
