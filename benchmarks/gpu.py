@@ -36,7 +36,7 @@ from diagxnet.features.views import Views
 from diagxnet.preflight.rehearsal import Resident
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
-from diagxnet.training.loop import VAL_STEPS, Epoch, Examples, fit
+from diagxnet.training.loop import Epoch, Examples, fit, val_batch_size
 from diagxnet.training.networks import BaseModel, create_base
 from diagxnet.training.precision import computes_bf16, create_accelerator, describe
 from diagxnet.training.recipe import Recipe, compose
@@ -152,7 +152,7 @@ def measure(case: Case, images: np.ndarray, updates: int, folder: Path) -> dict[
     if ON_CUDA:
         row["peak memory GiB"] = torch.cuda.max_memory_allocated() / 2**30
         row["out of memory"] = torch.cuda.memory_stats().get("num_ooms", 0) - refused
-    row["val"] = passed(case, model, images, case.batch * (VAL_STEPS if ON_CUDA else 1))
+    row["val"] = passed(case, model, images, val_batch_size(None, case.batch, DEVICE))
     row["stack_features"] = passed(case, Views(model, 1), images, FEATURES_BATCH)
     del model
     resident = Resident(torch.rand(case.batch, 1, case.size, case.size, device=DEVICE))

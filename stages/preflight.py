@@ -1,5 +1,5 @@
-"""Before an overnight run: prints rows, splits, disk, memory and hours to expect, what to set otherwise on this machine,
-and every error known beforehand.
+"""Before an overnight run: prints rows, splits, disk, memory and hours to expect, what to set otherwise on this
+machine, and every error known beforehand.
 
 No stage of dvc.yaml: `python -m stages.preflight` writes nothing.
 """

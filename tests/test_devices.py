@@ -11,6 +11,7 @@ from torch import nn
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import content_hash
 from diagxnet.training import precision, preload
+from diagxnet.training.loop import val_batch_size
 from diagxnet.training.networks import create_base, synchronised
 from diagxnet.training.transfer import to_device
 
@@ -36,6 +37,11 @@ def test_fp32_multiplies_in_tf32_on_cuda_and_in_full_elsewhere_and_no_kernel_is_
         assert not torch.backends.cudnn.benchmark
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_val_of_a_gpu_is_in_larger_passes_and_elsewhere_in_those_of_training():
+    assert [val_batch_size(None, 16, torch.device(kind)) for kind in ("cuda", "cpu", "mps")] == [64, 16, 16]
+    assert val_batch_size(512, 16, torch.device("cuda")) == 512
 
 
 def playing(kind: str, processes: int) -> SimpleNamespace:

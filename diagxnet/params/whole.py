@@ -29,7 +29,7 @@ SECTIONS: dict[str, Any] = {
         str,
         Field(
             min_length=1,
-            description="command that starts the trainings and stack_features: python, or accelerate launch",
+            description="starts trainings and stack_features: python, or accelerate launch",
         ),
     ],
     "demo": DemoParams,

@@ -264,7 +264,7 @@ class _Training:
             self.kept,  # `model`, compiled, would compile anew for each batch size
             self.val.source,
             len(self.val),
-            batch_size=self.val_batch_size or self.micro.size * (VAL_STEPS if self.device.type == "cuda" else 1),
+            batch_size=val_batch_size(self.val_batch_size, self.micro.size, self.device),
             accelerator=self.accelerator,
             workers=self.recipe.num_workers,
         )
@@ -345,6 +345,11 @@ class _EpochLoss:
                 f"precision to fp32)"
             )
         self.total += value * known
+
+
+def val_batch_size(given: int | None, step: int, device: torch.device) -> int:
+    """Examples of a forward pass over val: as many as are given, or as a step has, on CUDA `VAL_STEPS` times as many."""
+    return given or step * (VAL_STEPS if device.type == "cuda" else 1)
 
 
 def update(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None, max_norm: float | None) -> bool:
