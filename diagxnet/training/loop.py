@@ -348,7 +348,7 @@ class _EpochLoss:
 
 
 def val_batch_size(given: int | None, step: int, device: torch.device) -> int:
-    """Examples of a forward pass over val: as many as are given, or as a step has, on CUDA `VAL_STEPS` times as many."""
+    """Examples of a forward pass over val: those given, or those of a step, on CUDA `VAL_STEPS` times as many."""
     return given or step * (VAL_STEPS if device.type == "cuda" else 1)
 
 
