@@ -1,15 +1,20 @@
-"""Before an overnight run: prints rows, splits, disk, memory and hours to expect, and every error known beforehand.
+"""Before an overnight run: prints rows, splits, disk, memory and hours to expect, what to set otherwise on this
+machine, and every error known beforehand.
 
 No stage of dvc.yaml: `python -m stages.preflight` writes nothing.
 """
 
+from pathlib import Path
 from types import SimpleNamespace
+
+import torch
 
 from diagxnet.console.errors import InputError, problems_error
 from diagxnet.data.hierarchy import Hierarchy
 from diagxnet.params.whole import read_all
-from diagxnet.preflight.plan import hours, look_at_data, training_line
-from diagxnet.preflight.rehearsal import rehearse_base, rehearse_meta
+from diagxnet.preflight.advice import advice
+from diagxnet.preflight.plan import hours, look_at_data, path_line, training_line
+from diagxnet.preflight.rehearsal import Pace, rehearse_base, rehearse_meta, rows_a_second
 from diagxnet.reading.columns import columns_of
 from diagxnet.stacking.learners import create_meta
 from diagxnet.training.networks import create_base
@@ -55,12 +60,12 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
     if folds is not None:
         stacked, models = sizes["train"] + sizes["stack"], folds
         learned = stacked * (folds - 1) // folds
-    members = base_model.members(params)
+    members, paces = base_model.members(params), {}
     for name, member in members.items():
         recipe, network, precision = base_model.options(params, member)
         model = create_base(**network, findings=findings, image_size=params.data.image_size)
         augmentation = params.augment.model_dump()
-        pace = rehearse_base(
+        pace = paces[name] = rehearse_base(
             model,
             recipe,
             image_size=params.data.image_size,
@@ -72,6 +77,7 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
         counts = {"folds": folds or 1, "seeds": member.seeds}
         each = [f"{count} {what}" for what, count in counts.items() if count > 1]
         print(line + (f", each of {' x '.join(each)}" if each else ""))
+        print(path_line(pace, params.train.batch_size))
         total += models * member.seeds * seconds
         passes = member.seeds * params.stack.views
         features += pace.running * passes * (stacked + models * (sizes["val"] + sizes["test"]))
@@ -85,6 +91,18 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
     seconds *= seeds
     print(f"stack_features: {hours(features)}\n{line}" + (f", each of {seeds} seeds" if seeds > 1 else ""))
     print(f"training: {hours(total + features + seconds)} at most in one process; early stopping may end it sooner")
+    _advise(params, paces)
+
+
+def _advise(params: SimpleNamespace, paces: dict[str, Pace]) -> None:
+    """Prints what this machine would have set otherwise."""
+    shared = params.train.model_dump(include={"batch_size", "accumulation_steps", "precision", "num_workers"})
+    rows = rows_a_second(Path("data/packed/images.npy"))
+    if rows is not None:
+        print(f"disk: data/packed gives {rows:,.0f} images/s in random order to one thread")
+    gpus = torch.cuda.device_count()
+    found = advice(paces, **shared, launch=params.launch, gpus=gpus, rows_a_second=rows)
+    print("settings: as they are" if not found else "on this machine better:\n  " + "\n  ".join(found))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ from diagxnet.features.stack import stack_features
 from diagxnet.params.checked import read_params
 from diagxnet.params.stack import StackParams
 from diagxnet.params.train import TrainParams
-from stages.running import run
+from stages.running import is_first, run
 
 
 def main() -> dict[str, float]:
     params = read_params(train=TrainParams, stack=StackParams)
     return stack_features(
-        read_json("models/more/members.json")["members"],
+        read_json("models/more/members.json")["members"] if is_first() else (),
         Path("models"),
         Path("data/packed"),
         Path("data/prepared"),

@@ -71,7 +71,7 @@ def unequal_examples(count: int) -> Examples:
     return Examples(ArraySource(torch.from_numpy(rng.normal(size=(count, 1, 16, 16)))), targets, mask)
 
 
-def first_gradients(folder: Path, batch_size: int, steps: int, count: int) -> dict[str, np.ndarray]:
+def first_gradients(folder: Path, batch_size: int, steps: int, count: int, **changes: object) -> dict[str, np.ndarray]:
     """The gradients that the optimizer is given in its first update, by parameter name."""
     model, train, taken = small_vit(), unequal_examples(count), {}
 
@@ -81,7 +81,7 @@ def first_gradients(folder: Path, batch_size: int, steps: int, count: int) -> di
             raise Taken
 
     original, torch.optim.AdamW.step = torch.optim.AdamW.step, Stopping.step
-    exact = recipe(batch_size=batch_size, accumulation_steps=steps)
+    exact = recipe(batch_size=batch_size, accumulation_steps=steps, **changes)
     accelerator = create_accelerator("fp32")
     try:
         with Progress(1, "gradients", shown=False) as progress:

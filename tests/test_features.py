@@ -1,5 +1,9 @@
 """stack_features: frozen base models, each run once per image, and rows that say which image a logit is of."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,28 +13,29 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.findings import Findings
 from diagxnet.data.members import FIRST
-from diagxnet.data.prepared import write_findings
+from diagxnet.data.prepared import COLUMNS, write_findings
 from diagxnet.features import stack as features
 from diagxnet.features.stack import batch_statistics, stack_features
 from diagxnet.features.stacked import read_stacked, same_rows
 from diagxnet.features.views import STEPS, views_of
 from diagxnet.training.checkpoint import load_model, save_model
 from diagxnet.training.networks import base_config, create_base, from_config
+from tests.conftest import ROOT
 
 SIZE = 32
 NETWORKS = {"densenet": ("densenet121", None), "vit": ("vit_tiny_patch16_224", 16)}
 
 
 @pytest.fixture
-def finished(tmp_path, monkeypatch):
+def finished(tmp_path):
     """Folders as the stages before leave them: 9 images of three splits and two base models with random weights."""
     rng = np.random.default_rng(0)
     (tmp_path / "packed").mkdir()
     np.save(tmp_path / "packed" / "images.npy", rng.integers(0, 256, (9, SIZE, SIZE), dtype=np.uint8))
     splits = ["stack", "val", "test"] * 3
-    table = pd.DataFrame({"row": range(9), "split": splits, "patient": [f"p{row}" for row in range(9)]})
-    monkeypatch.setattr(features, "read_manifest", lambda folder: table)
+    table = pd.DataFrame({"row": range(9), "split": splits, "patient": [f"{split}1" for split in splits]})
     write_findings(tmp_path / "prepared", CHEXPERT)
+    table.reindex(columns=COLUMNS).to_csv(tmp_path / "prepared" / "manifest.csv", index=False)
     for name, (arch, patch_size) in NETWORKS.items():
         torch.manual_seed(1)
         stem = "patches" if patch_size is None else "convolutions"
@@ -88,6 +93,21 @@ def test_two_runs_give_equal_bytes(finished):
     for split in ("stack", "val", "test"):
         name = f"logits_{split}.npz"
         assert (finished / "one" / name).read_bytes() == (finished / "two" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_bytes_of_one_though_the_first_alone_has_the_models(finished):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "tests.stacked", str(finished), "together"]
+    threads = torch.get_num_threads()
+    variables = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, encoding="utf-8", timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    _stack(finished, "alone")
+    for split in ("stack", "val", "test"):
+        name = f"logits_{split}.npz"
+        assert (finished / "alone" / name).read_bytes() == (finished / "together" / name).read_bytes()
+    assert not (finished / "written_by_another").exists()
 
 
 def test_each_base_model_runs_once_per_image(finished, monkeypatch):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,14 +72,10 @@ COUNTS = (16, 11, 1)
 """Examples of a window of two processes: full, uneven, and one process left without an example."""
 
 
-@pytest.fixture(scope="module")
-def by_two_processes(tmp_path_factory):
-    """The folder of what tests.gradients writes."""
-    folder = tmp_path_factory.mktemp("two")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "tests.gradients", str(folder), "8", "1", *map(str, COUNTS)]
+def _in_two_processes(module: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", module]
     done = subprocess.run(
-        command,
+        [*command, *arguments],
         cwd=ROOT,
         env={**os.environ, "ACCELERATE_USE_CPU": "true"},
         capture_output=True,
@@ -86,7 +83,23 @@ def by_two_processes(tmp_path_factory):
         timeout=200,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def by_two_processes(tmp_path_factory):
+    """The folder of what tests.gradients writes."""
+    folder = tmp_path_factory.mktemp("two")
+    _in_two_processes("tests.gradients", str(folder), "8", "1", *map(str, COUNTS))
     return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_two_processes_of_a_compiled_network_x8_give_the_gradients_of_1x16(tmp_path):
+    _in_two_processes("tests.compiled", str(tmp_path))
+    two = np.load(tmp_path / "compiled.npz")
+    for name, gradient in first_gradients(tmp_path, 16, 1, 16).items():
+        np.testing.assert_allclose(two[name], gradient, rtol=1e-9, atol=1e-14, err_msg=name)
 
 
 def test_two_processes_x8_give_the_gradients_of_1x16(tmp_path, by_two_processes):
@@ -218,13 +231,14 @@ def test_a_compiled_training_ends_in_nearly_the_same_weights_under_the_same_name
         np.testing.assert_allclose(weights[1][name], weight, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_a_scaled_update_is_that_of_the_gradients_as_they_are_and_one_that_overflowed_is_left_out():
+@pytest.mark.parametrize("kind", [torch.optim.SGD, partial(torch.optim.AdamW, fused=True)])
+def test_a_scaled_update_is_that_of_the_gradients_as_they_are_and_one_that_overflowed_is_left_out(kind):
     # what fp16 does on a GPU; torch's scaler works on a CPU too
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     inputs = torch.arange(10.0).reshape(2, 5)
     models = _model().eval(), _model().eval()
     for model, own in zip(models, (None, scaler), strict=True):
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = kind(model.parameters(), lr=0.1)
         for factor in (1.0, float("inf")) if own else (1.0,):
             loss = model(inputs).square().sum() * factor
             (loss if own is None else own.scale(loss)).backward()

@@ -1,17 +1,21 @@
 """The preflight: what it counts is what the run will use, and what it finds would have stopped the run."""
 
 import inspect
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.hierarchy import Hierarchy
-from diagxnet.preflight.plan import Notices, Plan, hours, look_at_data, training_line
-from diagxnet.preflight.rehearsal import Pace, rehearse_base
+from diagxnet.preflight import plan as planned
+from diagxnet.preflight.advice import advice
+from diagxnet.preflight.plan import Notices, Plan, hours, look_at_data, path_line, training_line
+from diagxnet.preflight.rehearsal import Pace, rehearse_base, rows_a_second
 from diagxnet.reading.columns import CHEXPERT_COLUMNS
 from diagxnet.training.networks import create_base
 from stages import preflight
@@ -156,7 +160,72 @@ def test_a_rehearsal_takes_the_real_loop_and_leaves_no_file(tmp_path: Path, monk
     assert not before.equal(model.network.head.weight)
     assert pace.learning >= pace.running > 0
     assert pace.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert (pace.kind, pace.memory) == ("cpu", None)
+    assert pace.path > 0
+    assert pace.pure == max(pace.learning - pace.path, 0)
     assert not list(tmp_path.iterdir())
+
+
+def test_on_a_cpu_a_rehearsal_takes_small_steps_whatever_the_recipe_has() -> None:
+    sizes = []
+    model = create_base("vit_tiny_patch16_224", findings=14, image_size=32)
+    model.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+    large = recipe(batch_size=64, accumulation_steps=4)
+    rehearse_base(model, large, image_size=32, augmentation={}, precision="fp32", findings=14)
+    assert set(sizes) == {16}
+
+
+def test_the_share_of_learning_is_what_it_takes_of_the_whole_step() -> None:
+    pace = Pace(0.01, 0.001, "cpu", 7, path=0.002, pure=0.008)
+    assert path_line(pace, 64) == "  gathered and augmented at 500 images/s: 80% of its time the cpu learns"
+    held = path_line(replace(pace, kind="cuda", memory=0.42), 64)
+    assert held.endswith("80% of its time the cuda learns; 42% of its memory in use with 64 images a step")
+    assert path_line(replace(pace, memory=1.3), 64).endswith("; its memory does not hold 64 images a step")
+
+
+def test_rows_come_from_the_packed_file_if_there_is_one(tmp_path: Path) -> None:
+    assert rows_a_second(tmp_path / "images.npy") is None
+    np.save(tmp_path / "images.npy", np.zeros((5, 8, 8), np.uint8))
+    assert rows_a_second(tmp_path / "images.npy") > 0
+
+
+@pytest.mark.parametrize(
+    ("memory", "said"), [(10**6, "data/packed, .*, does not fit"), (10**12, "data/packed, .*, fits")]
+)
+def test_whether_the_packed_images_fit_the_memory_is_told(root: Path, monkeypatch, memory: int, said: str) -> None:
+    monkeypatch.setattr(planned, "machine_memory", lambda: memory)
+    _, found = look(root, image_size=224)
+    assert any(re.search(said, line) for line in found.lines)
+
+
+GPU = Pace(0.001, 0.0002, "a GPU", 7, path=0.0001, pure=0.001, kind="cuda", memory=0.3)
+SET = {"batch_size": 64, "accumulation_steps": 2, "precision": "auto", "num_workers": 0, "launch": "python", "gpus": 1}
+SET |= {"rows_a_second": None}
+
+
+@pytest.mark.parametrize(
+    ("pace", "changes", "expected"),
+    [
+        (GPU, {}, ["batch_size=128 -S train.accumulation_steps=1: as many"]),
+        (replace(GPU, memory=0.5), {}, []),
+        (replace(GPU, memory=0.05), {"batch_size": 16, "accumulation_steps": 8}, ["batch_size=128"]),
+        (replace(GPU, memory=1.8), {}, ["batch_size=32 -S train.accumulation_steps=4: more does not fit"]),
+        (GPU, {"gpus": 2}, ["num_processes 2", "batch_size=64 -S train.accumulation_steps=1"]),
+        (GPU, {"gpus": 4}, ["num_processes 4", "batch_size=32 -S train.accumulation_steps=1"]),
+        (GPU, {"gpus": 3}, ["num_processes 3", "do not divide the 128 images"]),
+        (replace(GPU, memory=0.5), {"gpus": 2, "launch": "torchrun"}, []),
+        (replace(GPU, memory=0.5), {"precision": "fp32"}, ["train.precision=auto"]),
+        (replace(GPU, memory=0.5), {"rows_a_second": 900.0}, ["num_workers=8: the disk gives 900 images/s .* 1,000"]),
+        (replace(GPU, memory=0.5), {"rows_a_second": 1100.0}, []),
+        (replace(GPU, memory=0.5), {"rows_a_second": 900.0, "num_workers": 8}, []),
+        (Pace(0.1, 0.1, "cpu", 7), {"precision": "fp32"}, []),
+    ],
+)
+def test_advice_is_given_where_this_machine_asks_for_it_and_keeps_the_update(pace, changes, expected) -> None:
+    lines = advice({"densenet": pace, "vit": replace(pace, learning=2 * pace.learning)}, **(SET | changes))
+    assert len(lines) == len(expected), lines
+    for line, part in zip(lines, expected, strict=True):
+        assert re.search(part, line)
 
 
 def test_hours_are_epochs_of_learning_and_of_running_over_val() -> None:

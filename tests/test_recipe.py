@@ -1,9 +1,13 @@
+import itertools
+import math
+import re
 import subprocess
 import sys
 
 import pytest
 
 from diagxnet.console.errors import InputError
+from diagxnet.data.members import FIRST
 from diagxnet.params.checked import read_yaml
 from diagxnet.recipe import check_recipe, flags, read_recipe
 from tests.conftest import ROOT
@@ -33,9 +37,50 @@ def test_recipes_of_method_all_set_the_same_keys():
 
 
 def test_a_recipe_of_scale_sets_of_a_recipe_of_method_what_pretrained_weights_want_and_as_the_guide_does():
-    shared = set(_recipe("chexpert")) & set(_recipe("optimized"))
-    assert shared == {"densenet.lr", "vit.lr", "vit.epochs", "vit.batch_norm"}
-    assert {key: _recipe("chexpert")[key] for key in shared} == {key: _recipe("guide")[key] for key in shared}
+    chexpert, guide = _recipe("chexpert"), _recipe("guide")
+    shared = set(chexpert) & set(_recipe("optimized"))
+    rates = {"densenet.lr", "vit.lr"}
+    assert shared == {"train.accumulation_steps", "vit.epochs", "vit.batch_norm"} | rates
+    same = shared - rates
+    assert {key: chexpert[key] for key in same} == {key: guide[key] for key in same}
+    for key in rates:
+        assert chexpert[key] == pytest.approx(_by_the_root(guide[key], chexpert), rel=0.01)
+
+
+def _by_the_root(lr, values):
+    """The rate of an update of 32 images for one of as many as these values make (arXiv:2205.10287)."""
+    return lr * math.sqrt(values["train.batch_size"] * values["train.accumulation_steps"] / 32)
+
+
+def _offered():
+    """The recipes that a page or a recipe names in one command, in their order."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "recipes").glob("*.yaml"))]
+    lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    found = {tuple(re.findall(r"python -m diagxnet\.recipe (\w+)\)", line)) for line in lines}
+    return sorted(found | {(method, scale) for method in METHODS for scale in SCALES} - {()})
+
+
+@pytest.mark.parametrize("names", _offered())
+def test_any_combination_that_is_offered_fits_pretrained_weights_where_it_takes_them(names):
+    keys = ["train.batch_size", "train.accumulation_steps"]
+    keys += [f"{name}.{key}" for name in FIRST for key in ("lr", "pretrained")]
+    values = {key: _params_at(key) for key in keys}
+    for name in names:
+        check_recipe(_recipe(name), PARAMS, name)
+        values |= _recipe(name)
+    for name in FIRST:
+        if values[f"{name}.pretrained"] and not values.get(f"{name}.layer_decay"):
+            assert values[f"{name}.lr"] <= _by_the_root(1e-4, values) * 1.01 <= 3e-4
+
+
+def test_each_recipe_opens_with_hours_and_a_figure_and_says_whether_they_are_measured_or_cited():
+    for file in (ROOT / "recipes").glob("*.yaml"):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        opening = " ".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
+        assert re.search(r"\b0\.\d{2,4}\b", opening), file.name
+        assert re.search(r"\b(hours|minutes)\b", opening, re.I), file.name
+        assert "cited" in opening, file.name
+        assert "measured" in opening, file.name
 
 
 def test_optimized_is_the_values_of_params_yaml():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,9 @@ from diagxnet.features.views import Views
 from diagxnet.training.checkpoint import CONFIG, load_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
-from diagxnet.training.networks import BaseModel, from_config, model_folders
+from diagxnet.training.networks import from_config, model_folders
 from diagxnet.training.precision import create_accelerator
+from diagxnet.training.processes import from_first
 
 
 def batch_statistics(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -49,22 +51,19 @@ def stack_features(
     through the one model of each kind that has not learned from its patient; logits of other splits are the mean. A
     model of several seeds is their mean everywhere.
     views: so many of each image, whose logits are averaged (see features.views).
+    Several processes share the images of each model, to the bytes of one process on the same kind of device. What is in
+    `models` only the first of them reads, whose `members` count, and it alone writes.
     Reads no labels. The models are in evaluation mode, and their BatchNorm statistics are checked to be the same
     afterwards (the scripts before put them back into training mode here). Returns counts for the timing.
     """
     accelerator = create_accelerator(precision)
     images = open_packed(packed)
     manifest = read_manifest(prepared)
-    tables = table_configs(models, members)
-    places = {name: model_folders(member_folder(models, name)) for name in members if name not in tables}
-    folds = {len(each) for each in places.values()}
-    if len(folds) > 1:
-        raise InputError(f"{models}: the base models have different numbers of folds (run dvc repro)")
-    (number,) = folds
     findings = read_findings(prepared).names
-    for name in members:
-        config = member_folder(models, name) / CONFIG
-        check_same(read_json(config).get("findings", ()), config, findings, prepared / FINDINGS_FILE)
+    members, places, tables = from_first(
+        lambda: (members, *_places(members, models, findings, prepared / FINDINGS_FILE)), accelerator
+    )
+    number = len(next(iter(places.values())))
     rows = {split: manifest.loc[manifest["split"] == split, "row"].to_numpy(np.int64) for split in splits}
     parts = {split: [np.arange(len(rows[split]))] * number for split in splits}
     if number > 1 and "stack" in splits:
@@ -76,7 +75,7 @@ def stack_features(
     logits = {
         split: {name: np.zeros((len(rows[split]), len(findings)), np.float32) for name in members} for split in splits
     }
-    with Progress(passes, "stack_features") as progress:
+    with Progress(passes, "stack_features", shown=accelerator.is_main_process) as progress:
         for name in places:
             for fold, seeds in enumerate(places[name]):
                 chosen = {split: rows[split][parts[split][fold]] for split in splits}
@@ -85,13 +84,30 @@ def stack_features(
                     for split in splits:
                         share = len(seeds) * (1 if split == "stack" else number)
                         logits[split][name][parts[split][fold]] += given[split] / np.float32(share)
-    for name in tables:
-        scores = read_arrays(member_folder(models, name) / SCORES)
+    if accelerator.is_main_process:
+        for name in tables:
+            scores = read_arrays(member_folder(models, name) / SCORES)
+            for split in splits:
+                logits[split][name] = _chosen(name, scores["rows"], scores["logits"], rows[split])
         for split in splits:
-            logits[split][name] = _chosen(name, scores["rows"], scores["logits"], rows[split])
-    for split in splits:
-        write_stacked(folder, split, rows[split], logits[split])
+            write_stacked(folder, split, rows[split], logits[split])
+    accelerator.wait_for_everyone()
     return {"images": sum(map(len, rows.values()))}
+
+
+def _places(
+    members: Sequence[str], models: Path, findings: Sequence[str], of: Path
+) -> tuple[dict[str, list[list[Path]]], list[str]]:
+    """Folders [folds][seeds] of each base model among `members`, and those members that are tables; of: where
+    `findings` were read."""
+    tables = list(table_configs(models, members))
+    places = {name: model_folders(member_folder(models, name)) for name in members if name not in tables}
+    if len({len(each) for each in places.values()}) > 1:
+        raise InputError(f"{models}: the base models have different numbers of folds (run dvc repro)")
+    for name in members:
+        config = member_folder(models, name) / CONFIG
+        check_same(read_json(config).get("findings", ()), config, findings, of)
+    return places, tables
 
 
 def _chosen(name: str, rows: np.ndarray, logits: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -106,6 +122,20 @@ def _chosen(name: str, rows: np.ndarray, logits: np.ndarray, wanted: np.ndarray)
     return logits[[place[row] for row in wanted.tolist()]]
 
 
+def _load(place: Path, accelerator: Accelerator) -> nn.Module:
+    """The model in the folder `place` of the first process, in each of them."""
+    if accelerator.num_processes == 1:
+        return load_model(place, from_config)
+
+    def read() -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        return read_json(place / CONFIG), load_model(place, from_config).state_dict()
+
+    config, weights = from_first(read, accelerator)
+    model = from_config(config).eval()
+    model.load_state_dict(weights)
+    return model
+
+
 def _run(
     place: Path,
     images: np.ndarray,
@@ -116,7 +146,7 @@ def _run(
     progress: Progress,
 ) -> dict[str, np.ndarray]:
     """Logits [images, findings] of the model in `place` for the rows of each split."""
-    model: BaseModel = load_model(place, from_config).to(accelerator.device)
+    model = _load(place, accelerator).to(accelerator.device)
     before = batch_statistics(model)
     logits = {}
     for split, own in rows.items():

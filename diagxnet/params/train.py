@@ -27,4 +27,5 @@ class TrainParams(Section):
     min_delta: float = Field(ge=0, le=10, description="change of that figure that counts as better")
     num_workers: int = Field(ge=0, le=256, description="threads that gather batches ahead; 0: none")
     compile: bool = Field(description="torch.compile of the training step")
+    sync_batch_norm: bool = Field(description="BatchNorm over the images of all processes, on CUDA alone")
     monitor: bool = Field(description="CPU, memory and GPU utilisation among the live curves")

@@ -26,7 +26,11 @@ from diagxnet.training.patches import patch_problems
 SECTIONS: dict[str, Any] = {
     "seed": Seed,
     "launch": Annotated[
-        str, Field(min_length=1, description="command that starts a training stage: python, or accelerate launch")
+        str,
+        Field(
+            min_length=1,
+            description="starts trainings and stack_features: python, or accelerate launch",
+        ),
     ],
     "demo": DemoParams,
     "data": DataParams,

@@ -201,6 +201,13 @@ def _take(manifest: pd.DataFrame, given: Mapping[str, str], findings: Findings, 
 def _weigh(images: int, image_size: int, disk: Path, found: Notices) -> None:
     disk = next(folder for folder in (disk, *disk.resolve().parents) if folder.exists())
     needed, free = packed_bytes(images, image_size), shutil.disk_usage(disk).free
+    memory = machine_memory()
+    if memory:
+        fits = "fits" if needed < memory else "does not fit (a fast local disk then, as rows are taken in any order)"
+        found.lines.append(
+            f"memory: of {memory / 1e9:,.0f} GB on this machine; data/packed, which a training reads whole before it "
+            f"begins, {fits}"
+        )
     text = (
         f"disk: data/packed takes {needed / 1e9:,.2f} GB at {image_size} px (once more in DVC's cache where the file "
         f"system has neither reflinks nor hard links), {free / 1e9:,.1f} GB are free"
@@ -208,6 +215,11 @@ def _weigh(images: int, image_size: int, disk: Path, found: Notices) -> None:
     found.lines.append(text)
     if needed > free:
         found.problems.append(f"{text} (make room, or choose a smaller data.image_size or data.max_patients)")
+
+
+def machine_memory() -> int:
+    """Bytes of this machine's memory; 0 where the system does not say (Windows)."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
 
 
 def training_line(name: str, arch: str, pace: Pace, recipe: Recipe, images: int, val_images: int) -> tuple[str, float]:
@@ -219,6 +231,17 @@ def training_line(name: str, arch: str, pace: Pace, recipe: Recipe, images: int,
         f"{hours(seconds)}",
         seconds,
     )
+
+
+def path_line(pace: Pace, batch_size: int) -> str:
+    """A line on the images that reach a base model: how fast, what share of its device computes, what that holds."""
+    fed = min(1.0, pace.pure / pace.learning)
+    line = f"  gathered and augmented at {1 / pace.path:,.0f} images/s: {fed:.0%} of its time the {pace.kind} learns"
+    if pace.memory is None:
+        return line
+    if pace.memory > 1:
+        return f"{line}; its memory does not hold {batch_size} images a step"
+    return f"{line}; {pace.memory:.0%} of its memory in use with {batch_size} images a step"
 
 
 def hours(seconds: float) -> str:

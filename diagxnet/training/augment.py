@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from diagxnet.data.draws import mix, uniform
+from diagxnet.training.transfer import to_device
 
 DRAWS = 6
 """An image's draws, in this order: angle, shift to the right, shift down, scale, flip, contrast."""
@@ -48,11 +49,11 @@ def augment(
     radiographs are outside the collimated field.
     """
     draws = _draws(rows, seed, epoch)
-    factors = torch.from_numpy(_factors(draws, contrast)).to(images.device) if contrast else None
+    factors = to_device(_factors(draws, contrast), images.device) if contrast else None
     matrices = None
     if rotation or translation or scale or flip:
         matrices = _matrices(draws, rotation=rotation, translation=translation, scale=scale, flip=flip)
-        matrices = torch.from_numpy(matrices).to(images.device)
+        matrices = to_device(matrices, images.device)
     result = torch.empty(images.shape, dtype=torch.float32, device=images.device)
     step = _images_at_a_time(images)
     for start in range(0, len(images), step):

@@ -20,8 +20,9 @@ from diagxnet.training.checkpoint import save_joint, save_model
 from diagxnet.training.history import history, joint_history
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.loop import Epoch, Examples, fit
-from diagxnet.training.networks import base_config, create_base, member_counts, member_folders
+from diagxnet.training.networks import base_config, create_base, member_counts, member_folders, synchronised
 from diagxnet.training.precision import create_accelerator
+from diagxnet.training.preload import preload
 from diagxnet.training.recipe import Recipe, member_seed
 from diagxnet.training.resume import ResumeState, fingerprint, locked
 
@@ -86,7 +87,7 @@ def train_base(
         "augmentation": augmentation,
         "precision": accelerator.mixed_precision,
         "processes": accelerator.num_processes,
-        "data": [content_hash(packed / "images.npy"), content_hash(prepared / "labels_val.npz")],
+        "data": [preload(name, packed / "images.npy", accelerator), content_hash(prepared / "labels_val.npz")],
     }
     val = read_labels(prepared, "val")
     members = _members(recipe, prepared, folder, resume, folds, seeds)
@@ -99,6 +100,8 @@ def train_base(
             own = member.recipe
             torch.manual_seed(own.seed)
             model = create_base(arch, findings=len(findings), **network)
+            if recipe.sync_batch_norm:
+                model = synchronised(model, accelerator)
             if member is members[0]:
                 announce(name, accelerator, recipe, arch, model)
             if len(members) > 1:

@@ -9,7 +9,7 @@ Out of GPU memory, the micro-batch is halved and the window done again in twice 
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -28,11 +27,16 @@ from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.ema import MovingAverage
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.paths import along_paths
+from diagxnet.training.processes import from_first
 from diagxnet.training.recipe import Recipe
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler
-from diagxnet.training.sources import Made, Source, read_ahead
+from diagxnet.training.sources import Source, read_ahead
+from diagxnet.training.transfer import to_device
 from diagxnet.training.windows import MicroBatch, draw_order
+
+VAL_STEPS = 4
+"""Steps of training whose images a GPU takes at once over val: without gradients it keeps no activations."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def fit(
     The best epoch is that of the lowest val loss, or of the highest macro AUROC on val (`Schedule.best`). A state found
     in `state` is taken up: its epochs are yielded again, then training goes on, to the same bytes as without the
     interruption. Raises InputError where the loss is not finite. `progress` counts training images. val_batch_size:
-    examples of a forward pass over val; None: as many as in a step of training.
+    examples of a forward pass over val; None: as many as in a step of training, on CUDA `VAL_STEPS` times as many.
     """
     training = _Training(model, train, val, recipe, accelerator, state, progress, val_batch_size)
     yield from training.take_up()
@@ -126,8 +130,8 @@ class _Training:
         self.drawn = batches.weights(train.targets, train.learned)
         self.weights = recipe.objective.weights(train.targets, train.learned, self.drawn).to(self.device)
         self.micro = MicroBatch(batches.batch_size, batches.effective(self.processes))
-        # torch's own choice is slow on a CPU: an operation each for every tensor
-        fused = self.device.type == "cpu"
+        # torch's own choice is an operation each for every tensor on a CPU, and several for groups of them on CUDA
+        fused = self.device.type in ("cpu", "cuda")
         self.optimizer = create_optimizer(recipe.optimization, model, schedule.lr, fused=fused)
         updates = schedule.epochs * len(self.micro.split(np.arange(len(train)), self.processes))
         self.scheduler = create_scheduler(schedule, self.optimizer, updates)
@@ -135,6 +139,7 @@ class _Training:
         # before accelerate, whose precision holds on to the network it was given
         self.average = MovingAverage(model, recipe.ema, self.device) if recipe.ema is not None else None
         self.kept = model if self.average is None else self.average.model
+        # inside what distributes it, as torch says: "Where to apply torch.compile?", docs.pytorch.org
         self.model = accelerator.prepare(torch.compile(model) if recipe.compile else model)
         self.stopping = EarlyStopping(schedule.patience, schedule.min_delta)
         self.epochs: list[Epoch] = []
@@ -149,7 +154,7 @@ class _Training:
 
     def take_up(self) -> list[Epoch]:
         """The epochs of an interrupted training, whose state this one then has; none where there is none."""
-        saved = self._from_first(self.state.load)
+        saved = from_first(self.state.load, self.accelerator)
         if saved is None:
             return []
         self.epochs = [Epoch(record, seconds) for record, seconds in saved["epochs"]]
@@ -169,11 +174,6 @@ class _Training:
         self.stopping.best, self.stopping.waited = saved["stopping"]
         self.best, self.stopped = saved["best"], saved["stopped"]
         return self.epochs
-
-    def _from_first(self, read: Callable[[], Made]) -> Made:
-        """What the first process reads, in each of them: no other need have the first one's disk."""
-        held = [read() if self.accelerator.is_main_process else None]
-        return broadcast_object_list(held)[0]
 
     def learn(self, epoch: int) -> float:
         """One pass over the training examples; the mean loss over their known labels."""
@@ -231,9 +231,9 @@ class _Training:
 
     def _backward(self, examples: np.ndarray, raw: Tensor, known: int, epoch: int, masked: bool) -> Tensor:
         """Adds to the gradients those of a micro-batch; its part of the window's mean loss. masked: nothing counts."""
-        inputs = self.train.source.finish(raw.to(self.device, non_blocking=True), examples, epoch)
-        targets = torch.from_numpy(self.train.targets[examples]).to(self.device)
-        mask = torch.from_numpy(self.train.learned[examples] & (not masked)).to(self.device)
+        inputs = self.train.source.finish(to_device(raw, self.device), examples, epoch)
+        targets = to_device(self.train.targets[examples], self.device)
+        mask = to_device(self.train.learned[examples] & (not masked), self.device)
         with self.accelerator.autocast():
             logits = self.model(inputs)
         part = self.recipe.objective.sum(logits, targets, mask, self.weights) / known
@@ -264,7 +264,7 @@ class _Training:
             self.kept,  # `model`, compiled, would compile anew for each batch size
             self.val.source,
             len(self.val),
-            batch_size=self.val_batch_size or self.micro.size,
+            batch_size=val_batch_size(self.val_batch_size, self.micro.size, self.device),
             accelerator=self.accelerator,
             workers=self.recipe.num_workers,
         )
@@ -306,7 +306,7 @@ class _Training:
         """The best epoch's weights into the model, and of the state what the others of its kind still need."""
         left = self.recipe.schedule.epochs - len(self.epochs)
         self.progress.skip(left * len(self.train))  # what early stopping saved
-        self.plain.load_state_dict(self._from_first(self.state.load_best))
+        self.plain.load_state_dict(from_first(self.state.load_best, self.accelerator))
         if self.accelerator.is_main_process:
             self.state.finish()
 
@@ -345,6 +345,11 @@ class _EpochLoss:
                 f"precision to fp32)"
             )
         self.total += value * known
+
+
+def val_batch_size(given: int | None, step: int, device: torch.device) -> int:
+    """Examples of a forward pass over val: those given, or those of a step, on CUDA `VAL_STEPS` times as many."""
+    return given or step * (VAL_STEPS if device.type == "cuda" else 1)
 
 
 def update(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None, max_norm: float | None) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import timm
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -221,6 +222,20 @@ def from_config(config: dict[str, Any]) -> BaseModel:
     options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "stem", "batch_norm")}
     options["parents"] = pairs(config.get("parents", {}), Findings(tuple(config["findings"])).keys)
     return create_base(config["arch"], findings=len(config["findings"]), **options, tried=False)
+
+
+def synchronised(model: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """`model`, whose BatchNorm takes its moments over the images of all processes; of one process it is as it was.
+
+    The weights keep their names. timm's conversion, as torch's would lose the activation in timm's BatchNormAct2d.
+    """
+    if accelerator.num_processes == 1:
+        return model
+    if accelerator.device.type != "cuda":
+        raise InputError(
+            f"train.sync_batch_norm = true needs CUDA GPUs, this runs on {accelerator.device.type} (set it to false)"
+        )
+    return timm.layers.convert_sync_batchnorm(model)
 
 
 def member_folders(folder: Path, folds: int | None, seeds: int) -> list[list[Path]]:

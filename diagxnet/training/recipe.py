@@ -24,6 +24,7 @@ class Recipe:
     ema: float | None = None
     num_workers: int = 0
     compile: bool = False
+    sync_batch_norm: bool = False
 
     def identity(self) -> dict[str, Any]:
         """What of it shapes bytes: all but the number of threads that read ahead."""
