@@ -42,10 +42,9 @@ def main() -> None:
         problems.append(str(error))
     memory = peak_memory()
     if memory:
-        print(
-            f"memory: {memory['peak_memory_mib']:,.0f} MiB at most so far (of the CPU, with {CPU_STEP} images a step or "
-            "fewer); it does not grow with the number of images"
-        )
+        steps = "" if torch.cuda.is_available() else f" with {CPU_STEP} images a step or fewer"
+        peak = f"{memory['peak_memory_mib']:,.0f} MiB"
+        print(f"memory: {peak} at most so far{steps}; it does not grow with the number of images")
     if problems:
         raise problems_error("this run would stop", problems, "mend these first")
     print("nothing found that would stop this run")

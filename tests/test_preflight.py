@@ -222,7 +222,7 @@ SET |= {"rows_a_second": None}
         (
             Pace(0.1, 0.1, "cpu", 7),
             {},
-            ["batch_size=16 -S train.accumulation_steps=8: larger steps take a CPU's memory"],
+            ["batch_size=16 -S train.accumulation_steps=8: larger steps"],
         ),
         (Pace(0.1, 0.1, "mps", 7, kind="mps"), {}, []),
     ],
