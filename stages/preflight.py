@@ -14,7 +14,7 @@ from diagxnet.data.hierarchy import Hierarchy
 from diagxnet.params.whole import read_all
 from diagxnet.preflight.advice import advice
 from diagxnet.preflight.plan import hours, look_at_data, path_line, training_line
-from diagxnet.preflight.rehearsal import Pace, rehearse_base, rehearse_meta, rows_a_second
+from diagxnet.preflight.rehearsal import CPU_STEP, Pace, rehearse_base, rehearse_meta, rows_a_second
 from diagxnet.reading.columns import columns_of
 from diagxnet.stacking.learners import create_meta
 from diagxnet.training.networks import create_base
@@ -42,9 +42,9 @@ def main() -> None:
         problems.append(str(error))
     memory = peak_memory()
     if memory:
-        print(
-            f"memory: {memory['peak_memory_mib']:,.0f} MiB at most so far; it does not grow with the number of images"
-        )
+        steps = "" if torch.cuda.is_available() else f" with {CPU_STEP} images a step or fewer"
+        peak = f"{memory['peak_memory_mib']:,.0f} MiB"
+        print(f"memory: {peak} at most so far{steps}; it does not grow with the number of images")
     if problems:
         raise problems_error("this run would stop", problems, "mend these first")
     print("nothing found that would stop this run")

@@ -218,7 +218,13 @@ SET |= {"rows_a_second": None}
         (replace(GPU, memory=0.5), {"rows_a_second": 900.0}, ["num_workers=8: the disk gives 900 images/s .* 1,000"]),
         (replace(GPU, memory=0.5), {"rows_a_second": 1100.0}, []),
         (replace(GPU, memory=0.5), {"rows_a_second": 900.0, "num_workers": 8}, []),
-        (Pace(0.1, 0.1, "cpu", 7), {"precision": "fp32"}, []),
+        (Pace(0.1, 0.1, "cpu", 7), {"precision": "fp32", "batch_size": 16}, []),
+        (
+            Pace(0.1, 0.1, "cpu", 7),
+            {},
+            ["batch_size=16 -S train.accumulation_steps=8: larger steps"],
+        ),
+        (Pace(0.1, 0.1, "mps", 7, kind="mps"), {}, []),
     ],
 )
 def test_advice_is_given_where_this_machine_asks_for_it_and_keeps_the_update(pace, changes, expected) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from diagxnet.preflight.rehearsal import Pace
+from diagxnet.preflight.rehearsal import CPU_STEP, Pace
 
 STEPS_MEMORY = 0.8
 """Of a GPU's memory, what steps may take at most: the rest is for its allocator, and val."""
@@ -49,9 +49,11 @@ def advice(
 def _steps(paces: Mapping[str, Pace], batch_size: int, accumulation_steps: int, processes: int) -> list[str]:
     """Steps as large as the memory of a GPU allows, for the update as it is, shared by so many processes."""
     share = max((pace.memory for pace in paces.values() if pace.memory is not None), default=None)
-    if share is None:
-        return []
     update, rest = divmod(batch_size * accumulation_steps, processes)
+    if share is None:
+        large = batch_size > CPU_STEP and not update % CPU_STEP and any(pace.kind == "cpu" for pace in paces.values())
+        steps = f"-S train.batch_size={CPU_STEP} -S train.accumulation_steps={update // CPU_STEP}"
+        return [f"{steps}: larger steps take a CPU's memory, and are no faster"] if large else []
     if rest:
         images = batch_size * accumulation_steps
         return [f"{processes} GPUs do not divide the {images} images of an update: scale the rates to what you take"]
