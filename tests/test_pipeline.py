@@ -77,7 +77,8 @@ def _git(folder: Path, *command: str) -> None:
 def environment(folder: Path) -> dict[str, str]:
     """What commands in `folder` run with: this Python first on the path, a cache of hashes beside the folder."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "DIAGXNET_CACHE": str(folder.parent / "cache"), "DVC_NO_ANALYTICS": "1"}
+    quiet = {"DVC_NO_ANALYTICS": "1", "BROWSER": "true"}  # no page of a test opens in anybody's browser
+    return {**os.environ, "PATH": path, "DIAGXNET_CACHE": str(folder.parent / "cache"), **quiet}
 
 
 def bounded(command: list[str], folder: Path, seconds: float) -> subprocess.CompletedProcess:
