@@ -73,8 +73,10 @@ def test_lines_of_a_log_tell_what_is_left_of_the_whole_run(monkeypatch, capsys) 
     with Progress(100, "train_vit", shown=True) as progress:
         progress.started -= 3600
         progress.update(50)
-        progress.skip(50)
-    assert "60 min left (of the whole run 3.0 h)" in capsys.readouterr().err
+        progress.update(50)
+    halfway, end = capsys.readouterr().err.splitlines()
+    assert halfway.endswith("60 min left (of the whole run 3.0 h)")
+    assert end.startswith("train_vit: 100/100 img")
 
 
 def test_a_defect_keeps_its_traceback_and_says_what_is_kept(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Progress:
         self.done += items
         if self.bar is not None:
             self.bar.update(items)
-        elif self.shown and time.monotonic() - self.printed > SECONDS_BETWEEN_LINES:
+        elif self.shown and self.done < self.total and time.monotonic() - self.printed > SECONDS_BETWEEN_LINES:
             self._line()
 
     def skip(self, items: int) -> None:
