@@ -240,10 +240,10 @@ def map_writer(ensemble: Ensemble, options: argparse.Namespace, wanted: Sequence
     wanted: keys of the findings to map; where there are none, those that are present.
     """
     from diagxnet.prediction.maps import map_outcome, write_maps  # matplotlib takes a second to import
-    from diagxnet.prediction.study_list import StudyList
+    from diagxnet.prediction.study_list import StudyList, remarks
 
     thresholds = ensemble.thresholds(options.rule)
-    studies = StudyList(ensemble.findings, thresholds, ensemble.calibrated_on)
+    studies = StudyList(ensemble.findings, thresholds, ensemble.calibrated_on, remarks(ensemble))
     if options.html is not None:
         with writing(options.html):  # found out now, not after an hour of predictions
             check_replaceable(options.html)
