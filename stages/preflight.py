@@ -20,6 +20,7 @@ from diagxnet.reading.columns import columns_of
 from diagxnet.stacking.learners import create_meta
 from diagxnet.training.networks import create_base
 from stages import base_model, train_meta
+from stages.notices import check_root
 from stages.outlook import remember
 from stages.running import peak_memory, run
 
@@ -30,6 +31,7 @@ def main() -> None:
     columns = columns_of(data.pop("columns"), data.pop("findings"), params.evaluate.subgroups)
     problems, sizes = [], None
     try:
+        check_root(data["root"], Path.cwd())
         mode, parents = data.pop("hierarchy"), data.pop("parents")
         data["hierarchy"] = Hierarchy.of(mode, columns.findings.keys, parents)
         later = {"subgroups": params.evaluate.subgroups, "given": params.tables}
