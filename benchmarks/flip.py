@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from diagxnet.params.base import DensenetParams
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.data import pack_into
@@ -23,6 +22,7 @@ from diagxnet.labels.prepare import prepare
 from diagxnet.params.augment import AugmentParams
 from diagxnet.params.checked import read_params
 from diagxnet.params.data import DataParams
+from diagxnet.params.member import MemberParams
 from diagxnet.params.seed import Seed
 from diagxnet.params.train import TrainParams
 from diagxnet.training.base import train_base
@@ -44,7 +44,7 @@ def split(root: Path, packed: Path, folder: Path, data: DataParams, seed: int) -
         packed,
         folder,
         views=data.views,
-        uncertain=data.uncertain.model_dump(),
+        uncertain=data.uncertain,
         blank=data.blank,
         split_seed=seed,
         max_patients=None,
@@ -56,7 +56,7 @@ def split(root: Path, packed: Path, folder: Path, data: DataParams, seed: int) -
 def train_and_score(params, flip: float, seed: int, packed: Path, prepared: Path, folder: Path) -> dict[str, float]:
     """AUROC on the held-out rows of a DenseNet-121 trained with `augment.flip` = flip: per finding, and their mean."""
     params.seed = seed
-    recipe, network, precision = options(params, "densenet")
+    recipe, network, precision = options(params, params.densenet)
     training = train_base(
         f"seed {seed}, flip {flip}",
         recipe,
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="scratch")
     parser.add_argument("--seeds", type=int, default=8)
     arguments = parser.parse_args()
-    params = read_params(seed=Seed, data=DataParams, augment=AugmentParams, train=TrainParams, densenet=DensenetParams)
+    params = read_params(seed=Seed, data=DataParams, augment=AugmentParams, train=TrainParams, densenet=MemberParams)
     packed = pack_into(arguments.root, arguments.folder, params.data.image_size)
     results = []
     for seed in range(1, arguments.seeds + 1):

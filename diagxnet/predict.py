@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import sys
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = commands.parse_args(arguments)
     if options.finding and options.heatmap is None and options.html is None:
         commands.error("--finding says what to map: give --heatmap or --html too")
+    if options.open and options.html is None:
+        commands.error("--open shows the page that --html writes: give --html too")
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path's letters may be none of the terminal's
     try:
@@ -73,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--heatmap", type=Path, metavar="DIR", help="draw heat maps of the findings that are present")
     options.add_argument("--finding", action="append", metavar="NAME", help="map this one; repeatable")
     options.add_argument("--html", type=Path, metavar="FILE", help="write a study list with thumbnails and maps")
+    options.add_argument("--open", action="store_true", help="show the page of --html in the browser")
     options.add_argument("--json", action="store_true", help="print a JSON object a line instead of text")
     return options
 
@@ -83,6 +87,8 @@ def predict(options: argparse.Namespace) -> int:
         status = predict_into(options, stack)
     if written := [str(path) for path in (options.csv, options.heatmap, options.html) if path is not None]:
         print(f"predict: wrote {', '.join(map(printable, written))}", file=sys.stderr)
+    if options.open and not webbrowser.open(options.html.resolve().as_uri()):
+        print(f"predict: no browser here (open {printable(options.html.resolve())} yourself)", file=sys.stderr)
     return status
 
 
@@ -234,10 +240,10 @@ def map_writer(ensemble: Ensemble, options: argparse.Namespace, wanted: Sequence
     wanted: keys of the findings to map; where there are none, those that are present.
     """
     from diagxnet.prediction.maps import map_outcome, write_maps  # matplotlib takes a second to import
-    from diagxnet.prediction.study_list import StudyList
+    from diagxnet.prediction.study_list import StudyList, remarks
 
     thresholds = ensemble.thresholds(options.rule)
-    studies = StudyList(ensemble.findings, thresholds, ensemble.calibrated_on)
+    studies = StudyList(ensemble.findings, thresholds, ensemble.calibrated_on, remarks(ensemble))
     if options.html is not None:
         with writing(options.html):  # found out now, not after an hour of predictions
             check_replaceable(options.html)

@@ -3,6 +3,7 @@
 Git is asked, and where there is none, or no commit yet, there is nothing to say.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -40,7 +41,15 @@ def sweep(models: Path, wanted: Collection[str]) -> list[str]:
 
 
 def check_root(root: str, here: Path) -> None:
-    """InputError where a queued experiment, which runs in a copy of the repository, finds no folder at `root`."""
+    """InputError where the shell's quotes or its ~ are still in `root`, or where a queued experiment, which runs in a
+    copy of the repository, finds no folder there."""
+    bare = root.strip("'\"")
+    meant = os.path.expanduser(bare)
+    if meant != root and not (here / root).is_dir():
+        raise InputError(
+            f"data.root = {root!r}: no such folder, as quotes and ~ in it are the shell's and mean nothing here (set "
+            f'it without: python -m stages.configure "data.root={meant}")'
+        )
     if Path(root).is_absolute() or (here / root).is_dir():
         return
     parts = here.parts

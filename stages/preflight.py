@@ -1,7 +1,7 @@
 """Before an overnight run: prints rows, splits, disk, memory and hours to expect, what to set otherwise on this
 machine, and every error known beforehand.
 
-No stage of dvc.yaml: `python -m stages.preflight` writes nothing.
+No stage of dvc.yaml: `python -m stages.preflight` writes nothing but the seconds that it expects, for `stages.outlook`.
 """
 
 from pathlib import Path
@@ -10,15 +10,18 @@ from types import SimpleNamespace
 import torch
 
 from diagxnet.console.errors import InputError, problems_error
+from diagxnet.console.progress import hours
 from diagxnet.data.hierarchy import Hierarchy
 from diagxnet.params.whole import read_all
 from diagxnet.preflight.advice import advice
-from diagxnet.preflight.plan import hours, look_at_data, path_line, training_line
+from diagxnet.preflight.plan import look_at_data, path_line, training_line
 from diagxnet.preflight.rehearsal import CPU_STEP, Pace, rehearse_base, rehearse_meta, rows_a_second
 from diagxnet.reading.columns import columns_of
 from diagxnet.stacking.learners import create_meta
 from diagxnet.training.networks import create_base
 from stages import base_model, train_meta
+from stages.notices import check_root
+from stages.outlook import remember
 from stages.running import peak_memory, run
 
 
@@ -28,6 +31,7 @@ def main() -> None:
     columns = columns_of(data.pop("columns"), data.pop("findings"), params.evaluate.subgroups)
     problems, sizes = [], None
     try:
+        check_root(data["root"], Path.cwd())
         mode, parents = data.pop("hierarchy"), data.pop("parents")
         data["hierarchy"] = Hierarchy.of(mode, columns.findings.keys, parents)
         later = {"subgroups": params.evaluate.subgroups, "given": params.tables}
@@ -52,8 +56,8 @@ def main() -> None:
 
 def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
     """Prints what each training costs; `sizes`: images by split, None where they are not known."""
-    sizes = sizes or {"train": 0, "val": 0, "stack": 0, "test": 0}
-    total, features = 0.0, 0.0
+    known, sizes = sizes is not None, sizes or {"train": 0, "val": 0, "stack": 0, "test": 0}
+    expected, features = {}, 0.0
     findings = len(params.data.findings)
     folds = base_model.folds(params)
     learned, stacked, models = sizes["train"], sizes["stack"], 1
@@ -78,7 +82,7 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
         each = [f"{count} {what}" for what, count in counts.items() if count > 1]
         print(line + (f", each of {' x '.join(each)}" if each else ""))
         print(path_line(pace, params.train.batch_size))
-        total += models * member.seeds * seconds
+        expected[f"train_{name}"] = models * member.seeds * seconds
         passes = member.seeds * params.stack.views
         features += pace.running * passes * (stacked + models * (sizes["val"] + sizes["test"]))
     recipe, arch, options = train_meta.options(params)
@@ -90,7 +94,10 @@ def _trainings(params: SimpleNamespace, sizes: dict[str, int] | None) -> None:
     seeds = params.meta.ensemble_seeds
     seconds *= seeds
     print(f"stack_features: {hours(features)}\n{line}" + (f", each of {seeds} seeds" if seeds > 1 else ""))
-    print(f"training: {hours(total + features + seconds)} at most in one process; early stopping may end it sooner")
+    expected |= {"stack_features": features, "train_meta": seconds}
+    print(f"training: {hours(sum(expected.values()))} at most in one process; early stopping may end it sooner")
+    if known:
+        remember(expected)
     _advise(params, paces)
 
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from diagxnet.console.errors import InputError
+from diagxnet.console.progress import Progress
 from diagxnet.data.files import write_json
+from stages.outlook import outlook, remember
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -18,6 +20,9 @@ NOT_WRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPER
 NOT_WRITABLE |= {getattr(errno, "EDQUOT", errno.ENOSPC)}
 """What the system says of a full disk, a file too large for it, a read-only file system, missing rights and a spent
 quota."""
+
+
+KEPT = "Stages that ended are kept, and of a training its last whole epoch"
 
 
 class Terminated(BaseException):
@@ -31,11 +36,14 @@ def _terminate(number: int, frame: object) -> None:
 def run(name: str, main: Callable[[], dict[str, float] | None], *, timed: bool = True) -> None:
     """Runs a stage's `main` and, where `timed`, writes `metrics/timing/NAME.json`: seconds, peak memory, `main`'s own.
 
-    Bad input ends in its message alone, and so does a full disk, with status 1; DIAGXNET_DEBUG=1 adds the traceback. A
-    defect of ours keeps it.
+    A stage of dvc.yaml first says where in the whole run it is. Bad input ends in its message alone, and so does a full
+    disk, with status 1; DIAGXNET_DEBUG=1 adds the traceback. A defect of ours keeps it, with a line on what to do.
     """
     started = time.perf_counter()
     signal.signal(signal.SIGTERM, _terminate)
+    line, Progress.behind = outlook(name) if is_first() else ("", 0.0)
+    if line:
+        print(line, flush=True)
     try:
         extra = main() or {}
     except InputError as error:
@@ -55,9 +63,16 @@ def run(name: str, main: Callable[[], dict[str, float] | None], *, timed: bool =
     except Terminated:
         print(f"{name}: ended by SIGTERM; run the same command again to go on", file=sys.stderr)
         sys.exit(TERMINATED)
-    if timed and is_first():
-        seconds = round(time.perf_counter() - started, 2)
-        write_json(Path("metrics/timing") / f"{name}.json", {"seconds": seconds, **peak_memory(), **extra})
+    except Exception as error:
+        error.add_note(f"{name}: a defect. {KEPT}; the same command again goes on (report the lines above)")
+        raise
+    if not is_first():
+        return
+    record = {"seconds": round(time.perf_counter() - started, 2), **peak_memory(), **extra}
+    if line:
+        remember({name: record["seconds"]})
+    if timed:
+        write_json(Path("metrics/timing") / f"{name}.json", record)
 
 
 def is_first() -> bool:

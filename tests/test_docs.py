@@ -16,9 +16,10 @@ import pytest
 from diagxnet.data.members import FIRST
 from diagxnet.params.checked import read_yaml
 from tests.conftest import ROOT, leaves
+from tests.starts import AT_HAND
 from tests.test_pipeline import SMALL, bounded, clone
 
-PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = ["README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md")))]
 SECONDS = 180
 QUEUE_SECONDS = 300
 
@@ -87,6 +88,7 @@ def workspace(first_run: Path, tmp_path: Path) -> Path:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the blocks are of bash")
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)])
 def test_the_commands_of_a_page_run_as_they_are_written(page: str, workspace: Path) -> None:
+    AT_HAND.get(page, lambda folder: None)(workspace)
     for block in runnable(page):
         shell(workspace, block.commands, float(block.notes.get("timeout", SECONDS)))
         if "dvc queue start" in block.commands:
@@ -136,6 +138,12 @@ def test_the_page_of_the_design_has_a_line_for_each_room() -> None:
     rooms = {path.name for path in (ROOT / "diagxnet").iterdir() if not path.name.startswith("__")}
     named = {path if path.endswith(".py") else path.rstrip("/") for path in re.findall(r"`([\w]+(?:/|\.py))`", text)}
     assert not rooms - named
+
+
+def test_each_page_to_start_with_is_named_before_all_else_in_the_readme() -> None:
+    opening = (ROOT / "README.md").read_text(encoding="utf-8").split("## ")[0]
+    assert set(re.findall(r"docs/start/[\w-]+\.md", opening)) == {p for p in PAGES if p.startswith("docs/start/")}
+    assert set(AT_HAND) <= set(PAGES)
 
 
 def test_the_readme_fits_on_three_screens() -> None:

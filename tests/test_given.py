@@ -305,7 +305,10 @@ def test_predict_takes_the_scores_of_a_table(with_table, tmp_path, capsys):
     assert found[0]["error"][2] == "has no row in the scores of vendor (let their maker score it)"
     assert "vendor" not in found[0]["error"][3]
     maps = ["--heatmap", str(tmp_path / "maps"), "--finding", "Edema", "--finding", "Fracture"]
+    maps += ["--html", str(tmp_path / "list.html")]
     assert predict_main([*command, "--scores", f"vendor={tables[0]}", *maps]) == 1
+    page = (tmp_path / "list.html").read_text(encoding="utf-8")
+    assert "Scores of others enter, too (vendor): no map shows what those rest on." in page
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
         f"{name}.jpg.{key}.png" for name in "ab" for key in ("edema", "fracture")
     ]

@@ -78,6 +78,20 @@ def test_a_relative_data_root_in_a_queued_experiment_is_refused_in_words(tmp_pat
     check_root("mine", tmp_path)
 
 
+@pytest.mark.parametrize("root", ["'/films/Röntgen (1)'", '"/films/Röntgen (1)"', "~/films"])
+def test_quotes_and_a_tilde_that_the_shell_left_in_data_root_are_told_with_the_mend(root: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="are the shell's") as raised:
+        check_root(root, tmp_path)
+    meant = str(Path.home() / "films") if root.startswith("~") else "/films/Röntgen (1)"
+    assert f'python -m stages.configure "data.root={meant}"' in str(raised.value)
+
+
+def test_a_folder_that_is_called_so_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "~films").mkdir()
+    check_root("~films", tmp_path)
+    check_root("/films/it's", tmp_path)
+
+
 def test_a_cache_below_a_path_that_is_not_ascii_is_told_with_its_mend(tmp_path):
     here = tmp_path / "Röntgen"
     (here / ".dvc").mkdir(parents=True)

@@ -332,6 +332,25 @@ def test_a_study_list_is_left_alone_where_the_run_fails(models, tmp_path, monkey
     assert "list.html: cannot be written: Permission denied" in capsys.readouterr().err
 
 
+def test_a_folder_with_spaces_and_umlauts_is_predicted_and_its_page_opened(models, tmp_path, monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr("webbrowser.open", lambda address: shown.append(address) or len(shown) == 1)
+    film, page = write_frontal(tmp_path / "Röntgen Bilder (neu) #1%/Müller.png"), tmp_path / "Ergebnis für heute.html"
+    arguments = [str(film.parent), "--models", str(models), "--html", str(page), "--open"]
+    assert main(arguments) == 0
+    assert "no browser here" not in capsys.readouterr().err
+    assert main(arguments) == 0
+    assert f"no browser here (open {page} yourself)" in capsys.readouterr().err
+    assert shown == [page.as_uri()] * 2
+    assert "Röntgen Bilder (neu) #1%/Müller.png" in page.read_text(encoding="utf-8")
+
+
+def test_a_page_that_nobody_writes_is_not_opened(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--open"])
+    assert "--open shows the page that --html writes" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 def test_the_study_list_is_sorted_by_the_finding_that_is_chosen(models, tmp_path):
     for number, grey in enumerate((40, 200)):

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from diagxnet.console.errors import InputError
+from diagxnet.console.progress import hours
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.hierarchy import Hierarchy
 from diagxnet.preflight import plan as planned
 from diagxnet.preflight.advice import advice
-from diagxnet.preflight.plan import Notices, Plan, hours, look_at_data, path_line, training_line
+from diagxnet.preflight.plan import Notices, Plan, look_at_data, path_line, training_line
 from diagxnet.preflight.rehearsal import Pace, rehearse_base, rows_a_second
 from diagxnet.reading.columns import CHEXPERT_COLUMNS
 from diagxnet.training.networks import create_base

@@ -225,7 +225,9 @@ def test_the_file_says_which_models_and_sample_it_is_of_and_predict_takes_it(wor
     header, row = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
     assert header.endswith(",error,calibration")
     assert row.endswith(f'"{after["calibration"]}"')
-    assert f"the labelled sample {after['calibration']}" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert f"the labelled sample {after['calibration']}" in page
+    assert re.search("Too few patients there for [^:]*Pneumonia[^:]*: as calibrated where the models were tr", page)
 
 
 def test_the_stage_prints_what_it_found_and_where_it_is(world, tmp_path):

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from typing import ClassVar
 
 from tqdm import tqdm
 
@@ -16,6 +17,9 @@ class Progress:
     Use as a context manager; `update(n)` counts items, `note(text)` sets what stands behind the bar. With
     `shown=False` (processes other than the first of several) it prints nothing.
     """
+
+    behind: ClassVar[float] = 0.0
+    """Seconds of the stages behind the one that this process is, as far as they are known."""
 
     def __init__(self, total: int, title: str, unit: str = "img", shown: bool = True) -> None:
         self.total, self.title, self.unit, self.shown = total, title, unit, shown
@@ -38,7 +42,7 @@ class Progress:
         self.done += items
         if self.bar is not None:
             self.bar.update(items)
-        elif self.shown and time.monotonic() - self.printed > SECONDS_BETWEEN_LINES:
+        elif self.shown and self.done < self.total and time.monotonic() - self.printed > SECONDS_BETWEEN_LINES:
             self._line()
 
     def skip(self, items: int) -> None:
@@ -51,18 +55,24 @@ class Progress:
     def note(self, text: str) -> None:
         self.text = text
         if self.bar is not None:
-            self.bar.set_postfix_str(text)
+            rate = self.bar.format_dict["rate"]
+            whole = hours((self.total - self.done) / rate + self.behind) if self.behind and rate else ""
+            self.bar.set_postfix_str(f"{text}, whole run {whole} left" if whole else text)
 
     def write(self, line: str) -> None:
         """Prints a line that stays, above the bar."""
         if self.shown:
             tqdm.write(line, file=sys.stderr)
 
+    def _left(self, seconds: float) -> str:
+        whole = f" (of the whole run {hours(seconds + self.behind)})" if self.behind else ""
+        return f"{hours(seconds)} left{whole}"
+
     def _line(self) -> None:
         self.printed = time.monotonic()
         seconds = max(self.printed - self.started, 1e-9)
         rate = self.done / seconds
-        left = f", {(self.total - self.done) / rate:,.0f} s left" if 0 < self.done < self.total else ""
+        left = f", {self._left((self.total - self.done) / rate)}" if 0 < self.done < self.total else ""
         text = f", {self.text}" if self.text else ""
         print(
             f"{self.title}: {self.done:,}/{self.total:,} {self.unit} in {seconds:,.0f} s, "
@@ -78,3 +88,10 @@ def _columns() -> int:
         return os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError):
         return 0
+
+
+def hours(seconds: float) -> str:
+    """A length of time in the unit that a person would use."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -4,6 +4,7 @@ Each image carries its rank by each finding as a CSS variable; the radio button 
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from PIL import Image
 
 from diagxnet.data.files import write_text
 from diagxnet.data.findings import Findings
+from diagxnet.ensemble.calibration import KEPT
+from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.prediction.maps import Maps
 from diagxnet.prediction.overlay import overlay
 from diagxnet.prediction.run import Outcome
@@ -36,9 +39,11 @@ body:has(#reversed:checked) .studies { flex-direction: column-reverse; }
 class StudyList:
     """Gathers images one by one; `write` makes the page. An image takes about 10 kB, and as much for each map."""
 
-    def __init__(self, findings: Findings, thresholds: np.ndarray, calibrated_on: str = "") -> None:
+    def __init__(
+        self, findings: Findings, thresholds: np.ndarray, calibrated_on: str = "", remarks: Sequence[str] = ()
+    ) -> None:
         self.findings = findings
-        self.calibrated_on = calibrated_on
+        self.calibrated_on, self.remarks = calibrated_on, remarks
         self.thresholds = thresholds  # [findings], NaN where there is none
         self.studies: list[tuple[np.ndarray, int, Html]] = []
         self.failed: list[tuple[str, str]] = []
@@ -71,7 +76,7 @@ class StudyList:
         sections.append(("How to read this", [element("p", _READING.format(sample=sample))]))
         counts = f"{len(self.studies):,} images predicted, {len(self.failed):,} not."
         counts += f" Calibrated on {sample}." if self.calibrated_on else ""
-        introduction = [element("p", counts), element("p", RESEARCH_ONLY, class_="note")]
+        introduction = [element("p", " ".join((counts, *self.remarks))), element("p", RESEARCH_ONLY, class_="note")]
         write_text(path, page("Study list", introduction, sections, STYLE + _orders(self.findings)))
 
     def _probabilities(self, outcome: Outcome) -> Html:
@@ -104,6 +109,17 @@ class StudyList:
             )
             for own, (*_, content) in zip(ranks, self.studies, strict=True)
         ]
+
+
+def remarks(ensemble: Ensemble) -> list[str]:
+    """Sentences on what a reader of probabilities and maps would take for granted, and should not."""
+    titles, said = ensemble.findings.titles, []
+    kept = [titles[key] for key, own in ensemble.calibration["ensemble"].items() if own.fit == KEPT]
+    if kept:
+        said.append(f"Too few patients there for {', '.join(kept)}: as calibrated where the models were trained.")
+    if ensemble.tables:
+        said.append(f"Scores of others enter, too ({', '.join(ensemble.tables)}): no map shows what those rest on.")
+    return said
 
 
 OWN_SAMPLE = "the validation images of the run that trained the models"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from diagxnet.console.cores import cores
 from diagxnet.console.errors import InputError
+from diagxnet.console.progress import hours
 from diagxnet.data.findings import Findings
 from diagxnet.data.hierarchy import FLAT, Hierarchy
 from diagxnet.data.packed import titled
@@ -242,10 +243,3 @@ def path_line(pace: Pace, batch_size: int) -> str:
     if pace.memory > 1:
         return f"{line}; its memory does not hold {batch_size} images a step"
     return f"{line}; {pace.memory:.0%} of its memory in use with {batch_size} images a step"
-
-
-def hours(seconds: float) -> str:
-    """A length of time in the unit that a person would use."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
