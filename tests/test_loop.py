@@ -16,7 +16,8 @@ from torch import nn
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.training.auroc import macro_auroc
-from diagxnet.training.loop import Examples, fit, update
+from diagxnet.training.history import history
+from diagxnet.training.loop import Epoch, Examples, fit, update
 from diagxnet.training.loss import balanced_weights
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState
@@ -269,6 +270,14 @@ def test_the_model_ends_with_the_weights_of_the_best_epoch_not_of_the_last(tmp_p
     best = min(range(len(epochs)), key=lambda number: epochs[number]["val_loss"])
     assert best < len(epochs) - 1
     assert _bytes(model) == states[best] != states[-1]
+
+
+@pytest.mark.parametrize(("best", "epoch"), [("loss", 1), ("auroc", 2)])
+def test_the_history_names_the_epoch_whose_weights_are_kept(best, epoch):
+    records = [{"epoch": 1, "val_loss": 0.5, "val_auroc": 0.7}, {"epoch": 2, "val_loss": 0.6, "val_auroc": 0.8}]
+    schedule = _recipe(best=best, epochs=3).schedule
+    found = history([Epoch(record, 1.0) for record in records], schedule, 10)
+    assert (found["best_epoch"], found["epochs_run"], found["stopped_early"]) == (epoch, 2, True)
 
 
 def test_early_stopping_ends_training(tmp_path):

@@ -117,7 +117,7 @@ def train_base(
             for epoch in fit(model, train, stop, own, accelerator=accelerator, state=state, progress=progress):
                 epochs.append(epoch)
                 yield epoch
-            histories.append(history(epochs, own.schedule.epochs, len(train)))
+            histories.append(history(epochs, own.schedule, len(train)))
             if accelerator.is_main_process:
                 save_model(member.folder, model, config, histories[-1])
             accelerator.free_memory()

@@ -3,16 +3,17 @@
 from typing import Any
 
 from diagxnet.training.loop import Epoch
+from diagxnet.training.schedule import Schedule
 
 
-def history(epochs: list[Epoch], epochs_allowed: int, train_images: int) -> dict[str, Any]:
+def history(epochs: list[Epoch], schedule: Schedule, train_images: int) -> dict[str, Any]:
     """Content of training_history.json: a record an epoch, and which of them the saved weights are from."""
     records = [epoch.record for epoch in epochs]
-    best = min(records, key=lambda record: record["val_loss"])
+    best = min(records, key=lambda record: schedule.badness(record["val_loss"], record["val_auroc"]))
     return {
         "best_epoch": best["epoch"],
         "epochs_run": len(records),
-        "stopped_early": len(records) < epochs_allowed,
+        "stopped_early": len(records) < schedule.epochs,
         "train_images": train_images,
         "epochs": records,
     }
