@@ -14,6 +14,7 @@ import torch
 
 from diagxnet.console.progress import Progress
 from diagxnet.training.loop import Epoch, Examples, fit
+from diagxnet.training.networks import create_base
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.recipe import Recipe, compose
 from diagxnet.training.resume import ResumeState
@@ -63,12 +64,12 @@ def small_vit() -> torch.nn.Module:
     return network.double()
 
 
-def unequal_examples(count: int) -> Examples:
+def unequal_examples(count: int, size: int = 16) -> Examples:
     """Examples whose micro-batches know few labels or many, so that a mean of means would be another number."""
     rng = np.random.default_rng(5)
     mask = rng.random((count, 3)) < np.linspace(0.1, 1, count)[:, None]
     targets = rng.integers(0, 2, (count, 3)).astype(np.float64)
-    return Examples(ArraySource(torch.from_numpy(rng.normal(size=(count, 1, 16, 16)))), targets, mask)
+    return Examples(ArraySource(torch.from_numpy(rng.normal(size=(count, 1, size, size)))), targets, mask)
 
 
 def first_gradients(folder: Path, batch_size: int, steps: int, count: int, **changes: object) -> dict[str, np.ndarray]:
@@ -140,6 +141,23 @@ def interrupted(folder: Path) -> tuple[dict, dict, list, list]:
     return model.state_dict(), again.state_dict(), whole, records
 
 
+def probed(folder: Path) -> dict:
+    """Weights of a base model after a linear probe and an epoch of all of it."""
+    torch.manual_seed(4)
+    model, examples = create_base("test_resnet", findings=3, image_size=32), unequal_examples(EPOCH, 32)
+    training = fit(
+        model,
+        examples,
+        examples,
+        recipe(epochs=3, probe_epochs=2, ema=None, lr=1e-3, best="loss", min_delta=0.0),
+        accelerator=create_accelerator("fp32"),
+        state=ResumeState(folder / "probed", "mark"),
+        progress=Progress(1, "epoch", shown=False),
+    )
+    states = [{name: tensor.clone() for name, tensor in model.state_dict().items()} for _ in training]
+    return {"probe": states[1], "after": states[2]}
+
+
 def val_loss(model: torch.nn.Module) -> float:
     """The loss of the network that `an_epoch` gives, computed anew."""
     examples = unequal_examples(EPOCH)
@@ -161,3 +179,4 @@ if __name__ == "__main__":
         if rank == 0:
             torch.save(ended, folder / f"{ema}.pt")
     torch.save(interrupted(own), folder / f"interrupted{rank}.pt")
+    torch.save(probed(own), folder / f"probed{rank}.pt")

@@ -117,6 +117,15 @@ def test_two_processes_score_val_with_the_weights_that_are_saved(by_two_processe
     assert val_loss(model) == pytest.approx(recorded, rel=1e-6)
 
 
+def test_two_processes_learn_alike_in_a_linear_probe_and_after_it(by_two_processes):
+    one, other = (torch.load(by_two_processes / f"probed{rank}.pt", weights_only=False) for rank in (0, 1))
+    moved = [name for name, tensor in one["after"].items() if not torch.equal(tensor, one["probe"][name])]
+    assert set(moved) >= {"network.fc.weight", "network.conv1.0.weight"}
+    for part in ("probe", "after"):
+        for name, tensor in one[part].items():
+            assert "running" in name or torch.equal(other[part][name], tensor), name
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_two_machines_go_on_from_the_state_on_the_first_ones_disk_to_equal_bytes(by_two_processes, rank):
     whole, again, records, same = torch.load(by_two_processes / f"interrupted{rank}.pt", weights_only=False)

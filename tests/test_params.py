@@ -54,6 +54,7 @@ MISTAKES = [
     ("more: {}", "more: {wide: {arch: resnet18, lrr: 1}}", r"more\.wide\.lrr: unknown key; did you mean lr\?"),
     ("more: {}", "more: {wide: {lr: 1.0e-3}}", r"more\.wide\.arch: is missing"),
     ("more: {}", "more: {wide: {arch: resnet18, stem: convolutions}}", r"more\.wide\.stem = .*no plain vision transf"),
+    ("more: {}", "more: {wide: {arch: resnet18, epochs: 2, probe_epochs: 3}}", r"probe_epochs = 3: there are 2 epochs"),
     ("more: {}", "more: null", r"more = None: must be a valid dictionary"),
 ]
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from diagxnet.params.checked import Section
 from diagxnet.params.name import Name
@@ -23,6 +23,18 @@ class MemberParams(Section):
     seeds: int = Field(1, ge=1, le=100, description="networks, each from a seed of its own, whose logits are averaged")
     epochs: int = Field(10, ge=1, le=10_000, description="passes over train at the most")
     lr: float = Field(1e-3, gt=0, le=10, description="learning rate; the peak where the scheduler is onecycle")
+    head_lr: float | None = Field(
+        None,
+        gt=0,
+        le=10,
+        description="of the classifier, which starts at random; scheduled as lr is; null: lr",
+    )
+    probe_epochs: int = Field(
+        0,
+        ge=0,
+        description="of epochs: first the classifier alone learns, on frozen features, then all, by a whole schedule "
+        "each; as many as epochs: the former alone",
+    )
     weight_decay: float | None = Field(None, ge=0, le=1, description="null: train.weight_decay; transformers want more")
     dropout: float = Field(0.0, ge=0, lt=1, description="before the classifier")
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth, where the architecture has blocks to skip")
@@ -37,6 +49,12 @@ class MemberParams(Section):
     plateau_patience: int = Field(2, ge=0, le=10_000, description="epochs without improvement that plateau waits for")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of all updates in which onecycle rises")
     patience: int | None = Field(5, ge=1, description="epochs without improvement until early stopping; null: never")
+
+    @model_validator(mode="after")
+    def _check_probe(self) -> "MemberParams":
+        if self.probe_epochs > self.epochs:
+            raise ValueError(f"probe_epochs = {self.probe_epochs}: there are {self.epochs} epochs (lower it)")
+        return self
 
 
 MoreParams = dict[Name, MemberParams]

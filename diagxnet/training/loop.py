@@ -90,7 +90,9 @@ def fit(
     yield from training.take_up()
     while not training.is_over():
         started = time.monotonic()
-        number, lr = len(training.epochs) + 1, training.lr()
+        number = len(training.epochs) + 1
+        training.enter(number)
+        lr = training.lr()
         train_loss = training.learn(number)
         val_loss, val_auroc = training.validate(number)
         is_best = training.judge(recipe.schedule.badness(val_loss, val_auroc))
@@ -125,31 +127,46 @@ class _Training:
         self.accelerator, self.state, self.progress = accelerator, state, progress
         self.device, self.processes = accelerator.device, accelerator.num_processes
         self.val_batch_size = val_batch_size
-        batches, schedule = recipe.batches, recipe.schedule
+        batches = recipe.batches
 
         self.drawn = batches.weights(train.targets, train.learned)
         self.weights = recipe.objective.weights(train.targets, train.learned, self.drawn).to(self.device)
         self.micro = MicroBatch(batches.batch_size, batches.effective(self.processes))
-        # torch's own choice is an operation each for every tensor on a CPU, and several for groups of them on CUDA
-        fused = self.device.type in ("cpu", "cuda")
-        self.optimizer = create_optimizer(recipe.optimization, model, schedule.lr, fused=fused)
-        updates = schedule.epochs * len(self.micro.split(np.arange(len(train)), self.processes))
-        self.scheduler = create_scheduler(schedule, self.optimizer, updates)
         self.plain = model
         # before accelerate, whose precision holds on to the network it was given
         self.average = MovingAverage(model, recipe.ema, self.device) if recipe.ema is not None else None
         self.kept = model if self.average is None else self.average.model
-        # inside what distributes it, as torch says: "Where to apply torch.compile?", docs.pytorch.org
-        self.model = accelerator.prepare(torch.compile(model) if recipe.compile else model)
-        self.stopping = EarlyStopping(schedule.patience, schedule.min_delta)
         self.epochs: list[Epoch] = []
         self.best, self.stopped = float("inf"), False
+        self._begin(probing=recipe.schedule.probe_epochs > 0)
+
+    def _begin(self, probing: bool) -> None:
+        """What learns, by a schedule of its own: the head in a linear probe, all without one or after it."""
+        self.probing, schedule = probing, self.recipe.schedule
+        if schedule.probe_epochs:
+            self.plain.probe(probing)
+        # torch's own choice is an operation each for every tensor on a CPU, and several for groups of them on CUDA
+        fused = self.device.type in ("cpu", "cuda")
+        self.optimizer = create_optimizer(self.recipe.optimization, self.plain, schedule.lr, fused=fused)
+        updates = schedule.epochs_of(probing) * len(self.micro.split(np.arange(len(self.train)), self.processes))
+        self.scheduler = create_scheduler(schedule, self.optimizer, updates)
+        # inside what distributes it, as torch says: "Where to apply torch.compile?", docs.pytorch.org
+        self.model = self.accelerator.prepare(torch.compile(self.plain) if self.recipe.compile else self.plain)
+        goes_on = probing and schedule.epochs_of(False) > 0  # a probe that others follow is not stopped early
+        self.stopping = EarlyStopping(None if goes_on else schedule.patience, schedule.min_delta)
+
+    def enter(self, epoch: int) -> None:
+        """Ends the linear probe where `epoch` is past it: all learns from there on, as in a training of its own."""
+        if self.probing and epoch > self.recipe.schedule.probe_epochs:
+            del self.model
+            self.accelerator.free_memory()  # DistributedDataParallel waits for what learned when it was made, no more
+            self._begin(probing=False)
 
     def is_over(self) -> bool:
         return self.stopped or len(self.epochs) >= self.recipe.schedule.epochs
 
     def lr(self) -> float:
-        """The learning rate, of the classifier where layers have rates of their own."""
+        """The learning rate, the highest where parts of the network have rates of their own."""
         return max(group["lr"] for group in self.optimizer.param_groups)
 
     def take_up(self) -> list[Epoch]:
@@ -164,6 +181,7 @@ class _Training:
         if saved["finished"]:
             self.stopped = True
             return self.epochs
+        self.enter(len(self.epochs))
         self.plain.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scheduler.load_state_dict(saved["scheduler"])

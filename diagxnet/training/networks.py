@@ -45,6 +45,7 @@ class BaseModel(nn.Module):
     def __init__(self, network: nn.Module, parents: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__()
         self.network, self.parents = network, tuple(parents)
+        self._frozen: list[nn.Parameter] = []
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
@@ -52,6 +53,31 @@ class BaseModel(nn.Module):
         features = self.network.forward_features(standardised)
         with torch.autocast(images.device.type, enabled=False):
             return along_paths(self.network.forward_head(features.float()), self.parents)
+
+    def head(self) -> list[nn.Module]:
+        """What published weights say nothing of: the classifier (two of a distilled transformer), and a FeatureNorm."""
+        classifiers = self.network.get_classifier()
+        own = list(classifiers) if isinstance(classifiers, tuple) else [classifiers]
+        return own + [module for module in self.network.modules() if isinstance(module, FeatureNorm)]
+
+    def probe(self, on: bool) -> None:
+        """on: the head alone learns, on features of the body as it is: in evaluation mode, so that the moments of its
+        BatchNorm rest, as dropout and drop path do, and without gradients, so that nothing goes back through it. off:
+        all learns again that did."""
+        for parameter in self._frozen:
+            parameter.requires_grad_(True)
+        own = {parameter for part in self.head() for parameter in part.parameters()}
+        learning = [each for each in self.parameters() if each.requires_grad and each not in own]
+        self._frozen = learning if on else []
+        for parameter in self._frozen:
+            parameter.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "BaseModel":
+        probing = bool(self._frozen)
+        super().train(mode and not probing)
+        for part in self.head() if probing else ():
+            part.train(mode)
+        return self
 
     @property
     def has_batch_norm_2d(self) -> bool:

@@ -21,6 +21,12 @@ class Schedule:
     patience: int | None
     min_delta: float
     best: str = "loss"
+    probe_epochs: int = 0
+
+    def epochs_of(self, probing: bool) -> int:
+        """How many of `epochs` are a linear probe of a pretrained network (`probing`), or come after it (Kumar et al.,
+        "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022)."""
+        return self.probe_epochs if probing else self.epochs - self.probe_epochs
 
     def badness(self, val_loss: float, val_auroc: float | None) -> float:
         """What the best epoch has the least of: the val loss, or what the macro AUROC on val lacks of 1 (`best`)."""
@@ -35,6 +41,7 @@ class Optimization:
     weight_decay: float
     max_grad_norm: float | None
     layer_decay: float | None = None
+    head_lr: float | None = None
 
 
 def create_optimizer(optimization: Optimization, model: nn.Module, lr: float, *, fused: bool = False) -> Optimizer:
@@ -44,10 +51,14 @@ def create_optimizer(optimization: Optimization, model: nn.Module, lr: float, *,
     decay, biases too, unless there is a `layer_decay`: then a timm network's layers learn at lr * layer_decay^depth,
     depth counted from the classifier's 0, and what has one dimension (norms, biases) or timm exempts (position
     embeddings) does not decay (Bao et al., "BEiT", arXiv:2106.08254, appendix; Clark et al., "ELECTRA", ICLR 2020).
+    A `head_lr` is the rate of a BaseModel's head, whatever that of the rest.
     """
     kind = {"adamw": AdamW, "adam": Adam}[optimization.optimizer]
     decay = optimization.weight_decay
-    groups = model.parameters() if optimization.layer_decay is None else _layers(model, optimization, lr)
+    whole = [{"params": list(model.parameters())}]
+    groups = whole if optimization.layer_decay is None else _layers(model, optimization, lr)
+    if optimization.head_lr is not None:
+        groups = _head_apart(groups, model, optimization.head_lr)
     return kind(groups, lr=lr, weight_decay=decay, fused=fused or None)
 
 
@@ -64,6 +75,15 @@ def _layers(model: nn.Module, optimization: Optimization, lr: float) -> list[dic
         verbose=False,
     )
     return [{key: each[key] for key in ("params", "weight_decay")} | {"lr": lr * each["lr_scale"]} for each in groups]
+
+
+def _head_apart(groups: list[dict[str, Any]], model: nn.Module, head_lr: float) -> list[dict[str, Any]]:
+    """`groups`, with what of them is of the head of `model`, a BaseModel, in groups of its own."""
+    own = {parameter for part in model.head() for parameter in part.parameters()}
+    parts = [(group, [each for each in group["params"] if each in own]) for group in groups]
+    body = [group | {"params": [each for each in group["params"] if each not in own]} for group in groups]
+    head = [group | {"params": params, "lr": head_lr} for group, params in parts]
+    return [group for group in body + head if group["params"]]
 
 
 def create_scheduler(schedule: Schedule, optimizer: Optimizer, updates: int) -> LRScheduler | ReduceLROnPlateau:
