@@ -303,7 +303,7 @@ def test_what_early_stopping_saves_is_no_longer_to_be_done(tmp_path, monkeypatch
     assert bars[0].total == bars[0].done == len(epochs) * len(_examples(seed=0))
 
 
-@pytest.mark.parametrize("scheduler", ["plateau", "onecycle", "constant"])
+@pytest.mark.parametrize("scheduler", ["plateau", "onecycle", "cosine", "constant"])
 @pytest.mark.parametrize("stop_after", [1, 2])
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after, ema):

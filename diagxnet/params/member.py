@@ -22,7 +22,9 @@ class MemberParams(Section):
     batch_norm: bool = Field(False, description="BatchNorm of a transformer's features before the classifier")
     seeds: int = Field(1, ge=1, le=100, description="networks, each from a seed of its own, whose logits are averaged")
     epochs: int = Field(10, ge=1, le=10_000, description="passes over train at the most")
-    lr: float = Field(1e-3, gt=0, le=10, description="learning rate; the peak where the scheduler is onecycle")
+    lr: float = Field(
+        1e-3, gt=0, le=10, description="learning rate; the peak where the scheduler is onecycle or cosine"
+    )
     head_lr: float | None = Field(
         None,
         gt=0,
@@ -44,10 +46,12 @@ class MemberParams(Section):
         le=1,
         description="of lr, layer by layer down from the classifier; norms do not decay then; null: one lr",
     )
-    scheduler: Literal["plateau", "onecycle", "constant"] = Field("onecycle", description="of the learning rate")
+    scheduler: Literal["plateau", "onecycle", "cosine", "constant"] = Field(
+        "onecycle", description="of the learning rate"
+    )
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="of the learning rate when val stops improving")
     plateau_patience: int = Field(2, ge=0, le=10_000, description="epochs without improvement that plateau waits for")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of all updates in which onecycle rises")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of all updates in which onecycle or cosine rises")
     patience: int | None = Field(5, ge=1, description="epochs without improvement until early stopping; null: never")
 
     @model_validator(mode="after")

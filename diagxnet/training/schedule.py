@@ -1,6 +1,8 @@
 """Optimizers, learning rate schedules, and when to stop."""
 
 from dataclasses import dataclass
+from functools import partial
+from math import cos, pi
 from typing import Any
 
 from torch import nn
@@ -87,10 +89,12 @@ def _head_apart(groups: list[dict[str, Any]], model: nn.Module, head_lr: float) 
 
 
 def create_scheduler(schedule: Schedule, optimizer: Optimizer, updates: int) -> LRScheduler | ReduceLROnPlateau:
-    """`plateau` steps once an epoch, with what the best epoch has the least of (`Schedule.badness`); `onecycle` and
-    `constant` once an update, `updates` times.
+    """`plateau` steps once an epoch, with what the best epoch has the least of (`Schedule.badness`); `onecycle`,
+    `cosine` and `constant` once an update, `updates` times.
 
-    onecycle: Smith, "A disciplined approach to neural network hyper-parameters", arXiv:1803.09820, cosine annealing.
+    onecycle: Smith, "A disciplined approach to neural network hyper-parameters", arXiv:1803.09820, cosine annealing;
+    Adam's first beta falls and rises against the rate. cosine: the rate rises linearly over the share `warmup` of the
+    updates (Goyal et al., arXiv:1706.02677) and falls to 0 by half a cosine (Loshchilov and Hutter, ICLR 2017).
     """
     if schedule.scheduler == "plateau":
         factor, patience = schedule.plateau_factor, schedule.plateau_patience
@@ -101,7 +105,16 @@ def create_scheduler(schedule: Schedule, optimizer: Optimizer, updates: int) -> 
         total = max(updates, 2)
         rates = [group["lr"] for group in optimizer.param_groups]
         return OneCycleLR(optimizer, max_lr=rates, total_steps=total, pct_start=start, anneal_strategy="cos")
+    if schedule.scheduler == "cosine":
+        return LambdaLR(optimizer, partial(_warm_cosine, rise=round(schedule.warmup * updates), updates=updates))
     return LambdaLR(optimizer, lambda update: 1.0)
+
+
+def _warm_cosine(update: int, *, rise: int, updates: int) -> float:
+    """The share of the peak rate at `update`, from 0: the first of a `rise` of so many updates is no update at 0."""
+    if update < rise:
+        return (update + 1) / (rise + 1)
+    return (1 + cos(pi * (update - rise) / (updates - rise))) / 2 if update < updates else 0.0
 
 
 class EarlyStopping:
