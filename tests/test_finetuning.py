@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.training.loop import Examples, fit
 from diagxnet.training.networks import create_base
@@ -70,6 +71,42 @@ def test_the_head_learns_at_a_rate_of_its_own_whatever_that_of_the_rest(layer_de
     body = {rate for each, rate in rates.items() if each not in head}
     assert body == {1e-3} if layer_decay is None else len(body) > 5
     assert max(body) == pytest.approx(1e-3 * (layer_decay or 1))  # the last block is a layer below the head
+
+
+CHECKPOINTED = {"densenet121": 0.0, "test_vit": 0.1, "test_resnet": 0.1}
+"""With the drop path that they take."""
+
+
+@pytest.mark.parametrize("arch", CHECKPOINTED)
+def test_gradient_checkpointing_gives_the_same_gradients_from_less_memory(arch):
+    found = []
+    for on in (False, True):
+        model, kept = _model(arch=arch, drop_path=CHECKPOINTED[arch], grad_checkpointing=on).train(), []
+
+        def keep(tensor, kept=kept):
+            kept.append(tensor.nbytes)
+            return tensor
+
+        torch.manual_seed(5)  # the backward pass must draw the drop path of the forward pass
+        images = torch.rand(4, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = model(images).square().sum()
+        loss.backward()
+        found.append((loss.item(), [each.grad for each in model.parameters()], sum(kept)))
+    (loss, gradients, memory), (again, recomputed, less) = found
+    assert loss == again
+    for one, other in zip(gradients, recomputed, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6 * float(one.abs().max()))
+    assert less < 0.8 * memory
+
+
+def test_a_network_without_gradient_checkpointing_is_one_line(monkeypatch):
+    def refuse(self, enable=True):
+        assert not enable, "gradient checkpointing not supported"
+
+    monkeypatch.setattr("timm.models.resnet.ResNet.set_grad_checkpointing", refuse)
+    with pytest.raises(InputError, match=r"grad_checkpointing = true: timm has none for test_resnet \(set it to false"):
+        _model(grad_checkpointing=True)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

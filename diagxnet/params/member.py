@@ -22,9 +22,7 @@ class MemberParams(Section):
     batch_norm: bool = Field(False, description="BatchNorm of a transformer's features before the classifier")
     seeds: int = Field(1, ge=1, le=100, description="networks, each from a seed of its own, whose logits are averaged")
     epochs: int = Field(10, ge=1, le=10_000, description="passes over train at the most")
-    lr: float = Field(
-        1e-3, gt=0, le=10, description="learning rate; the peak where the scheduler is onecycle or cosine"
-    )
+    lr: float = Field(1e-3, gt=0, le=10, description="learning rate; the peak under onecycle and cosine")
     head_lr: float | None = Field(
         None,
         gt=0,
@@ -40,6 +38,11 @@ class MemberParams(Section):
     weight_decay: float | None = Field(None, ge=0, le=1, description="null: train.weight_decay; transformers want more")
     dropout: float = Field(0.0, ge=0, lt=1, description="before the classifier")
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth, where the architecture has blocks to skip")
+    grad_checkpointing: bool = Field(
+        False,
+        description="computes activations anew in the backward pass rather than keeping them: less memory, a third "
+        "more time; BatchNorm's running moments move twice a step",
+    )
     layer_decay: float | None = Field(
         None,
         gt=0,

@@ -61,6 +61,7 @@ def train_base(
     seeds: int = 1,
     crop: str = "guide",
     drop_path: float = 0.0,
+    grad_checkpointing: bool = False,
 ) -> Iterator[Epoch]:
     """Trains timm's `arch` on the train split, stops on val, and writes `folder` (see training.checkpoint).
 
@@ -78,11 +79,11 @@ def train_base(
     findings, hierarchy = read_hierarchy(prepared)
     parents = hierarchy.conditional
     config = base_config(arch, findings=findings.names, crop=crop, parents=parents, **network)
-    network["drop_path"] = drop_path
+    learning = {"drop_path": drop_path, "grad_checkpointing": grad_checkpointing}
     above = pairs(parents, findings.keys)
     identity = {
         "model": config,
-        "drop_path": drop_path,
+        **learning,
         "pretrained": content_hash(pretrained) if isinstance(pretrained, str) else pretrained,
         "augmentation": augmentation,
         "precision": accelerator.mixed_precision,
@@ -99,7 +100,7 @@ def train_base(
         for member in members:
             own = member.recipe
             torch.manual_seed(own.seed)
-            model = create_base(arch, findings=len(findings), **network)
+            model = create_base(arch, findings=len(findings), **network, **learning)
             if recipe.sync_batch_norm:
                 model = synchronised(model, accelerator)
             if member is members[0]:

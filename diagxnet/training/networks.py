@@ -139,6 +139,7 @@ def create_base(
     pretrained: bool | str = False,
     dropout: float = 0.0,
     drop_path: float = 0.0,
+    grad_checkpointing: bool = False,
     patch_size: int | None = None,
     stem: str = "patches",
     batch_norm: bool = False,
@@ -152,9 +153,11 @@ def create_base(
     of a state_dict, which is loaded with weights_only); timm sums the weights of the first layer
     over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
     drop_path: probability in training that a sample skips a residual block (stochastic depth, Huang et al., ECCV 2016),
-    the last one; earlier ones less, in proportion. patch_size: of a vision transformer, None for its own. stem:
-    `patches`, or `convolutions` for a vision transformer from scratch (see ConvolutionalStem). batch_norm: whether a
-    vision transformer's features pass a FeatureNorm. parents: see BaseModel. tried: whether one image of zeros
+    the last one; earlier ones less, in proportion. grad_checkpointing: whether blocks keep their inputs alone for the
+    backward pass and compute the rest anew (Chen et al., arXiv:1604.06174). patch_size: of a vision transformer, None
+    for its own. stem: `patches`, or `convolutions` for a vision transformer from scratch (see ConvolutionalStem).
+    batch_norm: whether a vision transformer's features pass a FeatureNorm. parents: see BaseModel. tried: whether one
+    image of zeros
     goes through the model first, as windows, stages and mixers of tokens each want sizes of their own, and timm tells
     at the first image. Raises InputError where the name is unknown, the size does not fit, or weights that were asked
     for cannot be loaded: going on from random weights is never an option.
@@ -183,6 +186,11 @@ def create_base(
         if not hasattr(network, "fc_norm"):
             raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
         network.fc_norm = nn.Sequential(network.fc_norm, FeatureNorm(network.head_hidden_size))
+    if grad_checkpointing:
+        try:
+            network.set_grad_checkpointing()
+        except (AssertionError, AttributeError):
+            raise InputError(f"grad_checkpointing = true: timm has none for {arch} (set it to false)") from None
     model = BaseModel(network, parents)
     if model.has_batch_norm_2d:  # faster there; one grey channel is channels-last as it is
         model = model.to(memory_format=torch.channels_last)
