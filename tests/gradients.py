@@ -104,7 +104,9 @@ def first_gradients(folder: Path, batch_size: int, steps: int, count: int, **cha
     return taken
 
 
-def begin(folder: Path, epochs: int, ema: float | None) -> tuple[torch.nn.Module, Iterator[Epoch]]:
+def begin(
+    folder: Path, epochs: int, ema: float | None, val_every: int | None = None
+) -> tuple[torch.nn.Module, Iterator[Epoch]]:
     """A network with BatchNorm, and its training, whose state is in `folder`."""
     torch.manual_seed(4)
     layers = torch.nn.Flatten(), torch.nn.Linear(256, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 3)
@@ -113,7 +115,7 @@ def begin(folder: Path, epochs: int, ema: float | None) -> tuple[torch.nn.Module
         model,
         examples,
         examples,
-        recipe(epochs=epochs, ema=ema),
+        recipe(epochs=epochs, ema=ema, val_every=val_every),
         accelerator=create_accelerator("fp32"),
         state=ResumeState(folder, "mark"),
         progress=Progress(1, "epoch", shown=False),
@@ -129,14 +131,16 @@ def an_epoch(folder: Path, ema: float | None) -> tuple[torch.nn.Module, float]:
 
 
 def interrupted(folder: Path) -> tuple[dict, dict, list, list]:
-    """Weights and records of four epochs without an interruption, and with one after each of the first three."""
-    model, training = begin(folder / "whole", 4, 0.9)
+    """Weights and records of two epochs of two updates without an interruption, and with one after each of the first
+    three updates."""
+    model, training = begin(folder / "whole", 2, 0.9, val_every=1)
     whole = [epoch.record for epoch in training]
     for last in (1, 2, 3):
-        _, training = begin(folder / "parts", 4, 0.9)
-        next(epoch for epoch in training if epoch.record["epoch"] == last)
+        _, training = begin(folder / "parts", 2, 0.9, val_every=1)
+        for _ in range(last):
+            next(training)
         training.close()
-    again, training = begin(folder / "parts", 4, 0.9)
+    again, training = begin(folder / "parts", 2, 0.9, val_every=1)
     records = [epoch.record for epoch in training]
     return model.state_dict(), again.state_dict(), whole, records
 

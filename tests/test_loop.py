@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import nn
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.training.auroc import macro_auroc
-from diagxnet.training.history import history
+from diagxnet.training.history import history, joint_history
 from diagxnet.training.loop import Epoch, Examples, fit, update
 from diagxnet.training.loss import balanced_weights
 from diagxnet.training.precision import create_accelerator
@@ -130,7 +131,7 @@ def test_two_processes_learn_alike_in_a_linear_probe_and_after_it(by_two_process
 def test_two_machines_go_on_from_the_state_on_the_first_ones_disk_to_equal_bytes(by_two_processes, rank):
     whole, again, records, same = torch.load(by_two_processes / f"interrupted{rank}.pt", weights_only=False)
     assert records == same
-    assert [record["epoch"] for record in records] == [1, 2, 3, 4]
+    assert [record["epoch"] for record in records] == [0.7619, 1, 1.7619, 2]  # 16 of 21 examples
     for name, tensor in whole.items():
         assert torch.equal(again[name], tensor), name
     assert list((by_two_processes / "disk1").rglob("*.pt")) == []
@@ -233,7 +234,7 @@ def test_a_compiled_training_ends_in_nearly_the_same_weights_under_the_same_name
     weights, calls, compile_model = [], [], torch.compile
     monkeypatch.setattr(torch, "compile", lambda model: calls.append(model) or compile_model(model))
     for compiled in (False, True):
-        model = nn.Sequential(*(layer for layer in _model() if not isinstance(layer, nn.Dropout)))
+        model = _without_dropout()
         list(_fit(tmp_path / str(compiled), _recipe(compile=compiled, epochs=1, ema=0.9), model=model))
         weights.append(model.state_dict())
         assert calls == ([model] if compiled else [])
@@ -319,6 +320,64 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path, scheduler, 
     again = [epoch.record for epoch in _fit(tmp_path / "cut", recipe, model=resumed)]
     assert again == records
     assert _bytes(resumed) == _bytes(whole)
+
+
+@pytest.mark.parametrize("scheduler", ["plateau", "cosine"])
+@pytest.mark.parametrize("stop_after", range(1, 6))
+def test_a_training_interrupted_within_an_epoch_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after):
+    recipe = _recipe(scheduler=scheduler, ema=0.9, val_every=1, epochs=2)
+    whole = _model()
+    records = [epoch.record for epoch in _fit(tmp_path / "whole", recipe, model=whole)]
+    assert [record["epoch"] for record in records] == [0.381, 0.7619, 1, 1.381, 1.7619, 2]  # 8, 16, 21 of 21 examples
+    training = _fit(tmp_path / "cut", recipe)
+    for _ in range(stop_after):
+        next(training)
+    training.close()
+    resumed = _model()
+    again = [epoch.record for epoch in _fit(tmp_path / "cut", recipe, model=resumed)]
+    assert again == records
+    assert _bytes(resumed) == _bytes(whole)
+
+
+def _without_dropout():
+    return nn.Sequential(*(layer for layer in _model() if not isinstance(layer, nn.Dropout)))
+
+
+@pytest.mark.parametrize("count", [21, 33, 17])  # 8, 8, 5; four updates and one example over; two and one over
+@pytest.mark.parametrize("val_every", [1, 2, 3, 100])
+def test_validations_within_an_epoch_change_neither_its_updates_nor_its_loss(tmp_path, count, val_every):
+    states, records = [], []
+    for every in (None, val_every):
+        model, train = _without_dropout(), _examples(count)
+        recipe = _recipe(scheduler="constant", val_every=every, epochs=2)
+        own = []
+        for epoch in _fit(tmp_path / str(every), recipe, model, train):
+            if isinstance(epoch.record["epoch"], int):
+                states.append(_bytes(model))
+            own.append(epoch.record)
+        records.append(own)
+    assert states[:2] == states[2:]
+    updates = -(-count // 8) - (count % 8 == 1)
+    assert len(records[1]) == 2 * -(-updates // val_every)
+    if val_every >= updates:
+        assert records[1] == records[0]
+    known = train.mask[draw_order(count, None, recipe.seed, 1)].sum(1)
+    first = [record for record in records[1] if record["epoch"] <= 1]
+    ends = [0, *(round(record["epoch"] * count) for record in first)]
+    shares = [known[start:end].sum() for start, end in pairwise(ends)]
+    assert np.average([record["train_loss"] for record in first], weights=shares) == pytest.approx(
+        records[0][0]["train_loss"]
+    )
+
+
+def test_patience_and_plateau_count_validations(tmp_path):
+    recipe = _recipe(epochs=3, lr=0.1, patience=4, plateau_patience=1, val_every=1, min_delta=10.0)
+    records = [epoch.record for epoch in _fit(tmp_path, recipe)]
+    assert [record["epoch"] for record in records] == [0.381, 0.7619, 1, 1.381, 1.7619]
+    found = history([Epoch(record, 1.0) for record in records], recipe.schedule, 21)
+    assert (found["epochs_run"], found["stopped_early"]) == (1.7619, True)
+    assert found["best_epoch"] == min(records, key=lambda record: record["val_loss"])["epoch"]
+    assert joint_history([found, found])["members"][1]["best_val_loss"] == min(r["val_loss"] for r in records)
 
 
 def test_a_state_of_other_params_is_ignored_with_a_line_that_says_so(tmp_path, capsys):

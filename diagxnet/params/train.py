@@ -25,6 +25,11 @@ class TrainParams(Section):
     sampling_factor: float = Field(ge=1, le=100, description="how many times as often at most, under balanced")
     best: Literal["loss", "auroc"] = Field(description="figure on val that the kept epoch and early stopping go by")
     min_delta: float = Field(ge=0, le=10, description="change of that figure that counts as better")
+    val_every: int | None = Field(
+        ge=1,
+        description="updates from one validation to the next in an epoch, whose end is one, too; patience and plateau "
+        "count validations; null: once an epoch",
+    )
     num_workers: int = Field(ge=0, le=256, description="threads that gather batches ahead; 0: none")
     compile: bool = Field(description="torch.compile of the training step")
     sync_batch_norm: bool = Field(description="BatchNorm over the images of all processes, on CUDA alone")

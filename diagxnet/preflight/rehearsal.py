@@ -147,7 +147,9 @@ def _rehearse(
         splits.append(Examples(source(examples), targets.astype(np.float32), np.ones(targets.shape, bool)))
     train, val = splits
     probing = 2 if recipe.schedule.epochs_of(False) == 0 else 0  # all of a training, or none of it
-    schedule = replace(recipe.schedule, epochs=2, probe_epochs=probing, patience=None, scheduler="constant")
+    schedule = replace(
+        recipe.schedule, epochs=2, probe_epochs=probing, patience=None, scheduler="constant", val_every=None
+    )
     brief = replace(recipe, schedule=schedule)
     with tempfile.TemporaryDirectory() as folder, Progress(0, "", shown=False) as progress:
         state = ResumeState(Path(folder) / "state", "rehearsal")

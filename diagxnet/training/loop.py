@@ -25,6 +25,7 @@ from diagxnet.console.progress import Progress
 from diagxnet.data.hierarchy import given_parent
 from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.ema import MovingAverage
+from diagxnet.training.epoch_loss import EpochLoss
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.paths import along_paths
 from diagxnet.training.processes import from_first
@@ -62,7 +63,8 @@ class Examples:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What `fit` yields: the epoch's record for the history, and its seconds, which are no part of any equal bytes."""
+    """What `fit` yields at each validation, which ends an epoch or a part of one: its record for the history, and its
+    seconds, which are no part of any equal bytes. The record's `epoch` counts passes over train, in parts too."""
 
     record: dict[str, float | int | None]
     seconds: float
@@ -79,7 +81,8 @@ def fit(
     progress: Progress,
     val_batch_size: int | None = None,
 ) -> Iterator[Epoch]:
-    """Trains `model` in place and yields an Epoch for each; afterwards `model` holds the weights of the best one.
+    """Trains `model` in place and yields an Epoch for each (under `Schedule.val_every` several); afterwards `model`
+    holds the weights of the best one.
 
     The best epoch is that of the lowest val loss, or of the highest macro AUROC on val (`Schedule.best`). A state found
     in `state` is taken up: its epochs are yielded again, then training goes on, to the same bytes as without the
@@ -90,10 +93,11 @@ def fit(
     yield from training.take_up()
     while not training.is_over():
         started = time.monotonic()
-        number = len(training.epochs) + 1
-        training.enter(number)
+        epoch, _ = training.place(len(training.epochs))
+        training.enter(epoch)
         lr = training.lr()
-        train_loss = training.learn(number)
+        train_loss = training.learn(epoch)
+        number = training.passes(len(training.epochs) + 1)
         val_loss, val_auroc = training.validate(number)
         is_best = training.judge(recipe.schedule.badness(val_loss, val_auroc))
         losses = {"epoch": number, "train_loss": train_loss, "val_loss": val_loss}
@@ -132,6 +136,8 @@ class _Training:
         self.drawn = batches.weights(train.targets, train.learned)
         self.weights = recipe.objective.weights(train.targets, train.learned, self.drawn).to(self.device)
         self.micro = MicroBatch(batches.batch_size, batches.effective(self.processes))
+        self.updates = len(self.micro.split(np.arange(len(train)), self.processes))  # of an epoch
+        self.validations = recipe.schedule.validations(self.updates)  # likewise
         self.plain = model
         # before accelerate, whose precision holds on to the network it was given
         self.average = MovingAverage(model, recipe.ema, self.device) if recipe.ema is not None else None
@@ -148,8 +154,7 @@ class _Training:
         # torch's own choice is an operation each for every tensor on a CPU, and several for groups of them on CUDA
         fused = self.device.type in ("cpu", "cuda")
         self.optimizer = create_optimizer(self.recipe.optimization, self.plain, schedule.lr, fused=fused)
-        updates = schedule.epochs_of(probing) * len(self.micro.split(np.arange(len(self.train)), self.processes))
-        self.scheduler = create_scheduler(schedule, self.optimizer, updates)
+        self.scheduler = create_scheduler(schedule, self.optimizer, schedule.epochs_of(probing) * self.updates)
         # inside what distributes it, as torch says: "Where to apply torch.compile?", docs.pytorch.org
         self.model = self.accelerator.prepare(torch.compile(self.plain) if self.recipe.compile else self.plain)
         goes_on = probing and schedule.epochs_of(False) > 0  # a probe that others follow is not stopped early
@@ -163,7 +168,17 @@ class _Training:
             self._begin(probing=False)
 
     def is_over(self) -> bool:
-        return self.stopped or len(self.epochs) >= self.recipe.schedule.epochs
+        return self.stopped or len(self.epochs) >= self.recipe.schedule.epochs * self.validations
+
+    def place(self, validations: int) -> tuple[int, int]:
+        """Where training is after so many validations: the epoch, from 1, and how many of its examples are taken."""
+        epochs, parts = divmod(validations, self.validations)
+        return epochs + 1, parts * (self.recipe.schedule.val_every or 0) * self.micro.effective
+
+    def passes(self, validations: int) -> float:
+        """The same as passes over the training examples: a whole number where an epoch ends."""
+        epoch, taken = self.place(validations)
+        return round(epoch - 1 + taken / len(self.train), 4) if taken else epoch - 1
 
     def lr(self) -> float:
         """The learning rate, the highest where parts of the network have rates of their own."""
@@ -175,13 +190,14 @@ class _Training:
         if saved is None:
             return []
         self.epochs = [Epoch(record, seconds) for record, seconds in saved["epochs"]]
-        where = "is finished" if saved["finished"] else f"goes on after epoch {len(self.epochs)}"
+        passes = self.passes(len(self.epochs))
+        where = "is finished" if saved["finished"] else f"goes on after epoch {passes}"
         self.progress.write(f"{where}, from the state in {self.state.folder}")
-        self.progress.skip(len(self.epochs) * len(self.train))
+        self.progress.skip(round(passes * len(self.train)))
         if saved["finished"]:
             self.stopped = True
             return self.epochs
-        self.enter(len(self.epochs))
+        self.enter(self.place(len(self.epochs) - 1)[0])
         self.plain.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scheduler.load_state_dict(saved["scheduler"])
@@ -194,13 +210,17 @@ class _Training:
         return self.epochs
 
     def learn(self, epoch: int) -> float:
-        """One pass over the training examples; the mean loss over their known labels."""
-        # Dropout follows from (seed, epoch, process) alone, so that no random state has to be saved.
-        seeds = np.random.SeedSequence([self.recipe.seed, epoch, self.accelerator.process_index])
+        """One pass over the training examples, or its part up to the next validation; the mean loss over their known
+        labels."""
+        (_, taken), (_, until) = (self.place(len(self.epochs) + ahead) for ahead in (0, 1))
+        # Dropout follows from (seed, epoch, process, place) alone, so that no random state has to be saved.
+        place = [taken] if taken else []
+        seeds = np.random.SeedSequence([self.recipe.seed, epoch, self.accelerator.process_index, *place])
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         self.model.train()
-        loss = _EpochLoss(epoch)
-        order = left = draw_order(len(self.train), self.drawn, self.recipe.seed, epoch)
+        loss = EpochLoss(epoch, taken // self.micro.effective)
+        order = draw_order(len(self.train), self.drawn, self.recipe.seed, epoch)
+        left = order[taken : until or None]
         while len(left):
             windows = self.micro.split(left, self.processes)
             with contextlib.closing(self._read(windows, order[:1])) as read:
@@ -270,7 +290,7 @@ class _Training:
         if not isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step()
 
-    def validate(self, epoch: int) -> tuple[float, float | None]:
+    def validate(self, epoch: float) -> tuple[float, float | None]:
         """The loss over val, of what is learned, and the macro AUROC of all of it; InputError where the loss is not
         finite."""
         if (
@@ -293,7 +313,7 @@ class _Training:
         return loss, macro_auroc(whole, self.val.targets, self.val.mask)
 
     def judge(self, badness: float) -> bool:
-        """Whether this epoch is the best so far; the plateau schedule and early stopping hear of it."""
+        """Whether this validation is the best so far; the plateau schedule and early stopping hear of it."""
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(badness)
         self.stopped = self.stopping.stops(badness)
@@ -322,47 +342,11 @@ class _Training:
 
     def finish(self) -> None:
         """The best epoch's weights into the model, and of the state what the others of its kind still need."""
-        left = self.recipe.schedule.epochs - len(self.epochs)
-        self.progress.skip(left * len(self.train))  # what early stopping saved
+        left = self.recipe.schedule.epochs - self.passes(len(self.epochs))
+        self.progress.skip(round(left * len(self.train)))  # what early stopping saved
         self.plain.load_state_dict(from_first(self.state.load_best, self.accelerator))
         if self.accelerator.is_main_process:
             self.state.finish()
-
-
-class _EpochLoss:
-    """The mean loss of an epoch; each window's is checked one update late, so that a GPU never waits for the check."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch, self.updates, self.total, self.known = epoch, 0, 0.0, 0
-        self.pending: tuple[Tensor, int, float, np.ndarray] | None = None
-
-    def add(self, loss: Tensor, known: int, lr: float, examples: np.ndarray) -> None:
-        """Takes a window's mean loss, of `known` labels of `examples`, after its update to the learning rate `lr`."""
-        self._check()
-        self.pending = loss, known, lr, examples
-        self.updates += 1
-        self.known += known
-
-    def mean(self, accelerator: Accelerator) -> float:
-        """Over the known labels of all windows and processes; InputError where it is not finite."""
-        self._check()
-        total = self.total
-        if accelerator.num_processes > 1:
-            total = float(accelerator.reduce(torch.tensor(total, device=accelerator.device), reduction="sum"))
-        return total / self.known
-
-    def _check(self) -> None:
-        if self.pending is None:
-            return
-        loss, known, lr, examples = self.pending
-        value = float(loss)
-        if not np.isfinite(value):
-            raise InputError(
-                f"the loss is {value} in epoch {self.epoch}, update {self.updates}, at learning rate {lr:g}, on the "
-                f"examples {sorted(examples.tolist())} of the split (lower lr, set train.max_grad_norm to 1.0, or "
-                f"precision to fp32)"
-            )
-        self.total += value * known
 
 
 def val_batch_size(given: int | None, step: int, device: torch.device) -> int:

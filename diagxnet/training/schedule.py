@@ -24,6 +24,11 @@ class Schedule:
     min_delta: float
     best: str = "loss"
     probe_epochs: int = 0
+    val_every: int | None = None
+
+    def validations(self, updates: int) -> int:
+        """How often val is scored in an epoch of so many `updates`: after each `val_every` of them, and at its end."""
+        return 1 if self.val_every is None else -(-updates // self.val_every)
 
     def epochs_of(self, probing: bool) -> int:
         """How many of `epochs` are a linear probe of a pretrained network (`probing`), or come after it (Kumar et al.,
@@ -89,7 +94,7 @@ def _head_apart(groups: list[dict[str, Any]], model: nn.Module, head_lr: float) 
 
 
 def create_scheduler(schedule: Schedule, optimizer: Optimizer, updates: int) -> LRScheduler | ReduceLROnPlateau:
-    """`plateau` steps once an epoch, with what the best epoch has the least of (`Schedule.badness`); `onecycle`,
+    """`plateau` steps at each validation, with what the best epoch has the least of (`Schedule.badness`); `onecycle`,
     `cosine` and `constant` once an update, `updates` times.
 
     onecycle: Smith, "A disciplined approach to neural network hyper-parameters", arXiv:1803.09820, cosine annealing;
@@ -118,7 +123,7 @@ def _warm_cosine(update: int, *, rise: int, updates: int) -> float:
 
 
 class EarlyStopping:
-    """Stops after `patience` epochs in which val got no better by more than `min_delta`; None: never."""
+    """Stops after `patience` validations in which val got no better by more than `min_delta`; None: never."""
 
     def __init__(self, patience: int | None, min_delta: float) -> None:
         self.patience, self.min_delta = patience, min_delta
