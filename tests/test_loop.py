@@ -18,10 +18,11 @@ from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.history import history, joint_history
-from diagxnet.training.loop import Epoch, Examples, fit, update
+from diagxnet.training.loop import Epoch, Examples, fit
 from diagxnet.training.loss import balanced_weights
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState
+from diagxnet.training.schedule import update
 from diagxnet.training.sources import ArraySource, read_ahead
 from diagxnet.training.windows import draw_order, sampling_weights, split_windows
 from tests.conftest import ROOT
@@ -53,8 +54,10 @@ def _fit(folder: Path, recipe=RECIPE, model=None, train=None, val=None, mark="ma
     train, val = train or _examples(seed=0), val or _examples(count=13, seed=1)
     accelerator = create_accelerator("fp32")
     with Progress(recipe.schedule.epochs * len(train), "test", shown=False) as progress:
-        yield from fit(
-            model, train, val, recipe, accelerator=accelerator, state=ResumeState(folder, mark), progress=progress
+        return (
+            yield from fit(
+                model, train, val, recipe, accelerator=accelerator, state=ResumeState(folder, mark), progress=progress
+            )
         )
 
 
@@ -378,6 +381,52 @@ def test_patience_and_plateau_count_validations(tmp_path):
     assert (found["epochs_run"], found["stopped_early"]) == (1.7619, True)
     assert found["best_epoch"] == min(records, key=lambda record: record["val_loss"])["epoch"]
     assert joint_history([found, found])["members"][1]["best_val_loss"] == min(r["val_loss"] for r in records)
+
+
+def _averaged(folder, recipe, model, stop_after=None):
+    """The records, what `fit` returns of the average, and the weights at each validation."""
+    training, states = _fit(folder, recipe, model), []
+    while True:
+        try:
+            next(training)
+        except StopIteration as end:
+            epochs, average = end.value
+            return [epoch.record for epoch in epochs], average, states
+        states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        if len(states) == stop_after:
+            training.close()
+            return None
+
+
+@pytest.mark.parametrize("best", ["loss", "auroc"])
+@pytest.mark.parametrize(("lr", "kept"), [(0.005, True), (0.1, False)])
+def test_the_mean_of_the_best_weights_is_kept_where_val_bears_it_out(tmp_path, lr, kept, best):
+    recipe = _recipe(epochs=8, lr=lr, scheduler="constant", average_best=3, best=best)
+    model = nn.Sequential(*_model(), nn.BatchNorm1d(3))
+    records, average, states = _averaged(tmp_path, recipe, model)
+    badness = [recipe.schedule.badness(record["val_loss"], record["val_auroc"]) for record in records]
+    chosen = np.argsort(badness, kind="stable")[:3]
+    assert average["epochs"] == [records[epoch]["epoch"] for epoch in chosen]
+    assert average["kept"] == kept
+    assert kept == (recipe.schedule.badness(average["val_loss"], average["val_auroc"]) <= min(badness))
+    for name, tensor in model.state_dict().items():
+        own = [states[epoch][name] for epoch in (chosen if kept else chosen[:1])]
+        expected = torch.stack(own).mean(0) if tensor.is_floating_point() else own[0]
+        torch.testing.assert_close(tensor, expected, msg=name)
+    found = history([Epoch(record, 1.0) for record in records], recipe.schedule, 21, average)
+    assert found["average"] == average
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5, 8])
+def test_an_interrupted_training_of_an_average_goes_on_to_the_same_bytes(tmp_path, stop_after):
+    recipe = _recipe(epochs=8, average_best=3)
+    whole, resumed = _model(), _model()
+    records, average, _ = _averaged(tmp_path / "whole", recipe, whole)
+    _averaged(tmp_path / "cut", recipe, _model(), stop_after)
+    assert len(list((tmp_path / "cut").glob("best*.pt"))) == min(stop_after, 3)
+    assert _averaged(tmp_path / "cut", recipe, resumed)[:2] == (records, average)
+    assert _averaged(tmp_path / "cut", recipe, _model())[:2] == (records, average)  # its end was on record
+    assert _bytes(resumed) == _bytes(whole)
 
 
 def test_a_state_of_other_params_is_ignored_with_a_line_that_says_so(tmp_path, capsys):

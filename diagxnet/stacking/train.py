@@ -185,8 +185,7 @@ class _Networks:
                 if member == 0:
                     announce("train_meta", accelerator, own, self.config["arch"], model)
                 mark = fingerprint(ROOMS, accelerator.device, recipe=own.identity(), model=self.config, data=data)
-                epochs = []
-                for epoch in fit(
+                epochs, _ = yield from fit(
                     model,
                     self.stack.examples(),
                     self.val.examples(),
@@ -195,9 +194,7 @@ class _Networks:
                     state=ResumeState(self.resume / str(member + 1), mark),
                     progress=progress,
                     val_batch_size=VAL_BATCH_SIZE,
-                ):
-                    epochs.append(epoch)
-                    yield epoch
+                )
                 networks.append(model.cpu())
                 histories.append(history(epochs, schedule, images))
         return networks, histories

@@ -114,11 +114,9 @@ def train_base(
             labelled = array_hash(member.labels.rows, member.labels.targets, train.learned)
             mark = fingerprint(ROOMS, accelerator.device, recipe=own.identity(), train=labelled, **identity)
             state = ResumeState(member.resume, mark)
-            epochs = []
-            for epoch in fit(model, train, stop, own, accelerator=accelerator, state=state, progress=progress):
-                epochs.append(epoch)
-                yield epoch
-            histories.append(history(epochs, own.schedule, len(train)))
+            training = fit(model, train, stop, own, accelerator=accelerator, state=state, progress=progress)
+            epochs, average = yield from training
+            histories.append(history(epochs, own.schedule, len(train), average))
             if accelerator.is_main_process:
                 save_model(member.folder, model, config, histories[-1])
             accelerator.free_memory()

@@ -6,9 +6,11 @@ from diagxnet.training.loop import Epoch
 from diagxnet.training.schedule import Schedule
 
 
-def history(epochs: list[Epoch], schedule: Schedule, train_images: int) -> dict[str, Any]:
+def history(
+    epochs: list[Epoch], schedule: Schedule, train_images: int, average: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Content of training_history.json: a record a validation, and of which of them the saved weights are, by its
-    `epoch`; `epochs_run`: passes over train, in parts too."""
+    `epoch`; `epochs_run`: passes over train, in parts too. average: of the best weights, if any (see `loop.fit`)."""
     records = [epoch.record for epoch in epochs]
     best = min(records, key=lambda record: schedule.badness(record["val_loss"], record["val_auroc"]))
     return {
@@ -17,7 +19,7 @@ def history(epochs: list[Epoch], schedule: Schedule, train_images: int) -> dict[
         "stopped_early": records[-1]["epoch"] < schedule.epochs,
         "train_images": train_images,
         "epochs": records,
-    }
+    } | ({} if average is None else {"average": average})
 
 
 def joint_history(histories: list[dict[str, Any]]) -> dict[str, Any]:

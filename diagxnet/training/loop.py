@@ -9,7 +9,7 @@ Out of GPU memory, the micro-batch is halved and the window done again in twice 
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,14 +24,14 @@ from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.hierarchy import given_parent
 from diagxnet.training.auroc import macro_auroc
-from diagxnet.training.ema import MovingAverage
+from diagxnet.training.ema import MovingAverage, mean_state
 from diagxnet.training.epoch_loss import EpochLoss
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.paths import along_paths
 from diagxnet.training.processes import from_first
 from diagxnet.training.recipe import Recipe
 from diagxnet.training.resume import ResumeState
-from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler
+from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler, update
 from diagxnet.training.sources import Source, read_ahead
 from diagxnet.training.transfer import to_device
 from diagxnet.training.windows import MicroBatch, draw_order
@@ -80,9 +80,12 @@ def fit(
     state: ResumeState,
     progress: Progress,
     val_batch_size: int | None = None,
-) -> Iterator[Epoch]:
+) -> Generator[Epoch, None, tuple[list[Epoch], dict[str, Any] | None]]:
     """Trains `model` in place and yields an Epoch for each (under `Schedule.val_every` several); afterwards `model`
-    holds the weights of the best one.
+    holds the weights of the best one, or the mean of the weights of the best ones where val scores that no worse.
+
+    Returns all it yielded, and what is on record of that mean, None without `Schedule.average_best`: of which `epochs`
+    it is, its `val_loss` and `val_auroc`, and whether it is `kept`.
 
     The best epoch is that of the lowest val loss, or of the highest macro AUROC on val (`Schedule.best`). A state found
     in `state` is taken up: its epochs are yielded again, then training goes on, to the same bytes as without the
@@ -99,13 +102,13 @@ def fit(
         train_loss = training.learn(epoch)
         number = training.passes(len(training.epochs) + 1)
         val_loss, val_auroc = training.validate(number)
-        is_best = training.judge(recipe.schedule.badness(val_loss, val_auroc))
+        training.judge(recipe.schedule.badness(val_loss, val_auroc))
         losses = {"epoch": number, "train_loss": train_loss, "val_loss": val_loss}
         training.epochs.append(Epoch(losses | {"val_auroc": val_auroc, "lr": lr}, time.monotonic() - started))
-        training.save(is_best)
+        training.save()
         progress.note(f"epoch {number}/{recipe.schedule.epochs}, train loss {train_loss:.4f}, val loss {val_loss:.4f}")
         yield training.epochs[-1]
-    training.finish()
+    return training.epochs, training.finish()
 
 
 class _Training:
@@ -143,7 +146,7 @@ class _Training:
         self.average = MovingAverage(model, recipe.ema, self.device) if recipe.ema is not None else None
         self.kept = model if self.average is None else self.average.model
         self.epochs: list[Epoch] = []
-        self.best, self.stopped = float("inf"), False
+        self.stopped = False
         self._begin(probing=recipe.schedule.probe_epochs > 0)
 
     def _begin(self, probing: bool) -> None:
@@ -206,7 +209,7 @@ class _Training:
         if self.average is not None:
             self.average.take_up(saved["average"])
         self.stopping.best, self.stopping.waited = saved["stopping"]
-        self.best, self.stopped = saved["best"], saved["stopped"]
+        self.stopped = saved["stopped"]
         return self.epochs
 
     def learn(self, epoch: int) -> float:
@@ -312,16 +315,19 @@ class _Training:
         whole = along_paths(torch.from_numpy(logits), self.val.above).numpy()
         return loss, macro_auroc(whole, self.val.targets, self.val.mask)
 
-    def judge(self, badness: float) -> bool:
-        """Whether this validation is the best so far; the plateau schedule and early stopping hear of it."""
+    def judge(self, badness: float) -> None:
+        """Tells the plateau schedule and early stopping of a validation."""
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(badness)
         self.stopped = self.stopping.stops(badness)
-        is_best = badness < self.best
-        self.best = min(self.best, badness)
-        return is_best
 
-    def save(self, is_best: bool) -> None:
+    def best(self) -> list[int]:
+        """The validations, counted from 0, whose weights are kept: the best first, of equals the first."""
+        badness = self.recipe.schedule.badness
+        order = [badness(epoch.record["val_loss"], epoch.record["val_auroc"]) for epoch in self.epochs]
+        return sorted(range(len(order)), key=order.__getitem__)[: self.recipe.schedule.average_best or 1]
+
+    def save(self) -> None:
         """Writes the state, from which `take_up` goes on to the same bytes."""
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
@@ -332,45 +338,37 @@ class _Training:
                 "scaler": scaler.state_dict() if scaler is not None else None,
                 "average": self.average.state() if self.average is not None else None,
                 "stopping": (self.stopping.best, self.stopping.waited),
-                "best": self.best,
                 "stopped": self.stopped,
                 "finished": False,
                 "epochs": [(epoch.record, epoch.seconds) for epoch in self.epochs],
             }
-            self.state.save(now, best=self.kept.state_dict() if is_best else None)
+            best, last = self.best(), len(self.epochs) - 1
+            self.state.save(now, best, {last: self.kept.state_dict()} if last in best else {})
         self.accelerator.wait_for_everyone()
 
-    def finish(self) -> None:
-        """The best epoch's weights into the model, and of the state what the others of its kind still need."""
+    def finish(self) -> dict[str, Any] | None:
+        """The best weights into the model (see `fit`), and of the state what the others of its kind still need."""
         left = self.recipe.schedule.epochs - self.passes(len(self.epochs))
         self.progress.skip(round(left * len(self.train)))  # what early stopping saved
-        self.plain.load_state_dict(from_first(self.state.load_best, self.accelerator))
+        record = self._average() if self.recipe.schedule.average_best else None
+        if record is None or not record["kept"]:
+            self.plain.load_state_dict(from_first(lambda: self.state.load_best(self.best()[0]), self.accelerator))
         if self.accelerator.is_main_process:
             self.state.finish()
+        return record
+
+    def _average(self) -> dict[str, Any]:
+        """The mean of the best weights into the model; its record (see `fit`)."""
+        best, badness = self.best(), self.recipe.schedule.badness
+        mean = from_first(lambda: mean_state([self.state.load_best(each) for each in best]), self.accelerator)
+        self.plain.load_state_dict(mean)
+        records = [self.epochs[validation].record for validation in best]
+        epochs = [record["epoch"] for record in records]
+        loss, auroc = self.validate(self.passes(len(self.epochs)))
+        kept = badness(loss, auroc) <= badness(records[0]["val_loss"], records[0]["val_auroc"])
+        return {"epochs": epochs, "val_loss": loss, "val_auroc": auroc, "kept": kept}
 
 
 def val_batch_size(given: int | None, step: int, device: torch.device) -> int:
     """Examples of a forward pass over val: those given, or those of a step, on CUDA `VAL_STEPS` times as many."""
     return given or step * (VAL_STEPS if device.type == "cuda" else 1)
-
-
-def update(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None, max_norm: float | None) -> bool:
-    """One update from the gradients, clipped to the L2 norm `max_norm`, which are gone afterwards; whether it was made.
-
-    Under fp16 `scaler` takes its factor out of them first, and leaves out an update whose gradients overflowed. This is
-    what accelerate's optimizer does, without its search for optional packages, a tenth of a meta-learner's step.
-    """
-    if scaler is not None:
-        scaler.unscale_(optimizer)
-    if max_norm is not None:
-        nn.utils.clip_grad_norm_([each for group in optimizer.param_groups for each in group["params"]], max_norm)
-    made = True
-    if scaler is None:
-        optimizer.step()
-    else:
-        scale = scaler.get_scale()
-        scaler.step(optimizer)
-        scaler.update()
-        made = scaler.get_scale() >= scale  # it lowers its factor after an overflow, and then alone
-    optimizer.zero_grad()
-    return made

@@ -58,7 +58,8 @@ class BaseModel(nn.Module):
         """What published weights say nothing of: the classifier (two of a distilled transformer), and a FeatureNorm."""
         classifiers = self.network.get_classifier()
         own = list(classifiers) if isinstance(classifiers, tuple) else [classifiers]
-        return own + [module for module in self.network.modules() if isinstance(module, FeatureNorm)]
+        normed = getattr(self.network, "fc_norm", None)  # see create_base
+        return own + ([normed[-1]] if isinstance(normed, nn.Sequential) else [])
 
     def probe(self, on: bool) -> None:
         """on: the head alone learns, on features of the body as it is: in evaluation mode, so that the moments of its
