@@ -8,8 +8,10 @@ import torch
 
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
+from diagxnet.export import _logits
+from diagxnet.training.checkpoint import save_model
 from diagxnet.training.loop import Examples, fit
-from diagxnet.training.networks import create_base
+from diagxnet.training.networks import base_config, create_base, load_base, moments_of
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.schedule import create_optimizer
@@ -170,3 +172,32 @@ def test_an_interrupted_training_with_a_probe_goes_on_to_the_same_bytes(tmp_path
     resumed = _model()
     assert [epoch.record for epoch in _fit(tmp_path / "cut", own, resumed)] == records
     assert all(all(_equal(*pair).values()) for pair in zip(_parts(whole), _parts(resumed), strict=True))
+
+
+IMAGENET = (0.449, 0.226)
+"""Of timm's ImageNet weights, over the colours."""
+
+
+@pytest.mark.parametrize(("normalise", "moments"), [("pretrained", IMAGENET), ([0.5, 0.25], (0.5, 0.25))])
+def test_a_model_reads_images_as_its_weights_want_them_wherever_it_goes(tmp_path, normalise, moments):
+    model, images = _model(arch="resnet10t", normalise=normalise).eval(), torch.rand(3, 1, SIZE, SIZE)
+    assert moments_of("resnet10t", "pretrained") == IMAGENET
+    names = {"findings": ["a", "b", "c"], "image_size": SIZE, "pretrained": True, "dropout": 0.0}
+    network = {"patch_size": None, "stem": "patches", "batch_norm": False}
+    config = base_config("resnet10t", **names, **network, normalise=normalise)
+    save_model(tmp_path, model, config, {})
+    with torch.inference_mode():
+        expected = model.network((images - moments[0]) / moments[1])
+        loaded = load_base(tmp_path)
+        for logits in (model(images), loaded(images), _logits(loaded, images)):  # trained, predicted with, exported
+            torch.testing.assert_close(logits, expected)
+        brighter = loaded(images * 0.5 + 0.3)
+        assert not torch.allclose(brighter, expected, atol=1e-3)  # exposure is seen
+
+
+def test_without_moments_of_weights_a_config_says_nothing_of_them_and_exposure_is_not_seen(tmp_path):
+    model, images = _model().eval(), torch.rand(3, 1, SIZE, SIZE)
+    names = {"findings": ["a", "b", "c"], "image_size": SIZE, "pretrained": False, "dropout": 0.0}
+    config = base_config("test_resnet", **names, patch_size=None, stem="patches", batch_norm=False)
+    assert "normalise" not in config
+    torch.testing.assert_close(model(images * 0.5 + 0.3), model(images), rtol=1e-3, atol=1e-4)

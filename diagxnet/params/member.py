@@ -1,11 +1,14 @@
 """Sections `densenet`, `vit` and each of `more`: the members of the ensemble."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from diagxnet.params.checked import Section
 from diagxnet.params.name import Name
+
+Moments = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""Mean and deviation of images in 0..1."""
 
 
 class MemberParams(Section):
@@ -14,6 +17,11 @@ class MemberParams(Section):
     arch: str = Field(min_length=1, description="name of a timm model")
     pretrained: bool | str = Field(
         False, description="true: timm's hub; path of a file of weights (.safetensors, .pth); false: from scratch"
+    )
+    normalise: Literal["image", "pretrained"] | Moments = Field(
+        "image",
+        description="image: each at mean 0 and deviation 1; pretrained: by mean and deviation of timm's weights; or "
+        "[mean, deviation] of values in 0..1, as other weights want them",
     )
     patch_size: int | None = Field(None, ge=2, le=64, description="of a vision transformer, pixels; null: its own")
     stem: Literal["patches", "convolutions"] = Field(
@@ -56,6 +64,14 @@ class MemberParams(Section):
     plateau_patience: int = Field(2, ge=0, le=10_000, description="epochs without improvement that plateau waits for")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of all updates in which onecycle or cosine rises")
     patience: int | None = Field(5, ge=1, description="epochs without improvement until early stopping; null: never")
+
+    @model_validator(mode="after")
+    def _check_moments(self) -> "MemberParams":
+        if self.normalise == "pretrained" and not self.pretrained:
+            raise ValueError("normalise = 'pretrained': there are no pretrained weights (set it to image)")
+        if isinstance(self.normalise, list) and self.normalise[1] <= 0:
+            raise ValueError(f"normalise = {self.normalise}: the deviation must be above 0")
+        return self
 
     @model_validator(mode="after")
     def _check_probe(self) -> "MemberParams":

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,6 +62,7 @@ def train_base(
     crop: str = "guide",
     drop_path: float = 0.0,
     grad_checkpointing: bool = False,
+    normalise: str | Sequence[float] = "image",
 ) -> Iterator[Epoch]:
     """Trains timm's `arch` on the train split, stops on val, and writes `folder` (see training.checkpoint).
 
@@ -75,7 +76,7 @@ def train_base(
     accelerator = create_accelerator(precision)
     images = open_packed(packed)
     network = {"image_size": images.shape[1], "pretrained": pretrained, "dropout": dropout}
-    network |= {"patch_size": patch_size, "stem": stem, "batch_norm": batch_norm}
+    network |= {"patch_size": patch_size, "stem": stem, "batch_norm": batch_norm, "normalise": normalise}
     findings, hierarchy = read_hierarchy(prepared)
     parents = hierarchy.conditional
     config = base_config(arch, findings=findings.names, crop=crop, parents=parents, **network)
