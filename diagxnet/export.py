@@ -26,7 +26,7 @@ from diagxnet.ensemble.calibration import RULES, parents_of
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.features.views import views_of
 from diagxnet.training.augment import to_float
-from diagxnet.training.networks import BaseModel, along_paths, standardise
+from diagxnet.training.networks import BaseModel, along_paths
 
 INSTALL = "python -m pip install -c constraints.txt onnx onnxscript"
 MOST_BYTES = 2_000_000_000
@@ -49,7 +49,7 @@ class Whole(nn.Module):
         self.parents = pairs(parents_of(ensemble.calibration["ensemble"]), ensemble.findings.keys)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        views = [standardise(view) for view in views_of(to_float(images), self.views)]
+        views = views_of(to_float(images), self.views)
         means = [torch.stack([_logits(each, view) for each in folds for view in views]).mean(0) for folds in self.base]
         logits = torch.where(self.learned, self.learner(torch.stack(means, dim=1)), torch.nan)
         probabilities = torch.sigmoid(self.slopes * logits + self.intercepts)
@@ -61,9 +61,9 @@ class Whole(nn.Module):
         return probabilities, logits
 
 
-def _logits(model: BaseModel, standardised: Tensor) -> Tensor:
+def _logits(model: BaseModel, images: Tensor) -> Tensor:
     """As BaseModel computes them, without its autocast contexts, which the exporter would have to drop."""
-    logits = model.network.forward_head(model.network.forward_features(standardised))
+    logits = model.network.forward_head(model.network.forward_features(model.normalise(images)))
     return along_paths(logits, model.parents)
 
 

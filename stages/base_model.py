@@ -19,7 +19,8 @@ from diagxnet.training.recipe import Recipe, compose
 from stages.live import live
 from stages.running import is_first
 
-NETWORK = ("arch", "pretrained", "dropout", "drop_path", "patch_size", "stem", "batch_norm")
+NETWORK = ("arch", "pretrained", "normalise", "dropout", "drop_path", "patch_size", "stem", "batch_norm")
+NETWORK += ("grad_checkpointing",)
 
 
 def options(params: SimpleNamespace, member: MemberParams) -> tuple[Recipe, dict[str, Any], str]:

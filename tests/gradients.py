@@ -14,6 +14,7 @@ import torch
 
 from diagxnet.console.progress import Progress
 from diagxnet.training.loop import Epoch, Examples, fit
+from diagxnet.training.networks import create_base
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.recipe import Recipe, compose
 from diagxnet.training.resume import ResumeState
@@ -63,12 +64,12 @@ def small_vit() -> torch.nn.Module:
     return network.double()
 
 
-def unequal_examples(count: int) -> Examples:
+def unequal_examples(count: int, size: int = 16) -> Examples:
     """Examples whose micro-batches know few labels or many, so that a mean of means would be another number."""
     rng = np.random.default_rng(5)
     mask = rng.random((count, 3)) < np.linspace(0.1, 1, count)[:, None]
     targets = rng.integers(0, 2, (count, 3)).astype(np.float64)
-    return Examples(ArraySource(torch.from_numpy(rng.normal(size=(count, 1, 16, 16)))), targets, mask)
+    return Examples(ArraySource(torch.from_numpy(rng.normal(size=(count, 1, size, size)))), targets, mask)
 
 
 def first_gradients(folder: Path, batch_size: int, steps: int, count: int, **changes: object) -> dict[str, np.ndarray]:
@@ -103,7 +104,9 @@ def first_gradients(folder: Path, batch_size: int, steps: int, count: int, **cha
     return taken
 
 
-def begin(folder: Path, epochs: int, ema: float | None) -> tuple[torch.nn.Module, Iterator[Epoch]]:
+def begin(
+    folder: Path, epochs: int, ema: float | None, val_every: int | None = None
+) -> tuple[torch.nn.Module, Iterator[Epoch]]:
     """A network with BatchNorm, and its training, whose state is in `folder`."""
     torch.manual_seed(4)
     layers = torch.nn.Flatten(), torch.nn.Linear(256, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 3)
@@ -112,7 +115,7 @@ def begin(folder: Path, epochs: int, ema: float | None) -> tuple[torch.nn.Module
         model,
         examples,
         examples,
-        recipe(epochs=epochs, ema=ema),
+        recipe(epochs=epochs, ema=ema, val_every=val_every),
         accelerator=create_accelerator("fp32"),
         state=ResumeState(folder, "mark"),
         progress=Progress(1, "epoch", shown=False),
@@ -128,16 +131,35 @@ def an_epoch(folder: Path, ema: float | None) -> tuple[torch.nn.Module, float]:
 
 
 def interrupted(folder: Path) -> tuple[dict, dict, list, list]:
-    """Weights and records of four epochs without an interruption, and with one after each of the first three."""
-    model, training = begin(folder / "whole", 4, 0.9)
+    """Weights and records of two epochs of two updates without an interruption, and with one after each of the first
+    three updates."""
+    model, training = begin(folder / "whole", 2, 0.9, val_every=1)
     whole = [epoch.record for epoch in training]
     for last in (1, 2, 3):
-        _, training = begin(folder / "parts", 4, 0.9)
-        next(epoch for epoch in training if epoch.record["epoch"] == last)
+        _, training = begin(folder / "parts", 2, 0.9, val_every=1)
+        for _ in range(last):
+            next(training)
         training.close()
-    again, training = begin(folder / "parts", 4, 0.9)
+    again, training = begin(folder / "parts", 2, 0.9, val_every=1)
     records = [epoch.record for epoch in training]
     return model.state_dict(), again.state_dict(), whole, records
+
+
+def probed(folder: Path) -> dict:
+    """Weights of a base model after a linear probe and an epoch of all of it."""
+    torch.manual_seed(4)
+    model, examples = create_base("test_resnet", findings=3, image_size=32), unequal_examples(EPOCH, 32)
+    training = fit(
+        model,
+        examples,
+        examples,
+        recipe(epochs=3, probe_epochs=2, ema=None, lr=1e-3, best="loss", min_delta=0.0),
+        accelerator=create_accelerator("fp32"),
+        state=ResumeState(folder / "probed", "mark"),
+        progress=Progress(1, "epoch", shown=False),
+    )
+    states = [{name: tensor.clone() for name, tensor in model.state_dict().items()} for _ in training]
+    return {"probe": states[1], "after": states[2]}
 
 
 def val_loss(model: torch.nn.Module) -> float:
@@ -161,3 +183,4 @@ if __name__ == "__main__":
         if rank == 0:
             torch.save(ended, folder / f"{ema}.pt")
     torch.save(interrupted(own), folder / f"interrupted{rank}.pt")
+    torch.save(probed(own), folder / f"probed{rank}.pt")

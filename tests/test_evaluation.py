@@ -43,7 +43,7 @@ from diagxnet.statistics.comparison import (
     verdict,
     verdict_sentence,
 )
-from diagxnet.statistics.history import history_figures, indicators
+from diagxnet.statistics.history import history_figures, indicators, training_metrics
 from diagxnet.statistics.results import Results, measure
 from diagxnet.statistics.scored import COMBINED, Scored, read_scored
 from diagxnet.statistics.scoring import Scoring
@@ -463,6 +463,16 @@ def test_the_gap_is_val_minus_training_loss_at_the_best_epoch():
     own = history_figures(_history([0.8, 0.6, 0.3], [0.9, 0.7, 0.75]))
     assert own["gap"] == pytest.approx(0.1)
     assert own["falling_share"] == 1.0
+
+
+def test_a_history_of_several_validations_an_epoch_is_read_by_the_passes_of_its_records():
+    records = [(0.5, 0.65), (1, 0.6), (1.5, 0.7)]
+    epochs = [{"epoch": epoch, "train_loss": 0.5, "val_loss": loss, "val_auroc": 0.7} for epoch, loss in records]
+    history = {"best_epoch": 1, "epochs_run": 1.5, "epochs": epochs}
+    for best, loss in records:
+        figures = history_figures(history | {"best_epoch": best})
+        assert (figures["best_epoch"], figures["best_val_loss"], figures["epochs_run"]) == (best, loss, 1.5)
+        assert training_metrics(history | {"best_epoch": best})["best_val_loss"] == loss
 
 
 def test_the_indicators_are_met_by_a_good_run_and_not_by_a_bad_one():

@@ -45,9 +45,9 @@ def test_a_state_that_is_none_of_ours_is_ignored(tmp_path, capsys):
 
 
 def test_best_weights_that_would_run_code_run_none(tmp_path):
-    torch.save({"weight": RunsCode(tmp_path / "ran")}, tmp_path / BEST)
+    torch.save({"weight": RunsCode(tmp_path / "ran")}, tmp_path / BEST.format(0))
     with pytest.raises(pickle.UnpicklingError):
-        ResumeState(tmp_path, "mark").load_best()
+        ResumeState(tmp_path, "mark").load_best(0)
     assert not (tmp_path / "ran").exists()
 
 
@@ -191,7 +191,7 @@ def test_a_read_only_output_is_replaced_and_what_it_was_linked_to_stays(tmp_path
 
 def test_a_state_that_the_disk_cut_off_leaves_the_one_before(tmp_path, monkeypatch):
     state = ResumeState(tmp_path, "mark")
-    state.save({"epochs": [1], "finished": False}, {"weight": torch.ones(2)})
+    state.save({"epochs": [1], "finished": False}, [0], {0: {"weight": torch.ones(2)}})
     whole = torch.save
 
     def full(value: object, path: Path) -> None:
@@ -201,10 +201,10 @@ def test_a_state_that_the_disk_cut_off_leaves_the_one_before(tmp_path, monkeypat
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="No space"):
-        state.save({"epochs": [1, 2], "finished": False}, {"weight": torch.zeros(2)})
+        state.save({"epochs": [1, 2], "finished": False}, [1], {1: {"weight": torch.zeros(2)}})
     assert state.load()["epochs"] == [1]
-    assert state.load_best()["weight"].tolist() == [1, 1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST]
+    assert state.load_best(0)["weight"].tolist() == [1, 1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [BEST.format(0), LAST]
 
 
 def test_a_file_dated_ahead_of_the_clock_is_hashed_each_time(tmp_path):

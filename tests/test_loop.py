@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from torch import nn
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.training.auroc import macro_auroc
-from diagxnet.training.loop import Examples, fit, update
+from diagxnet.training.history import history, joint_history
+from diagxnet.training.loop import Epoch, Examples, fit
 from diagxnet.training.loss import balanced_weights
 from diagxnet.training.precision import create_accelerator
 from diagxnet.training.resume import ResumeState
+from diagxnet.training.schedule import update
 from diagxnet.training.sources import ArraySource, read_ahead
 from diagxnet.training.windows import draw_order, sampling_weights, split_windows
 from tests.conftest import ROOT
@@ -51,8 +54,10 @@ def _fit(folder: Path, recipe=RECIPE, model=None, train=None, val=None, mark="ma
     train, val = train or _examples(seed=0), val or _examples(count=13, seed=1)
     accelerator = create_accelerator("fp32")
     with Progress(recipe.schedule.epochs * len(train), "test", shown=False) as progress:
-        yield from fit(
-            model, train, val, recipe, accelerator=accelerator, state=ResumeState(folder, mark), progress=progress
+        return (
+            yield from fit(
+                model, train, val, recipe, accelerator=accelerator, state=ResumeState(folder, mark), progress=progress
+            )
         )
 
 
@@ -116,11 +121,20 @@ def test_two_processes_score_val_with_the_weights_that_are_saved(by_two_processe
     assert val_loss(model) == pytest.approx(recorded, rel=1e-6)
 
 
+def test_two_processes_learn_alike_in_a_linear_probe_and_after_it(by_two_processes):
+    one, other = (torch.load(by_two_processes / f"probed{rank}.pt", weights_only=False) for rank in (0, 1))
+    moved = [name for name, tensor in one["after"].items() if not torch.equal(tensor, one["probe"][name])]
+    assert set(moved) >= {"network.fc.weight", "network.conv1.0.weight"}
+    for part in ("probe", "after"):
+        for name, tensor in one[part].items():
+            assert "running" in name or torch.equal(other[part][name], tensor), name
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_two_machines_go_on_from_the_state_on_the_first_ones_disk_to_equal_bytes(by_two_processes, rank):
     whole, again, records, same = torch.load(by_two_processes / f"interrupted{rank}.pt", weights_only=False)
     assert records == same
-    assert [record["epoch"] for record in records] == [1, 2, 3, 4]
+    assert [record["epoch"] for record in records] == [0.7619, 1, 1.7619, 2]  # 16 of 21 examples
     for name, tensor in whole.items():
         assert torch.equal(again[name], tensor), name
     assert list((by_two_processes / "disk1").rglob("*.pt")) == []
@@ -223,7 +237,7 @@ def test_a_compiled_training_ends_in_nearly_the_same_weights_under_the_same_name
     weights, calls, compile_model = [], [], torch.compile
     monkeypatch.setattr(torch, "compile", lambda model: calls.append(model) or compile_model(model))
     for compiled in (False, True):
-        model = nn.Sequential(*(layer for layer in _model() if not isinstance(layer, nn.Dropout)))
+        model = _without_dropout()
         list(_fit(tmp_path / str(compiled), _recipe(compile=compiled, epochs=1, ema=0.9), model=model))
         weights.append(model.state_dict())
         assert calls == ([model] if compiled else [])
@@ -271,6 +285,14 @@ def test_the_model_ends_with_the_weights_of_the_best_epoch_not_of_the_last(tmp_p
     assert _bytes(model) == states[best] != states[-1]
 
 
+@pytest.mark.parametrize(("best", "epoch"), [("loss", 1), ("auroc", 2)])
+def test_the_history_names_the_epoch_whose_weights_are_kept(best, epoch):
+    records = [{"epoch": 1, "val_loss": 0.5, "val_auroc": 0.7}, {"epoch": 2, "val_loss": 0.6, "val_auroc": 0.8}]
+    schedule = _recipe(best=best, epochs=3).schedule
+    found = history([Epoch(record, 1.0) for record in records], schedule, 10)
+    assert (found["best_epoch"], found["epochs_run"], found["stopped_early"]) == (epoch, 2, True)
+
+
 def test_early_stopping_ends_training(tmp_path):
     epochs = list(_fit(tmp_path, _recipe(epochs=60, lr=0.1, patience=3)))
     losses = [epoch.record["val_loss"] for epoch in epochs]
@@ -285,7 +307,7 @@ def test_what_early_stopping_saves_is_no_longer_to_be_done(tmp_path, monkeypatch
     assert bars[0].total == bars[0].done == len(epochs) * len(_examples(seed=0))
 
 
-@pytest.mark.parametrize("scheduler", ["plateau", "onecycle", "constant"])
+@pytest.mark.parametrize("scheduler", ["plateau", "onecycle", "cosine", "constant"])
 @pytest.mark.parametrize("stop_after", [1, 2])
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after, ema):
@@ -300,6 +322,110 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path, scheduler, 
     resumed = _model()
     again = [epoch.record for epoch in _fit(tmp_path / "cut", recipe, model=resumed)]
     assert again == records
+    assert _bytes(resumed) == _bytes(whole)
+
+
+@pytest.mark.parametrize("scheduler", ["plateau", "cosine"])
+@pytest.mark.parametrize("stop_after", range(1, 6))
+def test_a_training_interrupted_within_an_epoch_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after):
+    recipe = _recipe(scheduler=scheduler, ema=0.9, val_every=1, epochs=2)
+    whole = _model()
+    records = [epoch.record for epoch in _fit(tmp_path / "whole", recipe, model=whole)]
+    assert [record["epoch"] for record in records] == [0.381, 0.7619, 1, 1.381, 1.7619, 2]  # 8, 16, 21 of 21 examples
+    training = _fit(tmp_path / "cut", recipe)
+    for _ in range(stop_after):
+        next(training)
+    training.close()
+    resumed = _model()
+    again = [epoch.record for epoch in _fit(tmp_path / "cut", recipe, model=resumed)]
+    assert again == records
+    assert _bytes(resumed) == _bytes(whole)
+
+
+def _without_dropout():
+    return nn.Sequential(*(layer for layer in _model() if not isinstance(layer, nn.Dropout)))
+
+
+@pytest.mark.parametrize("count", [21, 33, 17])  # 8, 8, 5; four updates and one example over; two and one over
+@pytest.mark.parametrize("val_every", [1, 2, 3, 100])
+def test_validations_within_an_epoch_change_neither_its_updates_nor_its_loss(tmp_path, count, val_every):
+    states, records = [], []
+    for every in (None, val_every):
+        model, train = _without_dropout(), _examples(count)
+        recipe = _recipe(scheduler="constant", val_every=every, epochs=2)
+        own = []
+        for epoch in _fit(tmp_path / str(every), recipe, model, train):
+            if isinstance(epoch.record["epoch"], int):
+                states.append(_bytes(model))
+            own.append(epoch.record)
+        records.append(own)
+    assert states[:2] == states[2:]
+    updates = -(-count // 8) - (count % 8 == 1)
+    assert len(records[1]) == 2 * -(-updates // val_every)
+    if val_every >= updates:
+        assert records[1] == records[0]
+    known = train.mask[draw_order(count, None, recipe.seed, 1)].sum(1)
+    first = [record for record in records[1] if record["epoch"] <= 1]
+    ends = [0, *(round(record["epoch"] * count) for record in first)]
+    shares = [known[start:end].sum() for start, end in pairwise(ends)]
+    assert np.average([record["train_loss"] for record in first], weights=shares) == pytest.approx(
+        records[0][0]["train_loss"]
+    )
+
+
+def test_patience_and_plateau_count_validations(tmp_path):
+    recipe = _recipe(epochs=3, lr=0.1, patience=4, plateau_patience=1, val_every=1, min_delta=10.0)
+    records = [epoch.record for epoch in _fit(tmp_path, recipe)]
+    assert [record["epoch"] for record in records] == [0.381, 0.7619, 1, 1.381, 1.7619]
+    found = history([Epoch(record, 1.0) for record in records], recipe.schedule, 21)
+    assert (found["epochs_run"], found["stopped_early"]) == (1.7619, True)
+    assert found["best_epoch"] == min(records, key=lambda record: record["val_loss"])["epoch"]
+    assert joint_history([found, found])["members"][1]["best_val_loss"] == min(r["val_loss"] for r in records)
+
+
+def _averaged(folder, recipe, model, stop_after=None):
+    """The records, what `fit` returns of the average, and the weights at each validation."""
+    training, states = _fit(folder, recipe, model), []
+    while True:
+        try:
+            next(training)
+        except StopIteration as end:
+            epochs, average = end.value
+            return [epoch.record for epoch in epochs], average, states
+        states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        if len(states) == stop_after:
+            training.close()
+            return None
+
+
+@pytest.mark.parametrize("best", ["loss", "auroc"])
+@pytest.mark.parametrize(("lr", "kept"), [(0.005, True), (0.1, False)])
+def test_the_mean_of_the_best_weights_is_kept_where_val_bears_it_out(tmp_path, lr, kept, best):
+    recipe = _recipe(epochs=8, lr=lr, scheduler="constant", average_best=3, best=best)
+    model = nn.Sequential(*_model(), nn.BatchNorm1d(3))
+    records, average, states = _averaged(tmp_path, recipe, model)
+    badness = [recipe.schedule.badness(record["val_loss"], record["val_auroc"]) for record in records]
+    chosen = np.argsort(badness, kind="stable")[:3]
+    assert average["epochs"] == [records[epoch]["epoch"] for epoch in chosen]
+    assert average["kept"] == kept
+    assert kept == (recipe.schedule.badness(average["val_loss"], average["val_auroc"]) <= min(badness))
+    for name, tensor in model.state_dict().items():
+        own = [states[epoch][name] for epoch in (chosen if kept else chosen[:1])]
+        expected = torch.stack(own).mean(0) if tensor.is_floating_point() else own[0]
+        torch.testing.assert_close(tensor, expected, msg=name)
+    found = history([Epoch(record, 1.0) for record in records], recipe.schedule, 21, average)
+    assert found["average"] == average
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5, 8])
+def test_an_interrupted_training_of_an_average_goes_on_to_the_same_bytes(tmp_path, stop_after):
+    recipe = _recipe(epochs=8, average_best=3)
+    whole, resumed = _model(), _model()
+    records, average, _ = _averaged(tmp_path / "whole", recipe, whole)
+    _averaged(tmp_path / "cut", recipe, _model(), stop_after)
+    assert len(list((tmp_path / "cut").glob("best*.pt"))) == min(stop_after, 3)
+    assert _averaged(tmp_path / "cut", recipe, resumed)[:2] == (records, average)
+    assert _averaged(tmp_path / "cut", recipe, _model())[:2] == (records, average)  # its end was on record
     assert _bytes(resumed) == _bytes(whole)
 
 

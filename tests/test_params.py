@@ -54,6 +54,23 @@ MISTAKES = [
     ("more: {}", "more: {wide: {arch: resnet18, lrr: 1}}", r"more\.wide\.lrr: unknown key; did you mean lr\?"),
     ("more: {}", "more: {wide: {lr: 1.0e-3}}", r"more\.wide\.arch: is missing"),
     ("more: {}", "more: {wide: {arch: resnet18, stem: convolutions}}", r"more\.wide\.stem = .*no plain vision transf"),
+    ("more: {}", "more: {wide: {arch: resnet18, epochs: 2, probe_epochs: 3}}", r"probe_epochs = 3: there are 2 epochs"),
+    ("  average_best: null", "  average_best: 3", r"train = .*ema = 0\.99, average_best = 3: one average \(set a"),
+    (
+        "more: {}",
+        "more: {wide: {arch: resnet18, normalise: pretrained}}",
+        r"normalise = 'pretrained': there are no",
+    ),
+    (
+        "more: {}",
+        "more: {wide: {arch: resnet18, normalise: [0.5, 0]}}",
+        r"normalise = \[0\.5, 0\.0\]: the devia",
+    ),
+    (
+        "more: {}",
+        "more: {wide: {arch: resnet18, normalise: [0.5]}}",
+        r"normalise.* = \[0\.5\]: List should have",
+    ),
     ("more: {}", "more: null", r"more = None: must be a valid dictionary"),
 ]
 

@@ -246,3 +246,11 @@ def test_hours_are_epochs_of_learning_and_of_running_over_val() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (600, "10 min"), (36_000, "10.0 h")])
 def test_a_length_of_time_is_in_the_unit_that_a_person_would_use(seconds: float, text: str) -> None:
     assert hours(seconds) == text
+
+
+def test_the_hours_count_every_validation_of_an_epoch():
+    pace = Pace(learning=1e-9, running=1.0, device="cpu", parameters=1)
+    seconds = [
+        training_line("train", "arch", pace, recipe(epochs=2, val_every=every), 8 * 10 + 1, 5)[1] for every in (None, 4)
+    ]
+    assert seconds == pytest.approx([2 * 5, 2 * 3 * 5])  # eleven updates of eight images

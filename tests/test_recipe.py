@@ -3,6 +3,7 @@ import math
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,10 +11,13 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.members import FIRST
 from diagxnet.params.checked import read_yaml
 from diagxnet.recipe import check_recipe, flags, read_recipe
+from diagxnet.training.networks import create_base
+from diagxnet.training.schedule import create_optimizer
+from stages.base_model import options
 from tests.conftest import ROOT
 
 PARAMS = read_yaml(ROOT / "params.yaml")
-METHODS, SCALES = ("baseline", "optimized", "guide"), ("chexpert",)
+METHODS, SCALES = ("baseline", "optimized", "guide", "finetune"), ("chexpert",)
 
 
 def _recipe(name):
@@ -83,6 +87,20 @@ def test_each_recipe_opens_with_hours_and_a_figure_and_says_whether_they_are_mea
         assert "measured" in opening, file.name
 
 
+def test_finetune_builds_and_drives_the_members_that_chexpert_names():
+    values = _recipe("finetune") | _recipe("chexpert")
+    sections = check_recipe(values, PARAMS, "finetune")
+    for name in FIRST:
+        own, network, _ = options(SimpleNamespace(**sections), sections[name])
+        model = create_base(**(network | {"pretrained": False}), findings=14, image_size=224, tried=False)
+        groups = create_optimizer(own.optimization, model, own.schedule.lr).param_groups
+        rates = [group["lr"] for group in groups]
+        assert max(rates) == values[f"{name}.head_lr"] == 1e-3
+        assert sorted(rates)[-3] <= values[f"{name}.lr"] < max(rates)
+        assert min(rates) / values[f"{name}.lr"] == pytest.approx(0.03, abs=0.02)  # the first layer's
+        assert own.schedule.probe_epochs == 1
+
+
 def test_optimized_is_the_values_of_params_yaml():
     assert {key: _params_at(key) for key in _recipe("optimized")} == _recipe("optimized")
 
@@ -144,7 +162,7 @@ def test_the_command_prints_one_token_a_line_and_none_with_a_space():
 
 
 def test_an_unknown_recipe_names_the_known_ones():
-    with pytest.raises(InputError, match="no recipe 'fast'; known: baseline, chexpert, guide, optimized"):
+    with pytest.raises(InputError, match="no recipe 'fast'; known: baseline, chexpert, finetune, guide, optimized"):
         _recipe("fast")
 
 

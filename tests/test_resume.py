@@ -40,7 +40,8 @@ WORDS = [
 ]
 DEEDS = [
     ("training/loss.py", "gamma=2.0", "gamma=3.0"),
-    ("training/loop.py", "badness < self.best", "badness <= self.best"),
+    ("training/loop.py", "badness(loss, auroc) <= badness", "badness(loss, auroc) < badness"),
+    ("training/epoch_loss.py", "value * known", "value + known"),
     ("data/draws.py", "np.uint64(", "1 + np.uint64("),
 ]
 

@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from diagxnet.training.networks import create_base
 from diagxnet.training.schedule import EarlyStopping, Optimization, Schedule, create_optimizer, create_scheduler
@@ -53,6 +55,26 @@ def test_plateau_halves_the_rate_after_more_than_patience_epochs_without_improve
         scheduler.step(1.0)
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05])
+
+
+@pytest.mark.parametrize(("updates", "warmup"), [(1, 0.0), (1, 0.9), (2, 0.5), (10, 0.0), (100, 0.2)])
+def test_cosine_rises_linearly_to_the_rate_and_falls_by_half_a_cosine_to_zero(updates, warmup):
+    optimizer = _optimizer()
+    scheduler = _scheduler("cosine", optimizer, updates, warmup=warmup)
+    rates = []
+    for _ in range(updates + 1):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert min(rates[:-1]) > 0.0
+    assert rates[-1] == 0.0
+    if updates == 100:
+        np.testing.assert_allclose(rates[:20], 0.1 * np.arange(1, 21) / 21)
+        theirs = CosineAnnealingLR(_optimizer(), 80)  # torch's, in its closed form
+        theirs.last_epoch = 40
+        assert rates[20] == pytest.approx(0.1)
+        assert rates[60] == pytest.approx(theirs._get_closed_form_lr()[0]) == pytest.approx(0.05)
+        assert np.all(np.diff(rates[20:]) < 0)
 
 
 def test_constant_never_changes_the_rate():

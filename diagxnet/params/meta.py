@@ -31,10 +31,10 @@ class MetaParams(Section):
     epochs: int = Field(ge=1, le=10_000, description="passes over stack at the most")
     lr: float = Field(gt=0, le=10, description="learning rate")
     batch_size: int = Field(ge=1, le=65536, description="images per update")
-    scheduler: Literal["plateau", "onecycle", "constant"] = Field(description="of the learning rate")
+    scheduler: Literal["plateau", "onecycle", "cosine", "constant"] = Field(description="of the learning rate")
     plateau_factor: float = Field(gt=0, lt=1, description="of the learning rate when val stops improving")
     plateau_patience: int = Field(ge=0, le=10_000, description="epochs without improvement that plateau waits for")
-    warmup: float = Field(ge=0, lt=1, description="share of all updates in which onecycle rises")
+    warmup: float = Field(ge=0, lt=1, description="share of all updates in which onecycle or cosine rises")
     patience: int | None = Field(ge=1, description="epochs without improvement until early stopping; null: never")
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from diagxnet.params.checked import Section
 
@@ -21,11 +21,27 @@ class TrainParams(Section):
     max_class_weight: float = Field(ge=1, le=1000, description="bound of the weight and of its inverse")
     max_grad_norm: float | None = Field(gt=0, description="L2 norm of all gradients; null: no clipping")
     ema: float | None = Field(gt=0, lt=1, description="decay of a moving average of the weights; null: none")
+    average_best: int | None = Field(
+        ge=2,
+        description="validations of the best figure whose weights are averaged at the end, where val bears it out; "
+        "instead of ema; null: the best alone",
+    )
     sampling: Literal["uniform", "balanced"] = Field(description="balanced draws images with rare findings more often")
     sampling_factor: float = Field(ge=1, le=100, description="how many times as often at most, under balanced")
     best: Literal["loss", "auroc"] = Field(description="figure on val that the kept epoch and early stopping go by")
     min_delta: float = Field(ge=0, le=10, description="change of that figure that counts as better")
+    val_every: int | None = Field(
+        ge=1,
+        description="updates from one validation to the next in an epoch, whose end is one, too; patience and plateau "
+        "count validations; null: once an epoch",
+    )
     num_workers: int = Field(ge=0, le=256, description="threads that gather batches ahead; 0: none")
     compile: bool = Field(description="torch.compile of the training step")
     sync_batch_norm: bool = Field(description="BatchNorm over the images of all processes, on CUDA alone")
     monitor: bool = Field(description="CPU, memory and GPU utilisation among the live curves")
+
+    @model_validator(mode="after")
+    def _check_averages(self) -> "TrainParams":
+        if self.ema is not None and self.average_best is not None:
+            raise ValueError(f"ema = {self.ema:g}, average_best = {self.average_best}: one average (set a key to null)")
+        return self

@@ -225,7 +225,8 @@ def machine_memory() -> int:
 
 def training_line(name: str, arch: str, pace: Pace, recipe: Recipe, images: int, val_images: int) -> tuple[str, float]:
     """A line on one training of so many images, with its hours at most; and those as seconds."""
-    seconds = recipe.schedule.epochs * (images * pace.learning + val_images * pace.running)
+    validations = recipe.schedule.validations(-(-images // recipe.batches.effective(1)))
+    seconds = recipe.schedule.epochs * (images * pace.learning + validations * val_images * pace.running)
     return (
         f"{name}: {arch}, {pace.parameters:,} parameters, on {pace.device}; {1 / pace.learning:,.1f} images/s "
         f"learning, {1 / pace.running:,.1f} images/s running; {recipe.schedule.epochs} epochs of {images:,} images: "

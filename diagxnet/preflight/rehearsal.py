@@ -146,7 +146,11 @@ def _rehearse(
         targets = (np.arange(examples)[:, None] + np.arange(findings)) % 2
         splits.append(Examples(source(examples), targets.astype(np.float32), np.ones(targets.shape, bool)))
     train, val = splits
-    brief = replace(recipe, schedule=replace(recipe.schedule, epochs=2, patience=None, scheduler="constant"))
+    probing = 2 if recipe.schedule.epochs_of(False) == 0 else 0  # all of a training, or none of it
+    schedule = replace(
+        recipe.schedule, epochs=2, probe_epochs=probing, patience=None, scheduler="constant", val_every=None
+    )
+    brief = replace(recipe, schedule=schedule)
     with tempfile.TemporaryDirectory() as folder, Progress(0, "", shown=False) as progress:
         state = ResumeState(Path(folder) / "state", "rehearsal")
         epochs = list(fit(model, train, val, brief, accelerator=accelerator, state=state, progress=progress))

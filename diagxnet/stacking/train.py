@@ -156,7 +156,7 @@ def _no_network(config: dict[str, Any], core: Core, stack: Split, val: Split, re
         record[f"{name}_loss"] = recipe.objective.mean(logits, *labels, weights)
     epoch = Epoch(record | {"val_auroc": macro_auroc(logits, *labels), "lr": 0.0}, time.monotonic() - started)
     yield epoch
-    return [model], [history([epoch], 1, len(stack.logits))]
+    return [model], [history([epoch], replace(recipe.schedule, epochs=1), len(stack.logits))]
 
 
 @dataclass(frozen=True)
@@ -185,8 +185,7 @@ class _Networks:
                 if member == 0:
                     announce("train_meta", accelerator, own, self.config["arch"], model)
                 mark = fingerprint(ROOMS, accelerator.device, recipe=own.identity(), model=self.config, data=data)
-                epochs = []
-                for epoch in fit(
+                epochs, _ = yield from fit(
                     model,
                     self.stack.examples(),
                     self.val.examples(),
@@ -195,11 +194,9 @@ class _Networks:
                     state=ResumeState(self.resume / str(member + 1), mark),
                     progress=progress,
                     val_batch_size=VAL_BATCH_SIZE,
-                ):
-                    epochs.append(epoch)
-                    yield epoch
+                )
                 networks.append(model.cpu())
-                histories.append(history(epochs, schedule.epochs, images))
+                histories.append(history(epochs, schedule, images))
         return networks, histories
 
     def _create(self, seed: int) -> nn.Module:

@@ -35,17 +35,23 @@ def read_histories(models: Path, members: Sequence[str]) -> dict[str, dict]:
     return histories
 
 
+def best_record(history: dict, epoch: float | None = None) -> dict:
+    """The record of the best epoch of a training_history.json, or of another; KeyError where there is none."""
+    records = {record["epoch"]: record for record in history["epochs"]}
+    return records[history["best_epoch"] if epoch is None else epoch]
+
+
 def history_figures(history: dict) -> dict[str, float]:
     """Figures of one training_history.json: first, last, best losses, share of falling epochs, gap at the best epoch.
 
-    `falling_share` is over steps from one epoch to the next; with one epoch only there is none, and it is 0.
+    `falling_share` is over steps from one record to the next; with one only there is none, and it is 0.
     """
     epochs = history["epochs"]
     train = [epoch["train_loss"] for epoch in epochs]
-    best = epochs[history["best_epoch"] - 1]
+    best = best_record(history)
     falls = [after < before for before, after in pairwise(train)]
     return {
-        "epochs_run": len(epochs),
+        "epochs_run": epochs[-1]["epoch"],
         "best_epoch": history["best_epoch"],
         "first_train_loss": train[0],
         "last_train_loss": train[-1],
@@ -58,7 +64,7 @@ def history_figures(history: dict) -> dict[str, float]:
 
 def training_metrics(history: dict) -> dict[str, float | int | None]:
     """The best epoch of a training_history.json, its losses and AUROC on val."""
-    best = history["epochs"][history["best_epoch"] - 1]
+    best = best_record(history)
     return {
         "best_epoch": history["best_epoch"],
         "epochs_run": history["epochs_run"],

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,6 +61,8 @@ def train_base(
     seeds: int = 1,
     crop: str = "guide",
     drop_path: float = 0.0,
+    grad_checkpointing: bool = False,
+    normalise: str | Sequence[float] = "image",
 ) -> Iterator[Epoch]:
     """Trains timm's `arch` on the train split, stops on val, and writes `folder` (see training.checkpoint).
 
@@ -74,15 +76,15 @@ def train_base(
     accelerator = create_accelerator(precision)
     images = open_packed(packed)
     network = {"image_size": images.shape[1], "pretrained": pretrained, "dropout": dropout}
-    network |= {"patch_size": patch_size, "stem": stem, "batch_norm": batch_norm}
+    network |= {"patch_size": patch_size, "stem": stem, "batch_norm": batch_norm, "normalise": normalise}
     findings, hierarchy = read_hierarchy(prepared)
     parents = hierarchy.conditional
     config = base_config(arch, findings=findings.names, crop=crop, parents=parents, **network)
-    network["drop_path"] = drop_path
+    learning = {"drop_path": drop_path, "grad_checkpointing": grad_checkpointing}
     above = pairs(parents, findings.keys)
     identity = {
         "model": config,
-        "drop_path": drop_path,
+        **learning,
         "pretrained": content_hash(pretrained) if isinstance(pretrained, str) else pretrained,
         "augmentation": augmentation,
         "precision": accelerator.mixed_precision,
@@ -99,7 +101,7 @@ def train_base(
         for member in members:
             own = member.recipe
             torch.manual_seed(own.seed)
-            model = create_base(arch, findings=len(findings), **network)
+            model = create_base(arch, findings=len(findings), **network, **learning)
             if recipe.sync_batch_norm:
                 model = synchronised(model, accelerator)
             if member is members[0]:
@@ -113,11 +115,9 @@ def train_base(
             labelled = array_hash(member.labels.rows, member.labels.targets, train.learned)
             mark = fingerprint(ROOMS, accelerator.device, recipe=own.identity(), train=labelled, **identity)
             state = ResumeState(member.resume, mark)
-            epochs = []
-            for epoch in fit(model, train, stop, own, accelerator=accelerator, state=state, progress=progress):
-                epochs.append(epoch)
-                yield epoch
-            histories.append(history(epochs, own.schedule.epochs, len(train)))
+            training = fit(model, train, stop, own, accelerator=accelerator, state=state, progress=progress)
+            epochs, average = yield from training
+            histories.append(history(epochs, own.schedule, len(train), average))
             if accelerator.is_main_process:
                 save_model(member.folder, model, config, histories[-1])
             accelerator.free_memory()

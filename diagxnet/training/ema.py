@@ -1,10 +1,10 @@
-"""The exponential moving average of a network over its updates: less noise than in the weights of any one of them.
+"""Averages of a network over its training: less noise than in the weights of any one update.
 
 Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J. Control Optim. 1992.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 
 class MovingAverage:
-    """`model` is a copy of the network that learns, whose weights and buffers are their average over `updates` updates.
+    """The exponential one: `model` is a copy of the network that learns, whose weights and buffers are their average
+    over `updates` updates.
 
     Each update keeps min(decay, (1 + n) / (10 + n)) of the average, n being the updates before it, and takes the rest
     from the network: the untrained weights are soon forgotten. Whole numbers (BatchNorm's count of batches) are taken
@@ -42,6 +43,16 @@ class MovingAverage:
         """Goes on from a `state`."""
         self.model.load_state_dict(state["model"])
         self.updates = state["updates"]
+
+
+def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of the weights and buffers of one network at several times, BatchNorm's moments among them, as in the
+    moving average; whole numbers are those of the first.
+
+    Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018.
+    """
+    pairs = ((name, torch.stack([state[name] for state in states])) for name in states[0])
+    return {name: each.mean(0) if each.is_floating_point() else each[0] for name, each in pairs}
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:

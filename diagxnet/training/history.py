@@ -3,19 +3,23 @@
 from typing import Any
 
 from diagxnet.training.loop import Epoch
+from diagxnet.training.schedule import Schedule
 
 
-def history(epochs: list[Epoch], epochs_allowed: int, train_images: int) -> dict[str, Any]:
-    """Content of training_history.json: a record an epoch, and which of them the saved weights are from."""
+def history(
+    epochs: list[Epoch], schedule: Schedule, train_images: int, average: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Content of training_history.json: a record a validation, and of which of them the saved weights are, by its
+    `epoch`; `epochs_run`: passes over train, in parts too. average: of the best weights, if any (see `loop.fit`)."""
     records = [epoch.record for epoch in epochs]
-    best = min(records, key=lambda record: record["val_loss"])
+    best = min(records, key=lambda record: schedule.badness(record["val_loss"], record["val_auroc"]))
     return {
         "best_epoch": best["epoch"],
-        "epochs_run": len(records),
-        "stopped_early": len(records) < epochs_allowed,
+        "epochs_run": records[-1]["epoch"],
+        "stopped_early": records[-1]["epoch"] < schedule.epochs,
         "train_images": train_images,
         "epochs": records,
-    }
+    } | ({} if average is None else {"average": average})
 
 
 def joint_history(histories: list[dict[str, Any]]) -> dict[str, Any]:
@@ -25,7 +29,7 @@ def joint_history(histories: list[dict[str, Any]]) -> dict[str, Any]:
         return histories[0]
     members = []
     for each in histories:
-        best = each["epochs"][each["best_epoch"] - 1]
+        (best,) = (record for record in each["epochs"] if record["epoch"] == each["best_epoch"])
         own = {key: each[key] for key in ("best_epoch", "epochs_run", "train_images")}
         members.append(own | {"best_val_loss": best["val_loss"]})
     return histories[0] | {"members": members}

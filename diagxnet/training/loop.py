@@ -9,7 +9,7 @@ Out of GPU memory, the micro-batch is halved and the window done again in twice 
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,13 +24,14 @@ from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.data.hierarchy import given_parent
 from diagxnet.training.auroc import macro_auroc
-from diagxnet.training.ema import MovingAverage
+from diagxnet.training.ema import MovingAverage, mean_state
+from diagxnet.training.epoch_loss import EpochLoss
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.paths import along_paths
 from diagxnet.training.processes import from_first
 from diagxnet.training.recipe import Recipe
 from diagxnet.training.resume import ResumeState
-from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler
+from diagxnet.training.schedule import EarlyStopping, create_optimizer, create_scheduler, update
 from diagxnet.training.sources import Source, read_ahead
 from diagxnet.training.transfer import to_device
 from diagxnet.training.windows import MicroBatch, draw_order
@@ -62,7 +63,8 @@ class Examples:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What `fit` yields: the epoch's record for the history, and its seconds, which are no part of any equal bytes."""
+    """What `fit` yields at each validation, which ends an epoch or a part of one: its record for the history, and its
+    seconds, which are no part of any equal bytes. The record's `epoch` counts passes over train, in parts too."""
 
     record: dict[str, float | int | None]
     seconds: float
@@ -78,8 +80,12 @@ def fit(
     state: ResumeState,
     progress: Progress,
     val_batch_size: int | None = None,
-) -> Iterator[Epoch]:
-    """Trains `model` in place and yields an Epoch for each; afterwards `model` holds the weights of the best one.
+) -> Generator[Epoch, None, tuple[list[Epoch], dict[str, Any] | None]]:
+    """Trains `model` in place and yields an Epoch for each (under `Schedule.val_every` several); afterwards `model`
+    holds the weights of the best one, or the mean of the weights of the best ones where val scores that no worse.
+
+    Returns all it yielded, and what is on record of that mean, None without `Schedule.average_best`: of which `epochs`
+    it is, its `val_loss` and `val_auroc`, and whether it is `kept`.
 
     The best epoch is that of the lowest val loss, or of the highest macro AUROC on val (`Schedule.best`). A state found
     in `state` is taken up: its epochs are yielded again, then training goes on, to the same bytes as without the
@@ -90,16 +96,19 @@ def fit(
     yield from training.take_up()
     while not training.is_over():
         started = time.monotonic()
-        number, lr = len(training.epochs) + 1, training.lr()
-        train_loss = training.learn(number)
+        epoch, _ = training.place(len(training.epochs))
+        training.enter(epoch)
+        lr = training.lr()
+        train_loss = training.learn(epoch)
+        number = training.passes(len(training.epochs) + 1)
         val_loss, val_auroc = training.validate(number)
-        is_best = training.judge(recipe.schedule.badness(val_loss, val_auroc))
+        training.judge(recipe.schedule.badness(val_loss, val_auroc))
         losses = {"epoch": number, "train_loss": train_loss, "val_loss": val_loss}
         training.epochs.append(Epoch(losses | {"val_auroc": val_auroc, "lr": lr}, time.monotonic() - started))
-        training.save(is_best)
+        training.save()
         progress.note(f"epoch {number}/{recipe.schedule.epochs}, train loss {train_loss:.4f}, val loss {val_loss:.4f}")
         yield training.epochs[-1]
-    training.finish()
+    return training.epochs, training.finish()
 
 
 class _Training:
@@ -125,31 +134,57 @@ class _Training:
         self.accelerator, self.state, self.progress = accelerator, state, progress
         self.device, self.processes = accelerator.device, accelerator.num_processes
         self.val_batch_size = val_batch_size
-        batches, schedule = recipe.batches, recipe.schedule
+        batches = recipe.batches
 
         self.drawn = batches.weights(train.targets, train.learned)
         self.weights = recipe.objective.weights(train.targets, train.learned, self.drawn).to(self.device)
         self.micro = MicroBatch(batches.batch_size, batches.effective(self.processes))
-        # torch's own choice is an operation each for every tensor on a CPU, and several for groups of them on CUDA
-        fused = self.device.type in ("cpu", "cuda")
-        self.optimizer = create_optimizer(recipe.optimization, model, schedule.lr, fused=fused)
-        updates = schedule.epochs * len(self.micro.split(np.arange(len(train)), self.processes))
-        self.scheduler = create_scheduler(schedule, self.optimizer, updates)
+        self.updates = len(self.micro.split(np.arange(len(train)), self.processes))  # of an epoch
+        self.validations = recipe.schedule.validations(self.updates)  # likewise
         self.plain = model
         # before accelerate, whose precision holds on to the network it was given
         self.average = MovingAverage(model, recipe.ema, self.device) if recipe.ema is not None else None
         self.kept = model if self.average is None else self.average.model
-        # inside what distributes it, as torch says: "Where to apply torch.compile?", docs.pytorch.org
-        self.model = accelerator.prepare(torch.compile(model) if recipe.compile else model)
-        self.stopping = EarlyStopping(schedule.patience, schedule.min_delta)
         self.epochs: list[Epoch] = []
-        self.best, self.stopped = float("inf"), False
+        self.stopped = False
+        self._begin(probing=recipe.schedule.probe_epochs > 0)
+
+    def _begin(self, probing: bool) -> None:
+        """What learns, by a schedule of its own: the head in a linear probe, all without one or after it."""
+        self.probing, schedule = probing, self.recipe.schedule
+        if schedule.probe_epochs:
+            self.plain.probe(probing)
+        # torch's own choice is an operation each for every tensor on a CPU, and several for groups of them on CUDA
+        fused = self.device.type in ("cpu", "cuda")
+        self.optimizer = create_optimizer(self.recipe.optimization, self.plain, schedule.lr, fused=fused)
+        self.scheduler = create_scheduler(schedule, self.optimizer, schedule.epochs_of(probing) * self.updates)
+        # inside what distributes it, as torch says: "Where to apply torch.compile?", docs.pytorch.org
+        self.model = self.accelerator.prepare(torch.compile(self.plain) if self.recipe.compile else self.plain)
+        goes_on = probing and schedule.epochs_of(False) > 0  # a probe that others follow is not stopped early
+        self.stopping = EarlyStopping(None if goes_on else schedule.patience, schedule.min_delta)
+
+    def enter(self, epoch: int) -> None:
+        """Ends the linear probe where `epoch` is past it: all learns from there on, as in a training of its own."""
+        if self.probing and epoch > self.recipe.schedule.probe_epochs:
+            del self.model
+            self.accelerator.free_memory()  # DistributedDataParallel waits for what learned when it was made, no more
+            self._begin(probing=False)
 
     def is_over(self) -> bool:
-        return self.stopped or len(self.epochs) >= self.recipe.schedule.epochs
+        return self.stopped or len(self.epochs) >= self.recipe.schedule.epochs * self.validations
+
+    def place(self, validations: int) -> tuple[int, int]:
+        """Where training is after so many validations: the epoch, from 1, and how many of its examples are taken."""
+        epochs, parts = divmod(validations, self.validations)
+        return epochs + 1, parts * (self.recipe.schedule.val_every or 0) * self.micro.effective
+
+    def passes(self, validations: int) -> float:
+        """The same as passes over the training examples: a whole number where an epoch ends."""
+        epoch, taken = self.place(validations)
+        return round(epoch - 1 + taken / len(self.train), 4) if taken else epoch - 1
 
     def lr(self) -> float:
-        """The learning rate, of the classifier where layers have rates of their own."""
+        """The learning rate, the highest where parts of the network have rates of their own."""
         return max(group["lr"] for group in self.optimizer.param_groups)
 
     def take_up(self) -> list[Epoch]:
@@ -158,12 +193,14 @@ class _Training:
         if saved is None:
             return []
         self.epochs = [Epoch(record, seconds) for record, seconds in saved["epochs"]]
-        where = "is finished" if saved["finished"] else f"goes on after epoch {len(self.epochs)}"
+        passes = self.passes(len(self.epochs))
+        where = "is finished" if saved["finished"] else f"goes on after epoch {passes}"
         self.progress.write(f"{where}, from the state in {self.state.folder}")
-        self.progress.skip(len(self.epochs) * len(self.train))
+        self.progress.skip(round(passes * len(self.train)))
         if saved["finished"]:
             self.stopped = True
             return self.epochs
+        self.enter(self.place(len(self.epochs) - 1)[0])
         self.plain.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scheduler.load_state_dict(saved["scheduler"])
@@ -172,17 +209,21 @@ class _Training:
         if self.average is not None:
             self.average.take_up(saved["average"])
         self.stopping.best, self.stopping.waited = saved["stopping"]
-        self.best, self.stopped = saved["best"], saved["stopped"]
+        self.stopped = saved["stopped"]
         return self.epochs
 
     def learn(self, epoch: int) -> float:
-        """One pass over the training examples; the mean loss over their known labels."""
-        # Dropout follows from (seed, epoch, process) alone, so that no random state has to be saved.
-        seeds = np.random.SeedSequence([self.recipe.seed, epoch, self.accelerator.process_index])
+        """One pass over the training examples, or its part up to the next validation; the mean loss over their known
+        labels."""
+        (_, taken), (_, until) = (self.place(len(self.epochs) + ahead) for ahead in (0, 1))
+        # Dropout follows from (seed, epoch, process, place) alone, so that no random state has to be saved.
+        place = [taken] if taken else []
+        seeds = np.random.SeedSequence([self.recipe.seed, epoch, self.accelerator.process_index, *place])
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         self.model.train()
-        loss = _EpochLoss(epoch)
-        order = left = draw_order(len(self.train), self.drawn, self.recipe.seed, epoch)
+        loss = EpochLoss(epoch, taken // self.micro.effective)
+        order = draw_order(len(self.train), self.drawn, self.recipe.seed, epoch)
+        left = order[taken : until or None]
         while len(left):
             windows = self.micro.split(left, self.processes)
             with contextlib.closing(self._read(windows, order[:1])) as read:
@@ -252,7 +293,7 @@ class _Training:
         if not isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step()
 
-    def validate(self, epoch: int) -> tuple[float, float | None]:
+    def validate(self, epoch: float) -> tuple[float, float | None]:
         """The loss over val, of what is learned, and the macro AUROC of all of it; InputError where the loss is not
         finite."""
         if (
@@ -274,16 +315,19 @@ class _Training:
         whole = along_paths(torch.from_numpy(logits), self.val.above).numpy()
         return loss, macro_auroc(whole, self.val.targets, self.val.mask)
 
-    def judge(self, badness: float) -> bool:
-        """Whether this epoch is the best so far; the plateau schedule and early stopping hear of it."""
+    def judge(self, badness: float) -> None:
+        """Tells the plateau schedule and early stopping of a validation."""
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(badness)
         self.stopped = self.stopping.stops(badness)
-        is_best = badness < self.best
-        self.best = min(self.best, badness)
-        return is_best
 
-    def save(self, is_best: bool) -> None:
+    def best(self) -> list[int]:
+        """The validations, counted from 0, whose weights are kept: the best first, of equals the first."""
+        badness = self.recipe.schedule.badness
+        order = [badness(epoch.record["val_loss"], epoch.record["val_auroc"]) for epoch in self.epochs]
+        return sorted(range(len(order)), key=order.__getitem__)[: self.recipe.schedule.average_best or 1]
+
+    def save(self) -> None:
         """Writes the state, from which `take_up` goes on to the same bytes."""
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
@@ -294,81 +338,37 @@ class _Training:
                 "scaler": scaler.state_dict() if scaler is not None else None,
                 "average": self.average.state() if self.average is not None else None,
                 "stopping": (self.stopping.best, self.stopping.waited),
-                "best": self.best,
                 "stopped": self.stopped,
                 "finished": False,
                 "epochs": [(epoch.record, epoch.seconds) for epoch in self.epochs],
             }
-            self.state.save(now, best=self.kept.state_dict() if is_best else None)
+            best, last = self.best(), len(self.epochs) - 1
+            self.state.save(now, best, {last: self.kept.state_dict()} if last in best else {})
         self.accelerator.wait_for_everyone()
 
-    def finish(self) -> None:
-        """The best epoch's weights into the model, and of the state what the others of its kind still need."""
-        left = self.recipe.schedule.epochs - len(self.epochs)
-        self.progress.skip(left * len(self.train))  # what early stopping saved
-        self.plain.load_state_dict(from_first(self.state.load_best, self.accelerator))
+    def finish(self) -> dict[str, Any] | None:
+        """The best weights into the model (see `fit`), and of the state what the others of its kind still need."""
+        left = self.recipe.schedule.epochs - self.passes(len(self.epochs))
+        self.progress.skip(round(left * len(self.train)))  # what early stopping saved
+        record = self._average() if self.recipe.schedule.average_best else None
+        if record is None or not record["kept"]:
+            self.plain.load_state_dict(from_first(lambda: self.state.load_best(self.best()[0]), self.accelerator))
         if self.accelerator.is_main_process:
             self.state.finish()
+        return record
 
-
-class _EpochLoss:
-    """The mean loss of an epoch; each window's is checked one update late, so that a GPU never waits for the check."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch, self.updates, self.total, self.known = epoch, 0, 0.0, 0
-        self.pending: tuple[Tensor, int, float, np.ndarray] | None = None
-
-    def add(self, loss: Tensor, known: int, lr: float, examples: np.ndarray) -> None:
-        """Takes a window's mean loss, of `known` labels of `examples`, after its update to the learning rate `lr`."""
-        self._check()
-        self.pending = loss, known, lr, examples
-        self.updates += 1
-        self.known += known
-
-    def mean(self, accelerator: Accelerator) -> float:
-        """Over the known labels of all windows and processes; InputError where it is not finite."""
-        self._check()
-        total = self.total
-        if accelerator.num_processes > 1:
-            total = float(accelerator.reduce(torch.tensor(total, device=accelerator.device), reduction="sum"))
-        return total / self.known
-
-    def _check(self) -> None:
-        if self.pending is None:
-            return
-        loss, known, lr, examples = self.pending
-        value = float(loss)
-        if not np.isfinite(value):
-            raise InputError(
-                f"the loss is {value} in epoch {self.epoch}, update {self.updates}, at learning rate {lr:g}, on the "
-                f"examples {sorted(examples.tolist())} of the split (lower lr, set train.max_grad_norm to 1.0, or "
-                f"precision to fp32)"
-            )
-        self.total += value * known
+    def _average(self) -> dict[str, Any]:
+        """The mean of the best weights into the model; its record (see `fit`)."""
+        best, badness = self.best(), self.recipe.schedule.badness
+        mean = from_first(lambda: mean_state([self.state.load_best(each) for each in best]), self.accelerator)
+        self.plain.load_state_dict(mean)
+        records = [self.epochs[validation].record for validation in best]
+        epochs = [record["epoch"] for record in records]
+        loss, auroc = self.validate(self.passes(len(self.epochs)))
+        kept = badness(loss, auroc) <= badness(records[0]["val_loss"], records[0]["val_auroc"])
+        return {"epochs": epochs, "val_loss": loss, "val_auroc": auroc, "kept": kept}
 
 
 def val_batch_size(given: int | None, step: int, device: torch.device) -> int:
     """Examples of a forward pass over val: those given, or those of a step, on CUDA `VAL_STEPS` times as many."""
     return given or step * (VAL_STEPS if device.type == "cuda" else 1)
-
-
-def update(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None, max_norm: float | None) -> bool:
-    """One update from the gradients, clipped to the L2 norm `max_norm`, which are gone afterwards; whether it was made.
-
-    Under fp16 `scaler` takes its factor out of them first, and leaves out an update whose gradients overflowed. This is
-    what accelerate's optimizer does, without its search for optional packages, a tenth of a meta-learner's step.
-    """
-    if scaler is not None:
-        scaler.unscale_(optimizer)
-    if max_norm is not None:
-        nn.utils.clip_grad_norm_([each for group in optimizer.param_groups for each in group["params"]], max_norm)
-    made = True
-    if scaler is None:
-        optimizer.step()
-    else:
-        scale = scaler.get_scale()
-        scaler.step(optimizer)
-        scaler.update()
-        made = scaler.get_scale() >= scale  # it lowers its factor after an overflow, and then alone
-    optimizer.zero_grad()
-    return made

@@ -32,26 +32,66 @@ PICKLED = (
 
 
 class BaseModel(nn.Module):
-    """A timm network that standardises its input: images [images, 1, side, side] in 0..1 to logits [images, findings].
+    """A timm network that normalises its input: images [images, 1, side, side] in 0..1 to logits [images, findings].
 
-    Each image is brought to mean 0 and deviation 1 by itself: exposure varies from film to film and says nothing of
-    the patient, and networks trained on ImageNet expect about these moments, too. The classifier computes in float32
-    whatever the precision around it: logits rounded to bf16 tie, which costs AUROC.
+    moments: None, and each image is brought to mean 0 and deviation 1 by itself: exposure varies from film to film and
+    says nothing of the patient, and networks trained on ImageNet expect about these moments, too; or the mean and
+    deviation of all images that pretrained weights were trained on, which are taken from each alike. The classifier
+    computes in float32 whatever the precision around it: logits rounded to bf16 tie, which costs AUROC.
 
     parents: (child, parent) of the findings that the network has learned given another (see `data.hierarchy.pairs`),
     whose logits are then of the unconditional probability (`along_paths`); none while it learns.
     """
 
-    def __init__(self, network: nn.Module, parents: Sequence[tuple[int, int]] = ()) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        parents: Sequence[tuple[int, int]] = (),
+        moments: tuple[float, float] | None = None,
+    ) -> None:
         super().__init__()
-        self.network, self.parents = network, tuple(parents)
+        self.network, self.parents, self.moments = network, tuple(parents), moments
+        self._frozen: list[nn.Parameter] = []
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
-            standardised = standardise(images.float())
-        features = self.network.forward_features(standardised)
+            normalised = self.normalise(images.float())
+        features = self.network.forward_features(normalised)
         with torch.autocast(images.device.type, enabled=False):
             return along_paths(self.network.forward_head(features.float()), self.parents)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """What the network reads of float `images`."""
+        if self.moments is None:
+            return standardise(images)
+        mean, deviation = self.moments
+        return (images - mean) / deviation
+
+    def head(self) -> list[nn.Module]:
+        """What published weights say nothing of: the classifier (two of a distilled transformer), and a FeatureNorm."""
+        classifiers = self.network.get_classifier()
+        own = list(classifiers) if isinstance(classifiers, tuple) else [classifiers]
+        normed = getattr(self.network, "fc_norm", None)  # see create_base
+        return own + ([normed[-1]] if isinstance(normed, nn.Sequential) else [])
+
+    def probe(self, on: bool) -> None:
+        """on: the head alone learns, on features of the body as it is: in evaluation mode, so that the moments of its
+        BatchNorm rest, as dropout and drop path do, and without gradients, so that nothing goes back through it. off:
+        all learns again that did."""
+        for parameter in self._frozen:
+            parameter.requires_grad_(True)
+        own = {parameter for part in self.head() for parameter in part.parameters()}
+        learning = [each for each in self.parameters() if each.requires_grad and each not in own]
+        self._frozen = learning if on else []
+        for parameter in self._frozen:
+            parameter.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "BaseModel":
+        probing = bool(self._frozen)
+        super().train(mode and not probing)
+        for part in self.head() if probing else ():
+            part.train(mode)
+        return self
 
     @property
     def has_batch_norm_2d(self) -> bool:
@@ -105,6 +145,18 @@ def standardise(images: Tensor) -> Tensor:
     return (images - mean) / deviation.clamp(min=1e-3)
 
 
+def moments_of(arch: str, normalise: str | Sequence[float]) -> tuple[float, float] | None:
+    """See BaseModel. normalise: `image`, for None; `pretrained`, for those of timm's weights of `arch`, each the mean
+    over the colours, as a grey film has the same in all; or mean and deviation themselves."""
+    if normalise == "image":
+        return None
+    if normalise != "pretrained":
+        mean, deviation = normalise
+        return float(mean), float(deviation)
+    known = timm.get_pretrained_cfg(arch)
+    return round(sum(known.mean) / len(known.mean), 6), round(sum(known.std) / len(known.std), 6)
+
+
 def create_base(
     arch: str,
     *,
@@ -113,10 +165,12 @@ def create_base(
     pretrained: bool | str = False,
     dropout: float = 0.0,
     drop_path: float = 0.0,
+    grad_checkpointing: bool = False,
     patch_size: int | None = None,
     stem: str = "patches",
     batch_norm: bool = False,
     parents: Sequence[tuple[int, int]] = (),
+    normalise: str | Sequence[float] = "image",
     tried: bool = True,
 ) -> BaseModel:
     """A BaseModel on timm's `arch` with a logit for each of so many `findings`, for images of `image_size` pixels, in
@@ -126,9 +180,12 @@ def create_base(
     of a state_dict, which is loaded with weights_only); timm sums the weights of the first layer
     over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
     drop_path: probability in training that a sample skips a residual block (stochastic depth, Huang et al., ECCV 2016),
-    the last one; earlier ones less, in proportion. patch_size: of a vision transformer, None for its own. stem:
-    `patches`, or `convolutions` for a vision transformer from scratch (see ConvolutionalStem). batch_norm: whether a
-    vision transformer's features pass a FeatureNorm. parents: see BaseModel. tried: whether one image of zeros
+    the last one; earlier ones less, in proportion. grad_checkpointing: whether blocks keep their inputs alone for the
+    backward pass and compute the rest anew (Chen et al., arXiv:1604.06174). patch_size: of a vision transformer, None
+    for its own. stem: `patches`, or `convolutions` for a vision transformer from scratch (see ConvolutionalStem).
+    batch_norm: whether a vision transformer's features pass a FeatureNorm. parents: see BaseModel.
+    normalise: see `moments_of`. tried: whether one
+    image of zeros
     goes through the model first, as windows, stages and mixers of tokens each want sizes of their own, and timm tells
     at the first image. Raises InputError where the name is unknown, the size does not fit, or weights that were asked
     for cannot be loaded: going on from random weights is never an option.
@@ -157,7 +214,12 @@ def create_base(
         if not hasattr(network, "fc_norm"):
             raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
         network.fc_norm = nn.Sequential(network.fc_norm, FeatureNorm(network.head_hidden_size))
-    model = BaseModel(network, parents)
+    if grad_checkpointing:
+        try:
+            network.set_grad_checkpointing()
+        except (AssertionError, AttributeError):
+            raise InputError(f"grad_checkpointing = true: timm has none for {arch} (set it to false)") from None
+    model = BaseModel(network, parents, moments_of(arch, normalise))
     if model.has_batch_norm_2d:  # faster there; one grey channel is channels-last as it is
         model = model.to(memory_format=torch.channels_last)
     if tried:
@@ -201,9 +263,12 @@ def base_config(
     batch_norm: bool,
     crop: str = "guide",
     parents: Mapping[str, str] | None = None,
+    normalise: str | Sequence[float] = "image",
 ) -> dict[str, Any]:
     """What `load_base` and a reader of models/ need to know of a base model. findings: their names, in order. crop: see
-    `images.decode.square`. parents: of the findings that it learns given another, the other, by key."""
+    `images.decode.square`. parents: of the findings that it learns given another, the other, by key. normalise: see
+    `moments_of`, whose values, if any, are kept."""
+    moments = moments_of(arch, normalise) if timm.is_model(arch) else None  # create_base refuses what is none
     return {
         "arch": arch,
         "image_size": image_size,
@@ -214,13 +279,17 @@ def base_config(
         "batch_norm": batch_norm,
         "pretrained": bool(pretrained),
         "findings": list(findings),
-    } | ({"parents": dict(parents)} if parents else {})
+    } | {
+        **({"parents": dict(parents)} if parents else {}),
+        **({"normalise": list(moments)} if moments else {}),
+    }
 
 
 def from_config(config: dict[str, Any]) -> BaseModel:
     """The network that `base_config` describes, with random weights."""
     options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "stem", "batch_norm")}
     options["parents"] = pairs(config.get("parents", {}), Findings(tuple(config["findings"])).keys)
+    options["normalise"] = config.get("normalise", "image")
     return create_base(config["arch"], findings=len(config["findings"]), **options, tried=False)
 
 

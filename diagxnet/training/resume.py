@@ -22,7 +22,7 @@ import diagxnet
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import replacing
 
-LAST, BEST = "last.pt", "best.pt"
+LAST, BEST = "last.pt", "best{}.pt"
 
 
 PACKAGE = Path(diagxnet.__file__).parent
@@ -70,7 +70,7 @@ class _Wordless(ast.NodeTransformer):
 
 
 class ResumeState:
-    """The last and the best state of one training, in `folder`, valid for one fingerprint."""
+    """The last state of one training and the best weights of it, in `folder`, valid for one fingerprint."""
 
     def __init__(self, folder: Path, mark: str) -> None:
         self.folder, self.mark = folder, mark
@@ -90,19 +90,23 @@ class ResumeState:
             return None
         return state
 
-    def load_best(self) -> dict[str, Any]:
-        return torch.load(self.folder / BEST, map_location="cpu", weights_only=True)
+    def load_best(self, validation: int) -> dict[str, Any]:
+        """The weights of a validation that is among the best."""
+        return torch.load(self.folder / BEST.format(validation), map_location="cpu", weights_only=True)
 
-    def save(self, state: dict[str, Any], best: dict[str, Any] | None) -> None:
-        """Writes the state, and before it the weights of the best epoch where this is one.
+    def save(self, state: dict[str, Any], best: Sequence[int], new: dict[int, Any]) -> None:
+        """Writes the state, and before it the weights by validation that are `new` among the `best` ones, whose files
+        alone are left.
 
-        Killed between the two, the epoch is run again from the state before and gives the same best weights.
+        Killed in between, what led to the state is run again from the one before and gives the same weights.
         """
-        if best is not None:
-            with replacing(self.folder / BEST) as temporary:
-                torch.save(best, temporary)
+        for validation, weights in new.items():
+            with replacing(self.folder / BEST.format(validation)) as temporary:
+                torch.save(weights, temporary)
         with replacing(self.folder / LAST) as temporary:
             torch.save({**state, "fingerprint": self.mark}, temporary)
+        for path in {*self.folder.glob(BEST.format("*"))} - {self.folder / BEST.format(each) for each in best}:
+            path.unlink()
 
     def finish(self) -> None:
         """Keeps of a training that has ended its epochs and its best weights, while others go on beside it."""

@@ -1,8 +1,11 @@
-"""Optimizers, learning rate schedules, and when to stop."""
+"""Optimizers and their updates, learning rate schedules, and when to stop."""
 
 from dataclasses import dataclass
+from functools import partial
+from math import cos, pi
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
@@ -21,6 +24,18 @@ class Schedule:
     patience: int | None
     min_delta: float
     best: str = "loss"
+    probe_epochs: int = 0
+    val_every: int | None = None
+    average_best: int | None = None
+
+    def validations(self, updates: int) -> int:
+        """How often val is scored in an epoch of so many `updates`: after each `val_every` of them, and at its end."""
+        return 1 if self.val_every is None else -(-updates // self.val_every)
+
+    def epochs_of(self, probing: bool) -> int:
+        """How many of `epochs` are a linear probe of a pretrained network (`probing`), or come after it (Kumar et al.,
+        "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022)."""
+        return self.probe_epochs if probing else self.epochs - self.probe_epochs
 
     def badness(self, val_loss: float, val_auroc: float | None) -> float:
         """What the best epoch has the least of: the val loss, or what the macro AUROC on val lacks of 1 (`best`)."""
@@ -35,6 +50,7 @@ class Optimization:
     weight_decay: float
     max_grad_norm: float | None
     layer_decay: float | None = None
+    head_lr: float | None = None
 
 
 def create_optimizer(optimization: Optimization, model: nn.Module, lr: float, *, fused: bool = False) -> Optimizer:
@@ -44,10 +60,14 @@ def create_optimizer(optimization: Optimization, model: nn.Module, lr: float, *,
     decay, biases too, unless there is a `layer_decay`: then a timm network's layers learn at lr * layer_decay^depth,
     depth counted from the classifier's 0, and what has one dimension (norms, biases) or timm exempts (position
     embeddings) does not decay (Bao et al., "BEiT", arXiv:2106.08254, appendix; Clark et al., "ELECTRA", ICLR 2020).
+    A `head_lr` is the rate of a BaseModel's head, whatever that of the rest.
     """
     kind = {"adamw": AdamW, "adam": Adam}[optimization.optimizer]
     decay = optimization.weight_decay
-    groups = model.parameters() if optimization.layer_decay is None else _layers(model, optimization, lr)
+    whole = [{"params": list(model.parameters())}]
+    groups = whole if optimization.layer_decay is None else _layers(model, optimization, lr)
+    if optimization.head_lr is not None:
+        groups = _head_apart(groups, model, optimization.head_lr)
     return kind(groups, lr=lr, weight_decay=decay, fused=fused or None)
 
 
@@ -66,11 +86,44 @@ def _layers(model: nn.Module, optimization: Optimization, lr: float) -> list[dic
     return [{key: each[key] for key in ("params", "weight_decay")} | {"lr": lr * each["lr_scale"]} for each in groups]
 
 
-def create_scheduler(schedule: Schedule, optimizer: Optimizer, updates: int) -> LRScheduler | ReduceLROnPlateau:
-    """`plateau` steps once an epoch, with what the best epoch has the least of (`Schedule.badness`); `onecycle` and
-    `constant` once an update, `updates` times.
+def _head_apart(groups: list[dict[str, Any]], model: nn.Module, head_lr: float) -> list[dict[str, Any]]:
+    """`groups`, with what of them is of the head of `model`, a BaseModel, in groups of its own."""
+    own = {parameter for part in model.head() for parameter in part.parameters()}
+    parts = [(group, [each for each in group["params"] if each in own]) for group in groups]
+    body = [group | {"params": [each for each in group["params"] if each not in own]} for group in groups]
+    head = [group | {"params": params, "lr": head_lr} for group, params in parts]
+    return [group for group in body + head if group["params"]]
 
-    onecycle: Smith, "A disciplined approach to neural network hyper-parameters", arXiv:1803.09820, cosine annealing.
+
+def update(optimizer: Optimizer, scaler: torch.amp.GradScaler | None, max_norm: float | None) -> bool:
+    """One update from the gradients, clipped to the L2 norm `max_norm`, which are gone afterwards; whether it was made.
+
+    Under fp16 `scaler` takes its factor out of them first, and leaves out an update whose gradients overflowed. This is
+    what accelerate's optimizer does, without its search for optional packages, a tenth of a meta-learner's step.
+    """
+    if scaler is not None:
+        scaler.unscale_(optimizer)
+    if max_norm is not None:
+        nn.utils.clip_grad_norm_([each for group in optimizer.param_groups for each in group["params"]], max_norm)
+    made = True
+    if scaler is None:
+        optimizer.step()
+    else:
+        scale = scaler.get_scale()
+        scaler.step(optimizer)
+        scaler.update()
+        made = scaler.get_scale() >= scale  # it lowers its factor after an overflow, and then alone
+    optimizer.zero_grad()
+    return made
+
+
+def create_scheduler(schedule: Schedule, optimizer: Optimizer, updates: int) -> LRScheduler | ReduceLROnPlateau:
+    """`plateau` steps at each validation, with what the best epoch has the least of (`Schedule.badness`); `onecycle`,
+    `cosine` and `constant` once an update, `updates` times.
+
+    onecycle: Smith, "A disciplined approach to neural network hyper-parameters", arXiv:1803.09820, cosine annealing;
+    Adam's first beta falls and rises against the rate. cosine: the rate rises linearly over the share `warmup` of the
+    updates (Goyal et al., arXiv:1706.02677) and falls to 0 by half a cosine (Loshchilov and Hutter, ICLR 2017).
     """
     if schedule.scheduler == "plateau":
         factor, patience = schedule.plateau_factor, schedule.plateau_patience
@@ -81,11 +134,20 @@ def create_scheduler(schedule: Schedule, optimizer: Optimizer, updates: int) -> 
         total = max(updates, 2)
         rates = [group["lr"] for group in optimizer.param_groups]
         return OneCycleLR(optimizer, max_lr=rates, total_steps=total, pct_start=start, anneal_strategy="cos")
+    if schedule.scheduler == "cosine":
+        return LambdaLR(optimizer, partial(_warm_cosine, rise=round(schedule.warmup * updates), updates=updates))
     return LambdaLR(optimizer, lambda update: 1.0)
 
 
+def _warm_cosine(update: int, *, rise: int, updates: int) -> float:
+    """The share of the peak rate at `update`, from 0: the first of a `rise` of so many updates is no update at 0."""
+    if update < rise:
+        return (update + 1) / (rise + 1)
+    return (1 + cos(pi * (update - rise) / (updates - rise))) / 2 if update < updates else 0.0
+
+
 class EarlyStopping:
-    """Stops after `patience` epochs in which val got no better by more than `min_delta`; None: never."""
+    """Stops after `patience` validations in which val got no better by more than `min_delta`; None: never."""
 
     def __init__(self, patience: int | None, min_delta: float) -> None:
         self.patience, self.min_delta = patience, min_delta

@@ -56,7 +56,7 @@ def learning_curves(material: Material) -> Figure:
         stopped = ", stopped early" if history["stopped_early"] else ""
         losses.set_title(
             f"{label(training)} (n = {history['train_images']:,} training images)\n"
-            f"best epoch {history['best_epoch']} of {len(epochs)}{stopped} (dotted)"
+            f"best epoch {round(history['best_epoch'], 2)} of {round(epochs[-1]['epoch'], 2)}{stopped} (dotted)"
         )
         if column == 0:
             for each, quantity in zip(axes[:, 0], ("loss", "macro AUROC on val", "learning rate"), strict=True):
