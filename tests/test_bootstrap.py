@@ -12,6 +12,7 @@ from benchmarks.evaluation import judged
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.statistics import bootstrap
 from diagxnet.statistics.bootstrap import draw_counts, resample
+from diagxnet.statistics.comparison import alike, verdict
 from diagxnet.statistics.intervals import (
     difference_interval,
     effective_sample_size,
@@ -170,12 +171,12 @@ def test_models_that_rank_alike_differ_by_nothing_where_a_finding_has_a_single_p
         {"edema": 0.9, "fracture": 0.4},
         {"edema": np.array([0.8, 0.9]), "fracture": np.array([np.nan, 0.4])},
     )
-    alike = Estimate(values, resamples, {"edema": 20, "fracture": 1}, ("edema",))
+    same = Estimate(values, resamples, {"edema": 20, "fracture": 1}, ("edema",))
     nothing = {"difference": 0.0, "ci": {"lower": 0.0, "upper": 0.0}, "share_ahead": 0.0}
-    result = compare(alike, alike)
+    result = compare(same, same)
     assert (result["macro"], result["per_finding"]["fracture"]) == (nothing, nothing)
-    other = replace(alike, resamples=resamples | {"edema": np.array([0.8, 0.7])})
-    assert compare(alike, other)["per_finding"]["fracture"]["ci"] == {"lower": -1.0, "upper": 1.0}
+    other = replace(same, resamples=resamples | {"edema": np.array([0.8, 0.7])})
+    assert compare(same, other)["per_finding"]["fracture"]["ci"] == {"lower": -1.0, "upper": 1.0}
 
 
 def test_a_paired_difference_is_narrower_than_the_two_intervals_together():
@@ -266,3 +267,16 @@ def test_findings_of_a_single_patient_are_in_no_mean_unless_there_is_no_other():
 
 def test_a_difference_that_nothing_is_known_of_spans_everything():
     assert difference_interval(0.1, np.array([0.1]), 1) == {"lower": -1.0, "upper": 1.0}
+
+
+def test_models_that_differ_by_rounding_alone_rank_alike_and_neither_is_ahead():
+    generator = np.random.default_rng(0)
+    drawn = {key: generator.uniform(0.6, 0.8, 100) for key in ("edema", "fracture")}
+    one = Estimate({"edema": 0.7, "fracture": 0.6}, drawn, {"edema": 20, "fracture": 30}, ("edema", "fracture"))
+    other = replace(one, values={"edema": np.nextafter(0.7, 1), "fracture": 0.6})
+    other = replace(other, resamples=drawn | {"fracture": np.nextafter(drawn["fracture"], 1)})
+    found = compare(one, other)
+    for each in (found["macro"], *found["per_finding"].values()):
+        assert (each["difference"], each["ci"], each["share_ahead"]) == (0, {"lower": 0, "upper": 0}, 0)
+    assert verdict(found["macro"]) == "not distinguishable"
+    assert alike(found["macro"])

@@ -7,9 +7,6 @@ from diagxnet.statistics.metrics import means, per_finding
 from diagxnet.statistics.scored import COMBINED, Scored
 from diagxnet.statistics.uncertainty import METRICS, Estimates, compare
 
-ROUNDING = 1e-12
-"""Of an AUROC: two that differ by less are equal."""
-
 ALIKE = "the two rank alike in every resample"
 LABELS = {"densenet": "DenseNet", "vit": "ViT", "average": "Plain average", "ensemble": "Ensemble"}
 LABELS |= {"meta": "Meta-learner"}
@@ -64,7 +61,7 @@ def comparison(estimates: Estimates, best: str) -> dict[str, object]:
     compared = [entry for entry in per_key if "verdict" in entry]
     result["findings_compared"] = len(compared)
     result["findings_better"] = sum(entry["verdict"] == "better" for entry in compared)
-    result["findings_ahead"] = sum(entry["difference"] > ROUNDING for entry in compared)
+    result["findings_ahead"] = sum(entry["difference"] > 0 for entry in compared)
     return result
 
 

@@ -26,6 +26,9 @@ from diagxnet.statistics.scored import Scored
 
 METRICS = {"auroc": auroc, "auprc": auprc}
 
+ROUNDING = 1e-12
+"""Of an AUROC or AUPRC: two that differ by no more are equal."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -115,8 +118,8 @@ def compare(first: Estimate, second: Estimate) -> dict[str, object]:
     alike = max((first.sample_sizes[key] for key in first.values), default=0) >= 2
     alike = alike and all(_equal(first, second, key) for key in first.values)
     difference = Estimate(
-        {key: value - second.values[key] for key, value in first.values.items()},
-        {key: drawn - second.resamples[key] for key, drawn in first.resamples.items()},
+        {key: float(_minus(value, second.values[key])) for key, value in first.values.items()},
+        {key: _minus(drawn, second.resamples[key]) for key, drawn in first.resamples.items()},
         first.sample_sizes,
     )
     result = {name: _difference(difference, keys, alike) for name, keys in mean_keys(first.headline).items()}
@@ -124,6 +127,12 @@ def compare(first: Estimate, second: Estimate) -> dict[str, object]:
     for key, word in _verdicts(difference, first.headline).items():
         per_finding[key]["verdict"] = word
     return result | {"per_finding": per_finding}
+
+
+def _minus(first: np.ndarray | float, second: np.ndarray | float) -> np.ndarray:
+    """Where two figures differ by ROUNDING at the most, exactly 0: they would be ahead or behind by nothing."""
+    difference = np.asarray(first - second)
+    return np.where(np.abs(difference) <= ROUNDING, 0.0, difference)
 
 
 def separate_difference(
@@ -150,8 +159,8 @@ def _verdicts(difference: Estimate, keys: Sequence[str]) -> dict[str, str]:
 
 
 def _equal(first: Estimate, second: Estimate, key: str) -> bool:
-    equal = np.array_equal(first.resamples[key], second.resamples[key], equal_nan=True)
-    return equal and first.values[key] == second.values[key]
+    pairs = ((first.resamples[key], second.resamples[key]), (first.values[key], second.values[key]))
+    return all(np.allclose(*pair, rtol=0, atol=ROUNDING, equal_nan=True) for pair in pairs)
 
 
 def _difference(difference: Estimate, keys: Sequence[str], alike: bool) -> dict[str, object]:
