@@ -281,6 +281,9 @@ def in_clone(folder: Path, command: str, data: Path | None) -> str:
         subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
         for key, value in (("user.name", "figures"), ("user.email", "figures@localhost")):
             subprocess.run(["git", "config", key, value], cwd=folder, check=True)
+    heads = {subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=each) for each in (ROOT, folder)}
+    if len(heads) > 1:
+        raise InputError(f"{folder}: a clone of another commit than {ROOT} (remove it, or give another --folder)")
     command = command.replace(YOUR, str(data)) if data else command
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -342,7 +345,8 @@ def chosen(names: Sequence[str], data: Path | None, minutes: float) -> list[Entr
     spent: dict[tuple[str, str], float] = {}
     for entry in ENTRIES:
         at_hand = not entry.folder or bool(data and (data / entry.folder).is_dir())
-        cost = {(entry.clone, entry.command): entry.minutes}
+        cost = {(each.clone, each.command): each.minutes for each in ENTRIES if each.clone == entry.clone}
+        cost = {key: minutes for key, minutes in cost.items() if key[1] in (entry.first, entry.command)}
         if at_hand and sum((spent | cost).values()) <= minutes:
             spent |= cost
             entries.append(entry)

@@ -30,8 +30,8 @@ NO_TEXT = ("true", "false", "null")
 def configure(words: list[str]) -> None:
     """Writes what `words` say into params.yaml of the current folder: a recipe's name, or `key=value` (dotted key).
 
-    What is put in the place of text is text, but for true, false and null; all else is read as YAML 1.2. Raises
-    InputError for an unknown recipe or key, and for a value that `inventory` would refuse.
+    What is put in the place of text is text, but for true, false, null and a list for `normalise`; all else is read as
+    YAML 1.2. Raises InputError for an unknown recipe or key, and for a value that `inventory` would refuse.
     """
     if not PARAMS.is_file():
         raise InputError(f"{PARAMS.absolute()}: no such file (run from the repository's root)")
@@ -54,7 +54,8 @@ def _put(content: dict[str, Any], path: str, value: Any, *, as_text: bool) -> No
         if not isinstance(content.get(name), dict):
             raise InputError(f"{path}: params.yaml has no {name} to set it in")
         content = content[name]
-    if as_text and (value in NO_TEXT or not isinstance(content.get(last), str)):
+    listed = last == "normalise" and value.startswith("[") if as_text else False
+    if as_text and (value in NO_TEXT or listed or not isinstance(content.get(last), str)):
         try:
             value = loads_yaml(value)
         except YAMLError as error:

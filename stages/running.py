@@ -22,7 +22,7 @@ NOT_WRITABLE |= {getattr(errno, "EDQUOT", errno.ENOSPC)}
 quota."""
 
 
-KEPT = "Stages that ended are kept, and of a training its last whole epoch"
+KEPT = "Stages that ended are kept, and of a training all up to its last validation"
 
 
 class Terminated(BaseException):

@@ -50,6 +50,9 @@ def test_recipes_and_values_are_set_in_order_and_later_ones_win(project: Path) -
     params = read_yaml(project / "params.yaml")
     assert params["data"]["root"] == "data/demo"
     assert (params["densenet"]["pretrained"], params["densenet"]["lr"]) == (False, 1e-4)
+    configure(["densenet.normalise=[0.5, 0.25]", "vit.normalise=pretrained"])
+    later = read_yaml(project / "params.yaml")
+    assert (later["densenet"]["normalise"], later["vit"]["normalise"]) == ([0.5, 0.25], "pretrained")
     assert params["more"] == {"small": {"arch": "resnet10t", "epochs": 3}}
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
+from diagxnet.statistics.history import best_record, training_metrics
 from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.history import history, joint_history
 from diagxnet.training.loop import Epoch, Examples, fit
@@ -415,6 +416,9 @@ def test_the_mean_of_the_best_weights_is_kept_where_val_bears_it_out(tmp_path, l
         torch.testing.assert_close(tensor, expected, msg=name)
     found = history([Epoch(record, 1.0) for record in records], recipe.schedule, 21, average)
     assert found["average"] == average
+    metrics = training_metrics(found)
+    saved = average if kept else best_record(found)
+    assert (metrics["val_auroc"], metrics["best_val_loss"]) == (saved["val_auroc"], saved["val_loss"])
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 5, 8])

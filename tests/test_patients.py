@@ -184,6 +184,18 @@ def test_the_audit_reads_the_named_column_in_batch_folders_and_of_a_test_set_wit
     assert strangers(given, root, BY_COLUMN, str(test))[0].startswith("1 people are in two splits by column PID")
 
 
+@pytest.mark.parametrize("moved", ["CheXpert-v1.0 Batch 2 (train 1)", "."])
+def test_the_audit_finds_each_table_where_its_reader_does(moved, tmp_path):
+    root = make_batches(tmp_path / "release", patients=6, valid=4)
+    for name in ("train", "valid"):
+        with_patients(root / BATCHES[0] / f"{name}.csv", "Path")
+    (root / BATCHES[1]).rename(root / "CheXpert-v1.0 Batch 2 (train 1)")
+    (root / BATCHES[0] / "train.csv").rename(root / moved / "train.csv")
+    rows = pd.concat([each.frame for each in read_tables(root, Columns(patient="PID"))])
+    given = rows.assign(split=["train"] * 6 + ["test"] * 4)
+    assert strangers(given, root, BY_COLUMN) == (None, "column PID of the tables")
+
+
 @pytest.mark.parametrize("name", [name for name, (_, patient, _) in LAYOUTS.items() if patient])
 def test_the_audit_knows_each_layout_that_tables_know(name, tmp_path):
     path, patient, _ = LAYOUTS[name]

@@ -213,6 +213,7 @@ SET |= {"rows_a_second": None}
         (replace(GPU, memory=1.8), {}, ["batch_size=32 -S train.accumulation_steps=4: more does not fit"]),
         (GPU, {"gpus": 2}, ["num_processes 2", "batch_size=64 -S train.accumulation_steps=1"]),
         (GPU, {"gpus": 4}, ["num_processes 4", "batch_size=32 -S train.accumulation_steps=1"]),
+        (GPU, {"gpus": 16}, ["num_processes 16", r"batch_size=8 -S .*=1 -S train.sync_batch_norm=true: .*BatchNorm"]),
         (GPU, {"gpus": 3}, ["num_processes 3", "do not divide the 128 images"]),
         (replace(GPU, memory=0.5), {"gpus": 2, "launch": "torchrun"}, []),
         (replace(GPU, memory=0.5), {"precision": "fp32"}, ["train.precision=auto"]),

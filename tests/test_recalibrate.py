@@ -179,6 +179,19 @@ def test_a_parent_that_the_sample_is_the_first_to_calibrate_bounds_from_then_on(
     assert (bound[:, EDEMA] <= bound[:, above]).all()
 
 
+def test_a_parent_that_nobody_calibrates_bounds_nothing_after_recalibration_either():
+    scored = drawn(300, 8)
+    above = CHEXPERT.keys.index("lung_opacity")
+    logits, mask = scored.logits.copy(), scored.mask.copy()
+    logits[..., above], mask[:, above] = -9, False
+    unlabelled = replace(scored, logits=logits, mask=mask)
+    source = fit_calibration(unlabelled, 5, parents={"edema": "lung_opacity"})
+    moved = recalibrate(unlabelled, source)[ENSEMBLE]
+    assert moved["lung_opacity"].fit == "none"
+    found = probabilities(logits[-1], moved)[:, EDEMA]
+    assert found.mean() == pytest.approx(scored.targets[:, EDEMA].mean(), abs=0.02)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """models/, other/ (a hospital) and other.json, its calibration."""

@@ -1,12 +1,16 @@
 """What throws the state of an unfinished training away, and what must not."""
 
+import errno
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from diagxnet.training import base, loop, resume
-from diagxnet.training.resume import PACKAGE, fingerprint
+from diagxnet.training.checkpoint import save_model
+from diagxnet.training.resume import PACKAGE, ResumeState, fingerprint
 from tests.bad_input import prepare_of
 from tests.gradients import recipe
 from tests.radiographs import make_data
@@ -103,3 +107,23 @@ def test_a_base_model_goes_on_or_starts_over_accordingly(tmp_path, code, monkeyp
     monkeypatch.setattr(loop._Training, "learn", lambda self, epoch: learned.append(epoch) or learn(self, epoch))
     list(train_small(tmp_path, folds=None))
     assert learned == ([2] if kept else [1, 2])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of a file's size")
+def test_a_disk_that_is_full_is_an_error_of_the_system_that_names_the_file(tmp_path):
+    import resource  # not on Windows
+
+    model = torch.nn.Linear(1024, 1024)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**21, before[1]))
+    try:
+        for write in (
+            lambda: save_model(tmp_path, model, {}, {}),
+            lambda: ResumeState(tmp_path, "mark").save({"model": model.state_dict()}, [], {}),
+        ):
+            with pytest.raises(OSError, match="too large") as raised:
+                write()
+            assert (raised.value.errno, Path(raised.value.filename).parent) == (errno.EFBIG, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [*tmp_path.iterdir()]

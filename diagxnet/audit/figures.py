@@ -18,7 +18,7 @@ from diagxnet.features.stacked import STACKED_SPLITS, Stacked, read_stacked
 from diagxnet.features.views import Views
 from diagxnet.statistics.calibrating import fit_calibration
 from diagxnet.statistics.comparison import models_of
-from diagxnet.statistics.history import best_record
+from diagxnet.statistics.history import kept_record
 from diagxnet.statistics.scored import COMBINED, read_scored
 from diagxnet.training.checkpoint import CONFIG, load_model
 from diagxnet.training.image_source import ImageSource
@@ -181,7 +181,7 @@ def summary(run: Run) -> str:
     for name, training in run.claims.trainings.items():
         path = member_folder(run.models, name) / "training_history.json"
         with reading(path):
-            best = best_record(read_json(path), training["best_epoch"])
+            best = kept_record(read_json(path), training["best_epoch"])
         if (training["best_val_loss"], training["val_auroc"]) != (best["val_loss"], best["val_auroc"]):
             raise AuditError(f"{name}.json: not the best epoch of {below(run, path)}")
     return "summary and trainings say what evaluation and histories say"

@@ -56,12 +56,13 @@ def _person(path: str) -> str | None:
 
 
 def _tables(folder: Path) -> list[Path]:
-    """Those of the folder, or else of the parts that a release came in."""
-    for place in (folder, *sorted(folder.glob("*batch*/"))):
-        found = [table for table in sorted(place.glob("*.csv*")) if table.name.partition(".")[0] in ("train", "valid")]
-        if found:
-            return found
-    return []
+    """train.csv and valid.csv, each in the folder, or else in a part that the release came in."""
+    parts = [each for each in sorted(folder.glob("*/")) if re.search(r"batch[ _-]?\d", each.name, re.IGNORECASE)]
+    found = []
+    for name in ("train", "valid"):
+        places = ([place / f"{name}{suffix}" for suffix in (".csv", ".csv.gz")] for place in (folder, *parts))
+        found += next(filter(None, ([table for table in own if table.is_file()] for own in places)), [])
+    return found
 
 
 def _cells(tables: Sequence[Path], named: Mapping[str, str | None]) -> dict[str, str] | None:

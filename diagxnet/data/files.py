@@ -32,6 +32,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes `content` whole or not at all. Libraries that write themselves say of a full disk what each likes; here it
+    is an OSError that names `path`."""
+    with replacing(path) as temporary:
+        try:
+            temporary.write_bytes(content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes `text` as UTF-8 with line feeds on every platform."""
     with replacing(path) as temporary:

@@ -131,7 +131,7 @@ def _moved(scored: Scored, model: int, finding: int, source: FindingCalibration)
     known = scored.known(finding)
     logits, targets = scored.logits[model, known, finding], scored.targets[known, finding]
     if moves == KEPT:
-        return replace(source, fit=KEPT)
+        return source if source.fit == UNCALIBRATED else replace(source, fit=KEPT)
     if moves == "platt":
         return fit_finding(logits, targets, 1)
     intercept = offset(logits, targets, source.slope)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from diagxnet.params.checked import Section
 
@@ -40,8 +40,9 @@ class TrainParams(Section):
     sync_batch_norm: bool = Field(description="BatchNorm over the images of all processes, on CUDA alone")
     monitor: bool = Field(description="CPU, memory and GPU utilisation among the live curves")
 
-    @model_validator(mode="after")
-    def _check_averages(self) -> "TrainParams":
-        if self.ema is not None and self.average_best is not None:
-            raise ValueError(f"ema = {self.ema:g}, average_best = {self.average_best}: one average (set a key to null)")
-        return self
+    @field_validator("average_best")
+    @classmethod
+    def _check_averages(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("ema") is not None:
+            raise ValueError("beside train.ema: one average (set one of the two to null)")
+        return value

@@ -1,4 +1,5 @@
-"""What a preflight would set otherwise on this machine: values that change how fast a run is, not what it learns."""
+"""What a preflight would set otherwise on this machine: values that change how fast a run is; of what it learns, the
+images that BatchNorm normalises by alone."""
 
 from collections.abc import Mapping
 
@@ -8,6 +9,9 @@ STEPS_MEMORY = 0.8
 """Of a GPU's memory, what steps may take at most: the rest is for its allocator, and val."""
 
 SLOW_DISK_THREADS = 8
+
+LEAST_NORMALISED = 16
+"""Images of a step that BatchNorm's moments want at least."""
 
 
 def advice(
@@ -65,4 +69,6 @@ def _steps(paces: Mapping[str, Pace], batch_size: int, accumulation_steps: int, 
     if update % size or (size, update // size) == (batch_size, accumulation_steps):
         return []
     why = "more does not fit the GPU's memory" if share > 1 else "as many images an update as now, in large steps"
-    return [f"-S train.batch_size={size} -S train.accumulation_steps={update // size}: {why}"]
+    several = " -S train.sync_batch_norm=true" if processes > 1 and size < LEAST_NORMALISED else ""
+    steps = f"-S train.batch_size={size} -S train.accumulation_steps={update // size}{several}"
+    return [f"{steps}: {why} (BatchNorm normalises by the images of a step)"]

@@ -41,6 +41,12 @@ def best_record(history: dict, epoch: float | None = None) -> dict:
     return records[history["best_epoch"] if epoch is None else epoch]
 
 
+def kept_record(history: dict, epoch: float | None = None) -> dict:
+    """`best_record`, with the figures on val of the weights that are kept: of the mean of several where that is."""
+    best, average = best_record(history, epoch), history.get("average") or {}
+    return best | {key: average[key] for key in ("val_loss", "val_auroc") if average.get("kept")}
+
+
 def history_figures(history: dict) -> dict[str, float]:
     """Figures of one training_history.json: first, last, best losses, share of falling epochs, gap at the best epoch.
 
@@ -63,8 +69,8 @@ def history_figures(history: dict) -> dict[str, float]:
 
 
 def training_metrics(history: dict) -> dict[str, float | int | None]:
-    """The best epoch of a training_history.json, its losses and AUROC on val."""
-    best = best_record(history)
+    """The best epoch of a training_history.json, and loss and AUROC on val of the weights that are kept."""
+    best = kept_record(history)
     return {
         "best_epoch": history["best_epoch"],
         "epochs_run": history["epochs_run"],

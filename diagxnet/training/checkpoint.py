@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from diagxnet.console.errors import InputError, one_line
-from diagxnet.data.files import read_json, replacing, write_json
+from diagxnet.data.files import read_json, write_bytes, write_json
 
 WEIGHTS, CONFIG, HISTORY = "model.safetensors", "config.json", "training_history.json"
 
@@ -20,8 +20,7 @@ def save_model(folder: Path, model: nn.Module, config: dict[str, Any], history: 
     safetensors writes several metadata keys in random order, so the weights carry none.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with replacing(folder / WEIGHTS) as temporary:
-        save_file(state, temporary)
+    write_bytes(folder / WEIGHTS, save(state))
     save_joint(folder, config, history)
 
 

@@ -9,8 +9,8 @@ from diagxnet.training.schedule import Schedule
 def history(
     epochs: list[Epoch], schedule: Schedule, train_images: int, average: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Content of training_history.json: a record a validation, and of which of them the saved weights are, by its
-    `epoch`; `epochs_run`: passes over train, in parts too. average: of the best weights, if any (see `loop.fit`)."""
+    """Content of training_history.json: a record a validation, and by its `epoch` the best, whose weights are saved
+    unless the `average` of the best ones is `kept` (see `loop.fit`); `epochs_run`: passes over train, in parts too."""
     records = [epoch.record for epoch in epochs]
     best = min(records, key=lambda record: schedule.badness(record["val_loss"], record["val_auroc"]))
     return {

@@ -296,9 +296,7 @@ class _Training:
     def validate(self, epoch: float) -> tuple[float, float | None]:
         """The loss over val, of what is learned, and the macro AUROC of all of it; InputError where the loss is not
         finite."""
-        if (
-            self.processes > 1
-        ):  # BatchNorm's moments are of the batches that a process saw: those of the first are saved
+        if self.processes > 1:  # BatchNorm's moments are of a process's own batches: the first one's are saved
             for buffer in self.kept.buffers():
                 torch.distributed.broadcast(buffer, 0)
         logits = predict_logits(
@@ -362,6 +360,7 @@ class _Training:
         best, badness = self.best(), self.recipe.schedule.badness
         mean = from_first(lambda: mean_state([self.state.load_best(each) for each in best]), self.accelerator)
         self.plain.load_state_dict(mean)
+        self.kept = self.plain
         records = [self.epochs[validation].record for validation in best]
         epochs = [record["epoch"] for record in records]
         loss, auroc = self.validate(self.passes(len(self.epochs)))

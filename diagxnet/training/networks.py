@@ -184,11 +184,10 @@ def create_base(
     backward pass and compute the rest anew (Chen et al., arXiv:1604.06174). patch_size: of a vision transformer, None
     for its own. stem: `patches`, or `convolutions` for a vision transformer from scratch (see ConvolutionalStem).
     batch_norm: whether a vision transformer's features pass a FeatureNorm. parents: see BaseModel.
-    normalise: see `moments_of`. tried: whether one
-    image of zeros
-    goes through the model first, as windows, stages and mixers of tokens each want sizes of their own, and timm tells
-    at the first image. Raises InputError where the name is unknown, the size does not fit, or weights that were asked
-    for cannot be loaded: going on from random weights is never an option.
+    normalise: see `moments_of`. tried: whether one image of zeros goes through the model first, as windows, stages and
+    mixers of tokens each want sizes of their own, and timm tells at the first image. Raises InputError where the name
+    is unknown, the size does not fit, or weights that were asked for cannot be loaded: going on from random weights is
+    never an option.
     """
     if not timm.is_model(arch):
         raise InputError(f"arch = {arch!r}: timm knows no such model (see timm.list_models())")

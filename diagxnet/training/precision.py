@@ -1,8 +1,11 @@
 """The device, and the arithmetic that it does best."""
 
+from datetime import timedelta
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import InitProcessGroupKwargs
 
 from diagxnet.console.errors import InputError
 
@@ -42,7 +45,8 @@ def create_accelerator(precision: str) -> Accelerator:
     starts afresh.
     """
     AcceleratorState._reset_state()
-    device = Accelerator().device
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=1))  # others wait while one reads all packed images
+    device = Accelerator(kwargs_handlers=[patience]).device
     AcceleratorState._reset_state()
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")

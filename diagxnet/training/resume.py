@@ -6,6 +6,7 @@ It lives in a folder that is no DVC output, as DVC deletes the outputs of a stag
 import ast
 import hashlib
 import importlib.metadata
+import io
 import json
 import shutil
 import sys
@@ -20,7 +21,7 @@ from filelock import FileLock, Timeout
 
 import diagxnet
 from diagxnet.console.errors import InputError
-from diagxnet.data.files import replacing
+from diagxnet.data.files import write_bytes
 
 LAST, BEST = "last.pt", "best{}.pt"
 
@@ -101,10 +102,8 @@ class ResumeState:
         Killed in between, what led to the state is run again from the one before and gives the same weights.
         """
         for validation, weights in new.items():
-            with replacing(self.folder / BEST.format(validation)) as temporary:
-                torch.save(weights, temporary)
-        with replacing(self.folder / LAST) as temporary:
-            torch.save({**state, "fingerprint": self.mark}, temporary)
+            _write(self.folder / BEST.format(validation), weights)
+        _write(self.folder / LAST, {**state, "fingerprint": self.mark})
         for path in {*self.folder.glob(BEST.format("*"))} - {self.folder / BEST.format(each) for each in best}:
             path.unlink()
 
@@ -113,11 +112,16 @@ class ResumeState:
         last = torch.load(self.folder / LAST, map_location="cpu", weights_only=True)
         if not last["finished"]:
             kept = {"fingerprint": self.mark, "epochs": last["epochs"], "finished": True}
-            with replacing(self.folder / LAST) as temporary:
-                torch.save(kept, temporary)
+            _write(self.folder / LAST, kept)
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_bytes(path, content.getvalue())
 
 
 @contextmanager

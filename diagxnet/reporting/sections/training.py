@@ -1,6 +1,7 @@
 """Losses of every training, and its learning curves."""
 
 from collections.abc import Mapping
+from itertools import product
 
 from matplotlib.figure import Figure
 
@@ -51,12 +52,16 @@ def learning_curves(material: Material) -> Figure:
         rates.set_yscale("log")
         rates.set_xlabel("epoch")
         rates.xaxis.get_major_locator().set_params(integer=True)
-        for each in (losses, val, rates):
-            each.axvline(history["best_epoch"], color="#D55E00", linestyle=":", zorder=0)
+        average = history.get("average") or {}
+        saved = average["epochs"] if average.get("kept") else [history["best_epoch"]]
+        for each, epoch in product((losses, val, rates), saved):
+            each.axvline(epoch, color="#D55E00", linestyle=":", zorder=0)
+        which = "best epoch" if len(saved) == 1 else "mean of epochs"
+        numbered = ", ".join(f"{round(each, 2)}" for each in saved)
         stopped = ", stopped early" if history["stopped_early"] else ""
         losses.set_title(
             f"{label(training)} (n = {history['train_images']:,} training images)\n"
-            f"best epoch {round(history['best_epoch'], 2)} of {round(epochs[-1]['epoch'], 2)}{stopped} (dotted)"
+            f"{which} {numbered} of {round(epochs[-1]['epoch'], 2)}{stopped} (dotted)"
         )
         if column == 0:
             for each, quantity in zip(axes[:, 0], ("loss", "macro AUROC on val", "learning rate"), strict=True):
