@@ -22,6 +22,7 @@ from diagxnet.training.history import history, joint_history
 from diagxnet.training.loop import Epoch, Examples, fit
 from diagxnet.training.loss import balanced_weights
 from diagxnet.training.precision import create_accelerator
+from diagxnet.training.recipe import Recipe
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.schedule import update
 from diagxnet.training.sources import ArraySource, read_ahead
@@ -308,39 +309,34 @@ def test_what_early_stopping_saves_is_no_longer_to_be_done(tmp_path, monkeypatch
     assert bars[0].total == bars[0].done == len(epochs) * len(_examples(seed=0))
 
 
+def _check_goes_on(folder: Path, recipe: Recipe, stop_after: int) -> list[dict]:
+    """Trains undisturbed, and in another folder with an interruption, to equal bytes; returns the records of either."""
+    whole, resumed = _model(), _model()
+    records = [epoch.record for epoch in _fit(folder / "whole", recipe, model=whole)]
+    training = _fit(folder / "cut", recipe)
+    for _ in range(stop_after):
+        next(training)
+    training.close()
+    again = [epoch.record for epoch in _fit(folder / "cut", recipe, model=resumed)]
+    assert again == records
+    assert _bytes(resumed) == _bytes(whole)
+    return records
+
+
 @pytest.mark.parametrize("scheduler", ["plateau", "onecycle", "cosine", "constant"])
 @pytest.mark.parametrize("stop_after", [1, 2])
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after, ema):
     recipe = _recipe(scheduler=scheduler, ema=ema)
-    whole = _model()
-    records = [epoch.record for epoch in _fit(tmp_path / "whole", recipe, model=whole)]
-
-    training = _fit(tmp_path / "cut", recipe)
-    for _ in range(stop_after):
-        next(training)
-    training.close()
-    resumed = _model()
-    again = [epoch.record for epoch in _fit(tmp_path / "cut", recipe, model=resumed)]
-    assert again == records
-    assert _bytes(resumed) == _bytes(whole)
+    _check_goes_on(tmp_path, recipe, stop_after)
 
 
 @pytest.mark.parametrize("scheduler", ["plateau", "cosine"])
 @pytest.mark.parametrize("stop_after", range(1, 6))
 def test_a_training_interrupted_within_an_epoch_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after):
     recipe = _recipe(scheduler=scheduler, ema=0.9, val_every=1, epochs=2)
-    whole = _model()
-    records = [epoch.record for epoch in _fit(tmp_path / "whole", recipe, model=whole)]
+    records = _check_goes_on(tmp_path, recipe, stop_after)
     assert [record["epoch"] for record in records] == [0.381, 0.7619, 1, 1.381, 1.7619, 2]  # 8, 16, 21 of 21 examples
-    training = _fit(tmp_path / "cut", recipe)
-    for _ in range(stop_after):
-        next(training)
-    training.close()
-    resumed = _model()
-    again = [epoch.record for epoch in _fit(tmp_path / "cut", recipe, model=resumed)]
-    assert again == records
-    assert _bytes(resumed) == _bytes(whole)
 
 
 def _without_dropout():

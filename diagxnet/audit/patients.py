@@ -69,12 +69,14 @@ def _cells(tables: Sequence[Path], named: Mapping[str, str | None]) -> dict[str,
     """The patient's cell of each image, or folder of a study, by its path below the tables, which may have lost its
     first component there; None where the tables are not here."""
     cells: dict[str, str] = {}
+    study = named["study"] or "Study"
+    wanted = {named["path"], named["patient"], study}
     for table in (each for each in tables if each.is_file()):
         with (gzip.open if table.suffix == ".gz" else open)(table, "rt", encoding="utf-8-sig") as file:
             header = file.readline()
         mark = next((mark for mark in ";\t|" if header.count(mark) > header.count(",")), ",")
-        frame = pd.read_csv(table, sep=mark, dtype=str, keep_default_na=False)
-        place = named["path"] if named["path"] in frame else named["study"] or "Study"
+        frame = pd.read_csv(table, usecols=lambda name: name in wanted, sep=mark, dtype=str, keep_default_na=False)
+        place = named["path"] if named["path"] in frame else study
         owners = frame[named["patient"]].str.strip().str.removesuffix(".0").tolist()
         whole = [each.replace("\\", "/") for each in frame[place]]
         for paths in ([each.partition("/")[2] for each in whole], whole):

@@ -7,7 +7,7 @@ that exploit hierarchical disease dependencies and uncertainty labels", Neurocom
 stacking and calibration, which treat each finding by itself, no child is more probable than its parent (`cap`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,13 +101,18 @@ def cap(probability: np.ndarray, parents: Mapping[str, str], keys: Sequence[str]
     return capped
 
 
+def next_above(parents: Mapping[str, str], passed: Collection[str]) -> dict[str, str]:
+    """The parent's key by child's; where that is among the `passed`, the next above it that is not, if there is one."""
+    found = {}
+    for child, above in parents.items():
+        while above in passed:
+            above = parents.get(above)
+        if above is not None:
+            found[child] = above
+    return found
+
+
 def _chexpert(keys: Sequence[str]) -> dict[str, str]:
     """CheXpert's parents among `keys`; of one that is left out, the next above it."""
-    found = {}
-    for child in keys:
-        parent = PARENTS.get(child)
-        while parent is not None and parent not in keys:
-            parent = PARENTS.get(parent)
-        if parent is not None:
-            found[child] = parent
-    return found
+    above = next_above(PARENTS, {*PARENTS, *PARENTS.values()} - {*keys})
+    return {child: above[child] for child in keys if child in above}

@@ -41,7 +41,7 @@ from scipy.special import expit
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
-from diagxnet.data.hierarchy import cap
+from diagxnet.data.hierarchy import cap, next_above
 
 VERSION = 2
 SPECIFICITY = 0.9
@@ -89,14 +89,8 @@ def probabilities(logits: np.ndarray, calibration: dict[str, FindingCalibration]
 def parents_of(calibration: Mapping[str, FindingCalibration]) -> dict[str, str]:
     """The key of the finding that bounds another, by the other's: its parent, or where no label calibrated that one,
     whose probability is none then, the next above it."""
-    found = {}
-    for key, own in calibration.items():
-        above = own.parent
-        while above is not None and calibration[above].fit == UNCALIBRATED:
-            above = calibration[above].parent
-        if above is not None:
-            found[key] = above
-    return found
+    parents = {key: own.parent for key, own in calibration.items() if own.parent is not None}
+    return next_above(parents, {key for key, own in calibration.items() if own.fit == UNCALIBRATED})
 
 
 def write_calibration(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import expit, log_expit
 
+from diagxnet.data.hierarchy import next_above
 from diagxnet.ensemble.calibration import (
     KEPT,
     NOT_LEARNED,
@@ -41,7 +42,8 @@ def fit_calibration(
         }
         for m, (model, own) in enumerate((model, val.of(model)) for model in val.models)
     }
-    bounds = _learned(parents or {}, not_learned)
+    above = next_above(parents or {}, not_learned)
+    bounds = {child: parent for child, parent in above.items() if child not in not_learned}
     return {model: bounded(fitted[model], val.of(model), m, bounds) for m, model in enumerate(val.models)}
 
 
@@ -61,18 +63,6 @@ def bounded(
             cuts = thresholds(probability[known, f], scored.targets[known, f])
             own[key] = replace(own[key], thresholds=cuts)
     return own
-
-
-def _learned(parents: Mapping[str, str], not_learned: Collection[str]) -> dict[str, str]:
-    """`parents` of the findings that were learned; of one whose parent was not, the next above it."""
-    found = {}
-    for child in parents:
-        above = parents[child]
-        while above in not_learned and above in parents:
-            above = parents[above]
-        if child not in not_learned and above not in not_learned:
-            found[child] = above
-    return found
 
 
 def platt(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
