@@ -37,6 +37,9 @@ STYLES = ({"color": "black", "linestyle": "solid"}, {"color": "#D55E00", "linest
 """Of the first run and of the second."""
 
 
+LEFT_OUT = "; the total holds the members', for each of which metrics/summary.json has no room"
+
+
 @dataclass(frozen=True)
 class Run:
     """One run. name: for people. test: what it scored. val: its macro figures on val by model, none in a run of an
@@ -311,10 +314,15 @@ def _members(first: Run, second: Run) -> list[Html]:
 
 def _seconds(first: Run, second: Run) -> Html:
     rows = [
-        (name, *(f"{run.seconds[name]:,.0f}" if name in run.seconds else "none" for run in (first, second)))
+        (name, *(seconds_text(run.seconds[name]) if name in run.seconds else "none" for run in (first, second)))
         for name in first.seconds | second.seconds
     ]
-    return table(("Training", first.name, second.name), rows, caption="Seconds.")
+    left_out = "" if any(run.test.members[0] in run.seconds for run in (first, second)) else LEFT_OUT
+    return table(("Training", first.name, second.name), rows, caption=f"Seconds{left_out}.")
+
+
+def seconds_text(seconds: float) -> str:
+    return f"{seconds:,.{0 if seconds >= 10 else 1}f}"
 
 
 def _params(first: Run, second: Run) -> Html:

@@ -475,6 +475,15 @@ def test_a_history_of_several_validations_an_epoch_is_read_by_the_passes_of_its_
         assert training_metrics(history | {"best_epoch": best})["best_val_loss"] == loss
 
 
+def test_under_several_validations_an_epoch_training_losses_fall_from_epoch_to_epoch():
+    """An epoch's loss is the mean of its parts', which weigh as much as they are long; from part to part half rise."""
+    parts = [(0.75, 0.6), (1, 0.2), (1.75, 0.55), (2, 0.25), (2.5, 0.3)]
+    epochs = [{"epoch": epoch, "train_loss": loss, "val_loss": 1.0} for epoch, loss in parts]
+    figures = history_figures({"best_epoch": 1, "epochs": epochs})
+    found = [figures[key] for key in ("first_train_loss", "last_train_loss", "falling_share")]
+    assert found == pytest.approx([0.5, 0.3, 1.0])
+
+
 def test_the_indicators_are_met_by_a_good_run_and_not_by_a_bad_one():
     ahead = {"auroc": {"macro": {"difference": 0.01}}}
     behind = {"auroc": {"macro": {"difference": 0.0}}}

@@ -67,3 +67,5 @@ def test_the_title_names_the_widest_range_of_use():
     assert useful_text(useful) == "nowhere above both"
     useful[[0, *range(9, 60), 98]] = True
     assert useful_text(useful) == "above both from 0.10 to 0.60"
+    useful[:] = np.arange(len(useful)) == 16
+    assert useful_text(useful) == "above both at 0.17 alone"

@@ -342,7 +342,7 @@ def test_a_folder_with_spaces_and_umlauts_is_predicted_and_its_page_opened(model
     assert main(arguments) == 0
     assert f"no browser here (open {page} yourself)" in capsys.readouterr().err
     assert shown == [page.as_uri()] * 2
-    assert "Röntgen Bilder (neu) #1%/Müller.png" in page.read_text(encoding="utf-8")
+    assert "Röntgen Bilder (neu) #1%/<wbr>Müller.png" in page.read_text(encoding="utf-8")
 
 
 def test_a_page_that_nobody_writes_is_not_opened(tmp_path, capsys):

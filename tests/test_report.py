@@ -19,9 +19,9 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json, write_text
 from diagxnet.data.members import FIRST
 from diagxnet.reporting.drawing import render
-from diagxnet.reporting.page import Html, element, figure, page, table
+from diagxnet.reporting.page import Html, breakable, element, figure, page, table
 from diagxnet.reporting.sections.thresholds import CASES
-from diagxnet.reporting.wording import flat
+from diagxnet.reporting.wording import flat, interval_text
 from diagxnet.runs import history_files, read_run, shared, write_comparison
 from diagxnet.statistics.scored import COMBINED
 from diagxnet.statistics.scoring import Scoring
@@ -162,6 +162,17 @@ def test_text_is_escaped_and_markup_is_not():
     assert element("td", '<&"', Html("<b>1</b>"), title='"') == '<td title="&quot;">&lt;&amp;"<b>1</b></td>'
     assert "&lt;script&gt;" in table(("<script>",), [("<script>",)])
     assert "<script>" not in page("<script>", [], [("<script>", [figure(b"", '"<script>')])])
+
+
+def test_an_interval_of_a_slope_that_nothing_holds_keeps_its_column_narrow():
+    metric = {"macro": -12.453, "ci": {"macro": {"lower": -1530.79, "upper": 99.884}}}
+    assert interval_text(metric, "macro") == "-12 (-1,531 to 100)"
+    metric["ci"]["macro"] |= {"lower": -12.5, "upper": -3.0}
+    assert interval_text(metric, "macro") == "-12.453 (-12.500 to -3.000)"
+
+
+def test_a_path_may_break_after_its_slashes_and_is_escaped():
+    assert breakable("a/<b>/c.png") == "a/<wbr>&lt;b&gt;/<wbr>c.png"
 
 
 def test_params_are_listed_as_yaml_prints_them():

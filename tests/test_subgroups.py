@@ -12,13 +12,14 @@ from benchmarks.subgroups import COLUMNS, flagged
 from diagxnet.audit.recomputed import _grouped
 from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT
+from diagxnet.data.prepared import GROUPS
 from diagxnet.params.evaluate import EvaluateParams
 from diagxnet.reporting.page import join
 from diagxnet.reporting.sections.subgroups import subgroup_parts
 from diagxnet.reporting.wording import flat
 from diagxnet.statistics.bootstrap import Draws
 from diagxnet.statistics.disparity import UNDECIDED, group_estimates
-from diagxnet.statistics.groups import BLANK, GROUPS, grouped, read_groups
+from diagxnet.statistics.groups import BLANK, grouped, read_groups
 from diagxnet.statistics.influence import auroc_moves, in_the_large_moves, rate_moves
 from diagxnet.statistics.metrics import auroc
 from diagxnet.statistics.results import measure

@@ -14,6 +14,9 @@ from diagxnet.data.splits import assert_disjoint
 
 COLUMNS = ("row", "split", "path", "patient", "study", "view", "projection", "sex", "age")
 FINDINGS_FILE = "findings.json"
+GROUPS = "groups.csv"
+"""row, and the cells of the tables' further columns (`Columns.groups`), of the images of test. A file of its own, so
+that no stage before `evaluate`, which reads it (`statistics.groups`), depends on it."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from diagxnet.data.findings import Findings
 from diagxnet.data.folds import write_draws
 from diagxnet.data.hierarchy import FLAT, POSITIVE, Hierarchy
 from diagxnet.data.packed import read_dropped, read_duplicates, read_index, titled
-from diagxnet.data.prepared import COLUMNS, Labels, write_findings
+from diagxnet.data.prepared import COLUMNS, GROUPS, Labels, write_findings
 from diagxnet.data.splits import LEARNED, SPLITS, assert_disjoint, assign, splits_of, subset
 from diagxnet.labels.duplicates import Joined, join_patients
 from diagxnet.labels.rules import apply_rules, looked_for, rules_of, score_labels
@@ -20,9 +20,6 @@ from diagxnet.reading.columns import CHEXPERT_COLUMNS, Columns
 from diagxnet.reading.tables import Table, group_column, read_tables
 
 COUNTS = ("positive", "negative", "uncertain", "blank")
-GROUPS = "groups.csv"
-"""In the prepared folder: row, and the cells of `Columns.groups`, of the images of test. A file of its own, so that no
-stage before `evaluate`, which reads it (`statistics.groups`), depends on it."""
 
 
 def prepare(

@@ -21,7 +21,7 @@ from diagxnet.features.stacked import read_stacked
 from diagxnet.prediction.overlay import overlay
 from diagxnet.prediction.saliency import heat_maps
 from diagxnet.prediction.study_list import enlarged, thumbnail
-from diagxnet.reporting.page import Html, element, page, table
+from diagxnet.reporting.page import Html, breakable, element, page, table
 from diagxnet.reporting.wording import RESEARCH_ONLY
 from diagxnet.statistics.comparison import label
 from diagxnet.statistics.scored import Scored, read_scored
@@ -186,7 +186,7 @@ def _shown(
     groups = ", ".join(f"{name} {own[case.unit]}".replace("_", " ") for name, own in scored.groups.items())
     return element(
         "article",
-        element("h4", str(scored.names[case.unit])),
+        element("h4", breakable(str(scored.names[case.unit]))),
         element("div", *pictures, class_="pictures"),
         element("p", f"Labels: {', '.join(positive) or 'none positive'}; {groups}."),
         table(("Model", f"Probability of {names[case.key]}"), rows, strong=[len(rows) - 1]),

@@ -17,7 +17,7 @@ from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.prediction.maps import Maps
 from diagxnet.prediction.overlay import overlay
 from diagxnet.prediction.run import Outcome
-from diagxnet.reporting.page import Html, element, join, page, picture, table, void
+from diagxnet.reporting.page import Html, breakable, element, join, page, picture, table, void
 
 THUMBNAIL = 192
 """Side of a picture in pixels; a JPEG of it takes about 8 kB."""
@@ -33,6 +33,8 @@ body:has(#reversed:checked) .studies { flex-direction: column-reverse; }
 .study figure { margin: 0; width: 12rem; }
 .study figure img { min-width: 0; width: 12rem; height: 12rem; }
 .study table { margin: 0; }
+@media (max-width: 40rem) { .study { gap: .6rem; } .study figure, .study figure img { width: 10.4rem; }
+  .study figure img { height: 10.4rem; } }
 """
 
 
@@ -55,7 +57,7 @@ class StudyList:
             return
         content = join(
             [
-                element("h3", outcome.item.shown),
+                element("h3", breakable(outcome.item.shown)),
                 *(element("p", f"Doubtful: {doubt}", class_="note") for doubt in outcome.doubts),
                 thumbnail(maps.radiograph, "radiograph"),
                 self._probabilities(outcome),

@@ -62,6 +62,11 @@ def join(parts: Iterable[object]) -> Html:
     return Html("".join(part if isinstance(part, Html) else html.escape(str(part), quote=False) for part in parts))
 
 
+def breakable(path: str) -> Html:
+    """A path, whose line may break after each slash."""
+    return Html(join([path]).replace("/", "/<wbr>"))
+
+
 def section(title: str, *children: object) -> Html:
     """A part of the page with a heading, which `page` lists at its top."""
     return element("section", element("h2", title), *children, id=anchor(title))

@@ -40,16 +40,21 @@ def interval_text(metric: dict, name: str) -> str:
     none."""
     if name not in metric["ci"]:
         return "none"
-    interval = metric["ci"][name]
-    return f"{metric[name]:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})"
+    return _with_ends(metric[name], metric["ci"][name])
 
 
 def single_text(metric: dict, key: str) -> str:
     """The same of a finding; `none` where it has no interval."""
     if key not in metric["per_finding"]:
         return "none"
-    interval = metric["ci"]["per_finding"][key]
-    return f"{metric['per_finding'][key]:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})"
+    return _with_ends(metric["per_finding"][key], metric["ci"]["per_finding"][key])
+
+
+def _with_ends(value: float, interval: dict[str, float]) -> str:
+    """With three decimals, or where an end is beyond 100, as of a slope of very few labels, without any."""
+    figures = value, interval["lower"], interval["upper"]
+    value, lower, upper = (f"{each:,.{0 if max(map(abs, figures)) > 100 else 3}f}" for each in figures)
+    return f"{value} ({lower} to {upper})"
 
 
 def difference_text(difference: dict) -> str:

@@ -61,19 +61,20 @@ class Combination:
         lines = []
         if self.core is not None:
             scaled = "standardised logits" if self.core.standardised else "logits"
+            kept = "the plain average, as patients left out bear out no other"
+            if share := self.core.kept:
+                kept = f"{share:.0%} of their distance from equal weights is kept, as patients left out bear it out"
             parts = [
                 f"{name} {own.mean():.2f} ({own.min():.2f} to {own.max():.2f})"
                 for name, own in zip(self.members, self.core.weights, strict=True)
             ]
-            lines.append(
-                f"weights of the members' {scaled}, mean and range over findings: {', '.join(parts)}; "
-                f"{self.core.kept:.0%} of their distance from equal weights is kept, as patients left out bear it out"
-            )
+            lines.append(f"weights of the members' {scaled}, mean and range over findings: {', '.join(parts)}; " + kept)
         if self.factor is not None:
             beyond = "more" if self.factor.value else "not more"
+            gain = round(self.factor.gain, 1) + 0.0  # no -0.0
             lines.append(
                 f"the network's correction enters with factor {self.factor.value:.1f}: on val's patients it saves "
-                f"{self.factor.gain:.1f} nats of log loss, {beyond} than {ERRORS:g} errors of {self.factor.error:.1f}"
+                f"{gain} nats of log loss, {beyond} than {ERRORS:g} errors of {self.factor.error:.1f}"
             )
         for each in self.differences:
             if each.is_behind():

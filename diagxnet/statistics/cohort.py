@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from diagxnet.data.hierarchy import POSITIVE
 from diagxnet.data.prepared import Labels
 from diagxnet.data.splits import splits_of
-
-POSITIVE_FROM = 0.5
-"""From here on a target of train counts as positive, as in `labels.prepare`."""
 
 VIEWS = {("frontal", "AP"): "frontal_ap", ("frontal", "PA"): "frontal_pa", ("frontal", ""): "frontal"}
 
@@ -27,7 +25,7 @@ def cohort(rows: pd.DataFrame, labels: Labels, keys: Sequence[str]) -> dict[str,
     views = pd.Series(
         [VIEWS.get(pair, pair[0]) for pair in zip(rows["view"], rows["projection"], strict=True)], dtype=object
     )
-    positive = labels.mask & (labels.targets >= POSITIVE_FROM)
+    positive = labels.mask & (labels.targets >= POSITIVE)
     counts = zip(positive.sum(axis=0).tolist(), labels.mask.sum(axis=0).tolist(), strict=True)
     return {
         "images": len(rows),

@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 
 from diagxnet.console.errors import InputError
-
-GROUPS = "groups.csv"
-"""In data/prepared, from `labels.prepare`: row, and the cells of the further columns, of the images of test."""
+from diagxnet.data.prepared import GROUPS
 
 BLANK = {"", "nan", "none", "null", "na", "n/a", "<na>", "#n/a", "unknown"}
 """What a cell without a value holds, in lower case."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,22 @@ def kept_record(history: dict, epoch: float | None = None) -> dict:
     return best | {key: average[key] for key in ("val_loss", "val_auroc") if average.get("kept")}
 
 
+def epoch_losses(records: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The training loss of each epoch, of `records` of epochs or, under train.val_every, of parts of them."""
+    parts: dict[int, list[tuple[float, float]]] = {}
+    for before, record in pairwise([{"epoch": 0}, *records]):
+        size = record["epoch"] - before["epoch"]
+        parts.setdefault(ceil(record["epoch"]), []).append((record["train_loss"], size))
+    return [sum(loss * size for loss, size in own) / sum(size for _, size in own) for own in parts.values()]
+
+
 def history_figures(history: dict) -> dict[str, float]:
     """Figures of one training_history.json: first, last, best losses, share of falling epochs, gap at the best epoch.
 
-    `falling_share` is over steps from one record to the next; with one only there is none, and it is 0.
+    `falling_share` is over steps from one epoch to the next; with one only there is none, and it is 0.
     """
     epochs = history["epochs"]
-    train = [epoch["train_loss"] for epoch in epochs]
+    train = epoch_losses(epochs)
     best = best_record(history)
     falls = [after < before for before, after in pairwise(train)]
     return {

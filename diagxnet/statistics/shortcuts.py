@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from diagxnet.data.findings import Findings
+from diagxnet.data.hierarchy import POSITIVE
 from diagxnet.data.prepared import Labels, read_findings, read_labels, read_manifest
 from diagxnet.data.splits import LEARNED
 from diagxnet.statistics.scored import Scored, by_study
@@ -21,9 +22,6 @@ from diagxnet.statistics.uncertainty import Estimate, compare, estimate, with_in
 
 NAME = "shortcuts"
 FEATURES = "age, sex, view, projection, width and height in pixels"
-POSITIVE_FROM = 0.5
-"""From here on a soft target counts as positive, as in `labels.prepare`."""
-
 ITERATIONS = 1000
 
 
@@ -74,7 +72,7 @@ def probe_logits(learned: np.ndarray, labels: Labels, applied: np.ndarray) -> np
     logits = np.zeros((len(applied), labels.targets.shape[1]))
     for f in range(logits.shape[1]):
         known = labels.mask[:, f]
-        positive = labels.targets[known, f] >= POSITIVE_FROM
+        positive = labels.targets[known, f] >= POSITIVE
         if positive.any() and not positive.all():
             model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=ITERATIONS))
             logits[:, f] = model.fit(learned[known], positive).decision_function(applied)

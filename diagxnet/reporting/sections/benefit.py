@@ -38,13 +38,14 @@ def net_benefit(material: Material) -> Figure:
 
 
 def useful_text(useful: np.ndarray) -> str:
-    """`above both from 0.03 to 0.61` of [thresholds] bool: the widest stretch; or that there is none."""
+    """`above both from 0.03 to 0.61` of [thresholds] bool: the widest stretch, or threshold; or that there is none."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], useful, [False]]).astype(int)))
     if not len(edges):
         return "nowhere above both"
     starts, ends = edges[::2], edges[1::2]
     widest = int(np.argmax(ends - starts))
-    return f"above both from {THRESHOLDS[starts[widest]]:.2f} to {THRESHOLDS[ends[widest] - 1]:.2f}"
+    first, last = (f"{THRESHOLDS[place]:.2f}" for place in (starts[widest], ends[widest] - 1))
+    return f"above both at {first} alone" if first == last else f"above both from {first} to {last}"
 
 
 def content(material: Material, figures: Mapping[str, Html]) -> list[Html]:

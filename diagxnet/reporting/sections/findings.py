@@ -45,8 +45,7 @@ def _findings(evaluation: dict, unknown: Sequence[str]) -> list[Html]:
         rows.append(
             (
                 starred(evaluation, key),
-                f"{counts['positives'][key] + counts['negatives'][key]:,}",
-                f"{counts['positives'][key]:,}",
+                f"{counts['positives'][key]:,} of {counts['positives'][key] + counts['negatives'][key]:,}",
                 *others,
                 f"{value:.3f} ({interval['lower']:.3f} to {interval['upper']:.3f})",
                 difference_text(best[key]),
@@ -64,7 +63,7 @@ def _findings(evaluation: dict, unknown: Sequence[str]) -> list[Html]:
             )
         )
     names = [*(label(model) for model in models_of(evaluation)[:-1]), *([PROBE] if "probe" in evaluation else [])]
-    header = ("Finding", "n", "Positive", *names, "Ensemble (95% interval)", "Ensemble - best base", "Verdict")
+    header = ("Finding", "Positive", *names, "Ensemble (95% interval)", "Ensemble - best base", "Verdict")
     parts = [
         table(header, rows, caption="AUROC on test.", text=[len(header) - 1]),
         element("p", verdicts_text("The ensemble", label(comparison["best_base"]), best)),
