@@ -107,7 +107,7 @@ ENTRIES = (
     Entry(
         "demo-verdict",
         "README.md",
-        f"macro AUROC {NUMBER}\n\\(95% interval over patients {NUMBER} to {NUMBER}",
+        f"macro AUROC {NUMBER} \\(95% interval over patients {NUMBER} to {NUMBER}",
         REPRO,
         10,
         EVALUATION,

@@ -18,6 +18,7 @@ from diagxnet.params.checked import read_yaml
 from tests.conftest import ROOT, leaves
 from tests.starts import AT_HAND
 from tests.test_pipeline import SMALL, bounded, clone
+from tests.test_report import opened
 
 PAGES = ["README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md")))]
 SECONDS = 180
@@ -146,5 +147,30 @@ def test_each_page_to_start_with_is_named_before_all_else_in_the_readme() -> Non
     assert set(AT_HAND) <= set(PAGES)
 
 
-def test_the_readme_fits_on_three_screens() -> None:
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 3 * 45
+def test_the_readme_fits_on_three_screens(tmp_path: Path) -> None:
+    """Of 1280 x 800 pixels, in GitHub's column and about its style; no line of a block is cut."""
+    markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table")
+    text = markdown.render((ROOT / "README.md").read_text(encoding="utf-8"))
+    (tmp_path / "readme.html").write_text(
+        f"<!doctype html><style>{GITHUB}</style><main>{text}</main>{MEASURE}", encoding="utf-8"
+    )
+    shown, *_ = opened(tmp_path / "readme.html", tmp_path, 1280)
+    height, cut = map(int, re.search(r'data-shown="(\d+) (\d+)"', shown).groups())
+    assert (height <= 3 * 800, cut) == (True, 0), (height, cut)
+
+
+GITHUB = """
+body { margin: 0; font: 16px/1.5 "Noto Sans", Helvetica, Arial, sans-serif; }
+main { box-sizing: border-box; width: 980px; padding: 32px; margin: 0 auto; }
+h1 { font-size: 2em; } h2 { font-size: 1.5em; } h1, h2 { margin: 24px 0 16px; padding-bottom: .3em; }
+p, ul, table, pre { margin: 0 0 16px; } li + li { margin-top: .25em; } ul { padding-left: 2em; }
+table { border-collapse: collapse; } th, td { border: 1px solid; padding: 6px 13px; }
+code { font: 85% Menlo, Consolas, monospace; padding: .2em .4em; }
+pre { padding: 16px; overflow: auto; line-height: 1.45; font-size: 85%; } pre code { padding: 0; font-size: 100%; }
+"""
+"""What of GitHub's style makes a page as long as it is."""
+
+MEASURE = """<script>
+const cut = [...document.querySelectorAll("pre")].filter((each) => each.scrollWidth > each.clientWidth);
+document.body.dataset.shown = `${document.documentElement.scrollHeight} ${cut.length}`;
+</script>"""
