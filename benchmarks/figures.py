@@ -22,6 +22,9 @@ from pathlib import Path
 from diagxnet.console.commands import run_command
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import hours
+from diagxnet.data.chexpert import CHEXPERT
+from diagxnet.data.findings import key_of
+from diagxnet.statistics.comparison import label
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBER = r"([+-]?\d\.\d+)"
@@ -64,6 +67,11 @@ def macro(*models: str, measure: str = "auroc") -> tuple[str, ...]:
     return (*(f"{model}.{measure}.macro" for model in models), *ends)
 
 
+def on_val(model: str) -> tuple[str, str]:
+    """Keys of its macro AUROC and AUPRC on val."""
+    return f"{model}.val.auroc", f"{model}.val.auprc"
+
+
 def gap(measure: str) -> tuple[str, ...]:
     """Keys of what the ensemble has of `measure` at home, elsewhere, and of the difference and its interval."""
     ends = ("own", "foreign", "difference", "ci.lower", "ci.upper")
@@ -101,17 +109,80 @@ RULES = f"python -m stages.label_rules /your/{PUBLIC}/labelers/chexpert_labels.c
 EVALUATION, ABROAD_FILE = "metrics/evaluation.json", "metrics/external/nih.json"
 DRAWN_FILE, PUBLISHED_FILE = "reports/judged-readers/metrics.json", "reports/judged-radiologists/metrics.json"
 SHARE = rf"\d+ of \d+ {NUMBER} \({NUMBER} to {NUMBER}\)"
+INTERVAL = rf"{NUMBER} \({NUMBER} to {NUMBER}\)"
+
+
+def rule(finding: str, label: str, written: str = "") -> Entry:
+    """How often `label` of `finding` is true by radiologists; written: its passage in the page, where it is no row's
+    first."""
+    return Entry(
+        f"rules-{label.removeprefix('-1') or 'uncertain'}-{key_of(finding)}",
+        "docs/data.md",
+        written or row(f"| {label}, {finding} |", 3),
+        RULES,
+        1,
+        output=rf"{finding} +(?:\d+ of [^)]+\) +){{{3 if label == 'blank' else 2}}}{SHARE}",
+        folder=PUBLIC,
+        seed="none",
+    )
+
 
 ENTRIES = (
     Entry("demo", "README.md", row("| 174 drawn radiographs |", 6), REPRO, 10, EVALUATION, macro(*FOUR)),
     Entry(
         "demo-verdict",
         "README.md",
-        f"macro AUROC {NUMBER} \\(95% interval over patients {NUMBER} to {NUMBER}",
+        rf"macro AUROC {NUMBER} \(95% interval over patients {NUMBER} to {NUMBER}",
         REPRO,
         10,
         EVALUATION,
         minus("best_base"),
+    ),
+    Entry(
+        "demo-terminal",
+        "README.md",
+        NOT.join(rf"{label(model)} +{NUMBER} +{NUMBER} +{INTERVAL} +{INTERVAL}\n" for model in FOUR),
+        REPRO,
+        10,
+        EVALUATION,
+        tuple(key for model in FOUR for key in (*on_val(model), *macro(model), *macro(model, measure="auprc"))),
+    ),
+    Entry(
+        "demo-val",
+        "docs/evaluation.md",
+        f"On the demo that is an AUROC of {NUMBER}",
+        REPRO,
+        10,
+        EVALUATION,
+        on_val("ensemble")[:1],
+    ),
+    Entry(
+        "demo-ece",
+        "docs/evaluation.md",
+        rf"174 images {NUMBER}, where a perfectly calibrated model would show {NUMBER}",
+        REPRO,
+        10,
+        EVALUATION,
+        ("ensemble.ece.macro", "ensemble.ece.if_calibrated.macro"),
+    ),
+    Entry(
+        "demo-findings",
+        "docs/demo.md",
+        r"[^\n]*\n".join(rf"\| {name} \| [\d.]+ \| [\d.]+ \| {NUMBER} \|" for name in CHEXPERT.names),
+        REPRO,
+        10,
+        EVALUATION,
+        tuple(f"densenet.auroc.per_finding.{key}" for key in CHEXPERT.keys),
+    ),
+    Entry(
+        "demo-one-thread",
+        "docs/start/reviewer.md",
+        rf"became {NUMBER}, {NUMBER}, {NUMBER} and {NUMBER}, and the ensemble minus DenseNet {INTERVAL}",
+        f"OMP_NUM_THREADS=1 {REPRO}",
+        20,
+        EVALUATION,
+        (*macro(*FOUR)[:4], *minus("best_base")),
+        clone="one-thread",
     ),
     Entry("demo-average", "README.md", row("average of its base models (", 3), REPRO, 10, EVALUATION, minus("average")),
     Entry(
@@ -230,16 +301,10 @@ ENTRIES = (
         folder=PUBLIC,
         seed="0",
     ),
-    Entry(
-        "rules-effusion",
-        "docs/data.md",
-        row("| -1, Pleural Effusion |", 3),
-        RULES,
-        1,
-        output=rf"Pleural Effusion +(?:\d+ of [^)]+\) +){{2}}{SHARE}",
-        folder=PUBLIC,
-        seed="none",
-    ),
+    *(rule(finding, "-1") for finding in ("Consolidation", "Pneumonia", "Pleural Effusion")),
+    rule("Atelectasis", "-1", row("| -1, Atelectasis; Edema |", 3)),
+    rule("Edema", "-1", r"\| -1, Atelectasis; Edema \|[^;]*; " + NOT + INTERVAL),
+    *(rule(finding, "blank") for finding in ("Cardiomegaly", "Enlarged Cardiomediastinum")),
 )
 
 

@@ -22,7 +22,7 @@ def test_each_figure_stands_in_the_page_named_and_has_a_place_it_is_read_from(en
 
 def test_the_recorded_runs_figures_are_those_that_the_readme_says() -> None:
     recorded = [entry for entry in ENTRIES if entry.command == figures.REPRO]
-    assert len(recorded) == 3
+    assert len(recorded) == 7
     for entry in recorded:
         for text, value in zip(written(entry), values(entry, ROOT, ""), strict=True):
             assert agreeing(text, value) == (len(text.partition(".")[2]),) * 2, (entry.name, text, value)
