@@ -61,6 +61,11 @@ def _leaves(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return leaves
 
 
+REFUSED = "--no-such-recipe"
+"""Printed in the place of flags, for `dvc exp run $(python -m diagxnet.recipe NAME)` to refuse: without a word there it
+would run what params.yaml holds."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m diagxnet.recipe", description="Prints a recipe as -S flags.")
     parser.add_argument("name", help="a file in recipes/, without .yaml")
@@ -71,6 +76,7 @@ def main() -> int:
         print("\n".join(flags(values)))
     except InputError as error:
         print(f"recipe: {error}", file=sys.stderr)
+        print(REFUSED)
         return 1
     return 0
 

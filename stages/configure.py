@@ -3,7 +3,8 @@
     python -m stages.configure guide chexpert data.root="C:/My films/Röntgen (1)"
 
 `dvc exp run -S` reads its values by Hydra's grammar, in which umlauts, brackets and commas want quotes of their own.
-The file is checked first, and left as it was where a value is wrong.
+The file is checked first, and left as it was where a value is wrong. `+` before a new key, as `-S` wants it, may stand or not;
+`~more.NAME` takes a key away.
 """
 
 import argparse
@@ -40,27 +41,44 @@ def configure(words: list[str]) -> None:
         with modify_yaml(draft) as content:
             for word in words:
                 key, equals, value = word.partition("=")
-                values = {key: value} if equals else read_recipe(word)
-                for path, new in values.items():
-                    _put(content, path, new, as_text=bool(equals))
+                if word.startswith("~"):
+                    _remove(content, key[1:])
+                elif equals:
+                    _put(content, key.lstrip("+"), value, as_text=True)
+                else:
+                    for path, new in read_recipe(word).items():
+                        _put(content, path, new, as_text=False)
         read_all(draft)
         write_text(PARAMS, draft.read_text(encoding="utf-8"))
 
 
 def _put(content: dict[str, Any], path: str, value: Any, *, as_text: bool) -> None:
     """Puts `value` under the dotted key `path`; as_text: it was typed, and is read by what stands there now."""
+    section, last = _section(content, path)
+    listed = last == "normalise" and value.startswith("[") if as_text else False
+    if as_text and (value in NO_TEXT or listed or not isinstance(section.get(last), str)):
+        try:
+            value = loads_yaml(value)
+        except YAMLError as error:
+            raise InputError(f"{path}={value}: is no YAML: {one_line(error, 200)}") from None
+    section[last] = value
+
+
+def _remove(content: dict[str, Any], path: str) -> None:
+    section, last = _section(content, path)
+    if last not in section:
+        raise InputError(f"~{path}: params.yaml has no such key")
+    del section[last]
+
+
+def _section(content: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """What holds the dotted key `path`, and its last part."""
     *sections, last = path.split(".")
     for name in sections:
         if not isinstance(content.get(name), dict):
             raise InputError(f"{path}: params.yaml has no {name} to set it in")
         content = content[name]
-    listed = last == "normalise" and value.startswith("[") if as_text else False
-    if as_text and (value in NO_TEXT or listed or not isinstance(content.get(last), str)):
-        try:
-            value = loads_yaml(value)
-        except YAMLError as error:
-            raise InputError(f"{path}={value}: is no YAML: {one_line(error, 200)}") from None
-    content[last] = value
+    return content, last
 
 
 def main() -> None:

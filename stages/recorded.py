@@ -27,7 +27,7 @@ def pipeline() -> Pipeline:
     """Reads dvc.yaml and dvc.lock in the current folder; InputError where one is missing or lacks a stage."""
     # the repository's own file, with anchors, which read_yaml takes from nobody
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    recorded = read_yaml(Path("dvc.lock")).get("stages", {})
+    recorded = read_lock(Path("dvc.lock"))
     reads = {name: {_path(entry) for entry in stage.get("do", stage).get("deps", ())} for name, stage in stages.items()}
     changed = set()
     params = read_yaml(Path("params.yaml"))
@@ -35,10 +35,21 @@ def pipeline() -> Pipeline:
     for name in (*MAKERS, *further):
         if name not in recorded:
             raise InputError(f"dvc.lock: has no record of {name} (run: dvc repro)")
-        for entry in (*recorded[name]["deps"], *recorded[name]["outs"]):
-            if entry["path"].startswith(FOLDERS) and _hash(Path(entry["path"])) != entry["md5"]:
-                changed.add(entry["path"])
+        compared = {path: md5 for path, md5 in recorded[name].items() if path.startswith(FOLDERS)}
+        changed |= {path for path, md5 in compared.items() if _hash(Path(path)) != md5}
     return Pipeline(reads, changed)
+
+
+def read_lock(path: Path) -> dict[str, dict[str, str]]:
+    """By stage the hash of what it read and wrote, by path; InputError where DVC did not write the file so."""
+    try:
+        stages = read_yaml(path).get("stages", {})
+        return {
+            name: {entry["path"]: entry["md5"] for entry in (*own.get("deps", ()), *own.get("outs", ()))}
+            for name, own in stages.items()
+        }
+    except (AttributeError, KeyError, TypeError):
+        raise InputError(f"{path}: is not as DVC writes it (take it back: git checkout {path}; or dvc repro)") from None
 
 
 def _path(entry: str | dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ from diagxnet.statistics.metrics import ece
 from diagxnet.statistics.scored import read_scored
 from diagxnet.statistics.scoring import Scoring
 from stages import audit as stage
+from stages.recorded import read_lock
 from tests.audited import MIN_POSITIVES, NETWORKS, Run, make_base, make_run
 from tests.workspace import make_workspace
 
@@ -360,6 +361,13 @@ def test_a_damaged_or_missing_file_fails_the_audit_in_one_line_that_names_it(run
     with pytest.raises(InputError, match=f"this run fails its audit: {message}") as raised:
         check_alone(message.split(":")[0], run)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", ["[]", "stages: 3", "stages: {evaluate: {outs: [{path: plots}]}}"])
+def test_a_lock_file_that_dvc_did_not_write_so_is_one_line(tmp_path, content):
+    (tmp_path / "dvc.lock").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=r"dvc\.lock"):
+        read_lock(tmp_path / "dvc.lock")
 
 
 def test_what_the_run_recorded_is_checked_before_any_file_is_read(run):

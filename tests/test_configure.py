@@ -56,6 +56,14 @@ def test_recipes_and_values_are_set_in_order_and_later_ones_win(project: Path) -
     assert params["more"] == {"small": {"arch": "resnet10t", "epochs": 3}}
 
 
+def test_the_marks_that_hydra_wants_of_new_and_of_removed_keys_are_taken(project: Path) -> None:
+    before = read_yaml(project / "params.yaml")
+    configure(["+more.small={arch: resnet10t}", "++more.small.lr=1e-3"])
+    assert read_yaml(project / "params.yaml")["more"] == {"small": {"arch": "resnet10t", "lr": 1e-3}}
+    configure(["~more.small"])
+    assert read_yaml(project / "params.yaml") == before
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -64,6 +72,7 @@ def test_recipes_and_values_are_set_in_order_and_later_ones_win(project: Path) -
         (["date.root=x"], "date.root: params.yaml has no date to set it in"),
         (["data.image_size=small"], "data.image_size"),
         (["data.findings=[a"], "data.findings=[a: is no YAML"),
+        (["~more.small"], "~more.small: params.yaml has no such key"),
     ],
 )
 def test_what_inventory_would_refuse_is_refused_and_leaves_the_file(project: Path, words, reason) -> None:

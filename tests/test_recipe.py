@@ -171,3 +171,14 @@ def test_a_recipe_with_an_unknown_key_or_a_bad_value_is_refused():
         check_recipe({"meta.width": 3}, PARAMS, "x")
     with pytest.raises(InputError, match=r"meta\.hidden_dim = 0"):
         check_recipe({"meta.hidden_dim": 0}, PARAMS, "x")
+
+
+def test_a_recipe_that_is_not_there_leaves_flags_that_dvc_refuses_and_no_empty_command() -> None:
+    command = [sys.executable, "-m", "diagxnet.recipe", "optimised"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=240)
+    assert done.returncode == 1
+    assert "no recipe 'optimised'; known: baseline" in done.stderr
+    command = [sys.executable, "-m", "dvc", "exp", "run", "-n", "other", *done.stdout.split()]
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=240)
+    assert refused.returncode != 0
+    assert "unrecognized arguments: --no-such-recipe" in refused.stderr
