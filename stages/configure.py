@@ -3,7 +3,7 @@
     python -m stages.configure guide chexpert data.root="C:/My films/Röntgen (1)"
 
 `dvc exp run -S` reads its values by Hydra's grammar, in which umlauts, brackets and commas want quotes of their own.
-The file is checked first, and left as it was where a value is wrong. `+` before a new key, as `-S` wants it, may stand or not;
+The file is checked first, and left as it was where a value is wrong. `+` may stand before a new key, as `-S` wants it;
 `~more.NAME` takes a key away.
 """
 

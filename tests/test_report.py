@@ -1,11 +1,13 @@
 """The pages are self-contained, escape what they are given, and open in a browser without a complaint."""
 
+import html
 import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -226,6 +228,32 @@ def test_a_browser_opens_the_page_without_a_complaint_or_a_request(pages, name, 
     assert "<h2>Models</h2>" in text
     assert console == ""
     assert asked == []
+
+
+FRAMES = """<!DOCTYPE html><body><script>
+addEventListener("load", () => {
+  const roots = [...document.querySelectorAll("iframe")].map((frame) => frame.contentDocument.documentElement);
+  document.body.dataset.wider = roots.map((root) => root.scrollWidth - root.clientWidth).join(" ");
+});
+</script>"""
+
+
+def overflow(pages: Sequence[Path], folder: Path, width: int) -> list[int]:
+    """By how many pixels each of `pages` is wider than a screen of `width`: what does not scroll in itself."""
+    texts = [html.escape(path.read_text(encoding="utf-8")) for path in pages]
+    frames = "".join(f'<iframe width="{width}" srcdoc="{text}"></iframe>' for text in texts)
+    (folder / "frames.html").write_text(FRAMES + frames, encoding="utf-8", newline="\n")
+    shown, *_ = opened(folder / "frames.html", folder, 1280)
+    return [int(wider) for wider in re.search('data-wider="([^"]*)"', shown)[1].split()]
+
+
+def test_only_tables_and_figures_are_wider_than_a_narrow_screen_and_scroll_in_themselves(pages, tmp_path):
+    wide = tmp_path / "wide.html"
+    text = pages["report"].read_text(encoding="utf-8")
+    wide.write_text(text.replace("</h1>", '</h1><p style="width: 600px">x</p>'), encoding="utf-8")
+    report, comparison, control = overflow([pages["report"], pages["comparison"], wide], tmp_path, 390)
+    assert (report, comparison) == (0, 0)
+    assert control > 0
 
 
 def test_a_page_that_asked_for_something_would_be_noticed(tmp_path):
