@@ -38,6 +38,7 @@ from tests.radiographs import Row, image_path, make_data, write_image, write_tab
 from tests.releases import BATCHES, make_batches, make_test_set
 
 MEND_TABLE = "(mend the table, or take those rows out)"
+NOT_LABELLED = "if nobody labelled it, add it blank, or take it out of data.findings"
 MEND_IMAGE = "(mend these images or take their rows out, or set data.bad_images to drop)"
 FIRST = image_path(0)
 WINDOWS_PATH = f"C:\\release\\{FIRST}"
@@ -564,7 +565,7 @@ TABLES = [
     BadInput(
         "a missing label column",
         table(lambda text: without_column(text, "Edema")),
-        f"train.csv, line 1: column 'Edema' is missing {MEND_TABLE}",
+        f"train.csv, line 1: column 'Edema' is missing: {NOT_LABELLED} {MEND_TABLE}",
     ),
     BadInput(
         "an extra label column",
@@ -576,7 +577,7 @@ TABLES = [
         "a misspelt label column",
         table(lambda text: text.replace("Pleural Effusion", "Pleural Efusion", 1)),
         "tables in {root}: 2 problems " + MEND_TABLE + "\n"
-        "  train.csv, line 1: column 'Pleural Effusion' is missing\n"
+        f"  train.csv, line 1: column 'Pleural Effusion' is missing: {NOT_LABELLED}\n"
         "  train.csv, line 1: unknown column 'Pleural Efusion': is it 'Pleural Effusion'?",
     ),
     BadInput(
