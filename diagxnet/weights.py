@@ -25,7 +25,7 @@ from torch import Tensor
 from diagxnet.console.commands import run_command
 from diagxnet.console.errors import InputError, one_line
 from diagxnet.data.files import replacing
-from diagxnet.training.networks import PICKLED
+from diagxnet.training.pretrained import PICKLED
 
 State = dict[str, Tensor]
 

@@ -32,7 +32,8 @@ from diagxnet.reading.tables import NAME_THE_PATIENT
 from diagxnet.recipe import check_recipe, flags, read_recipe
 from diagxnet.stacking.learners import create_meta, load_meta
 from diagxnet.training.checkpoint import save_model
-from diagxnet.training.networks import PICKLED, base_config, create_base, from_config, load_base
+from diagxnet.training.networks import base_config, create_base, from_config, load_base
+from diagxnet.training.pretrained import PICKLED
 from tests.conftest import ROOT
 from tests.radiographs import Row, image_path, make_data, write_image, write_table
 from tests.releases import BATCHES, make_batches, make_test_set

@@ -13,6 +13,7 @@ from diagxnet.training.checkpoint import save_model
 from diagxnet.training.loop import Examples, fit
 from diagxnet.training.networks import base_config, create_base, load_base, moments_of
 from diagxnet.training.precision import create_accelerator
+from diagxnet.training.pretrained import Architecture
 from diagxnet.training.resume import ResumeState
 from diagxnet.training.schedule import create_optimizer
 from diagxnet.training.sources import ArraySource
@@ -181,7 +182,7 @@ IMAGENET = (0.449, 0.226)
 @pytest.mark.parametrize(("normalise", "moments"), [("pretrained", IMAGENET), ([0.5, 0.25], (0.5, 0.25))])
 def test_a_model_reads_images_as_its_weights_want_them_wherever_it_goes(tmp_path, normalise, moments):
     model, images = _model(arch="resnet10t", normalise=normalise).eval(), torch.rand(3, 1, SIZE, SIZE)
-    assert moments_of("resnet10t", "pretrained") == IMAGENET
+    assert moments_of(Architecture("resnet10t"), "pretrained") == IMAGENET
     names = {"findings": ["a", "b", "c"], "image_size": SIZE, "pretrained": True, "dropout": 0.0}
     network = {"patch_size": None, "stem": "patches", "batch_norm": False}
     config = base_config("resnet10t", **names, **network, normalise=normalise)

@@ -1,10 +1,6 @@
 """Base models: any timm network, made to read one grey channel and to end in one logit per finding."""
 
-import logging
-import pickle
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,14 +17,9 @@ from diagxnet.data.findings import Findings
 from diagxnet.data.hierarchy import pairs
 from diagxnet.training.checkpoint import CONFIG, load_model
 from diagxnet.training.mean import MeanLogits
-from diagxnet.training.patches import is_transformer, patch_problems, patch_side
+from diagxnet.training.patches import is_transformer, own_patch, patch_problems, patch_side
 from diagxnet.training.paths import along_paths
-
-PICKLED = (
-    "holds other objects beside weights, and to load them could run code (where you trust it, save its weights alone: "
-    "python -c \"import torch; m = torch.load('{file}', weights_only=False, map_location='cpu'); "
-    "torch.save(m.state_dict() if hasattr(m, 'state_dict') else m['state_dict'], 'weights.pth')\")"
-)
+from diagxnet.training.pretrained import Architecture, create_pretrained, find, network_args
 
 
 class BaseModel(nn.Module):
@@ -145,15 +136,15 @@ def standardise(images: Tensor) -> Tensor:
     return (images - mean) / deviation.clamp(min=1e-3)
 
 
-def moments_of(arch: str, normalise: str | Sequence[float]) -> tuple[float, float] | None:
-    """See BaseModel. normalise: `image`, for None; `pretrained`, for those of timm's weights of `arch`, each the mean
-    over the colours, as a grey film has the same in all; or mean and deviation themselves."""
+def moments_of(architecture: Architecture, normalise: str | Sequence[float]) -> tuple[float, float] | None:
+    """See BaseModel. normalise: `image`, for None; `pretrained`, for those of the weights of `architecture`, each the
+    mean over the colours, as a grey film has the same in all; or mean and deviation themselves."""
     if normalise == "image":
         return None
     if normalise != "pretrained":
         mean, deviation = normalise
         return float(mean), float(deviation)
-    known = timm.get_pretrained_cfg(arch)
+    known = architecture.weights
     return round(sum(known.mean) / len(known.mean), 6), round(sum(known.std) / len(known.std), 6)
 
 
@@ -171,44 +162,49 @@ def create_base(
     batch_norm: bool = False,
     parents: Sequence[tuple[int, int]] = (),
     normalise: str | Sequence[float] = "image",
+    model_args: Mapping[str, Any] | None = None,
     tried: bool = True,
 ) -> BaseModel:
-    """A BaseModel on timm's `arch` with a logit for each of so many `findings`, for images of `image_size` pixels, in
-    the memory format that is fast for it.
+    """A BaseModel on what `arch` names (see `pretrained.find`) with a logit for each of so many `findings`, for images
+    of `image_size` pixels, in the memory format that is fast for it.
 
-    pretrained: False, True (timm's hub) or the path of a file of weights alone (.safetensors, or what torch.save writes
-    of a state_dict, which is loaded with weights_only); timm sums the weights of the first layer
+    pretrained: False, True (the weights that go with `arch`: timm's, or those published beside a config) or the path of
+    a file of weights alone (.safetensors, or what torch.save writes of a state_dict, which is loaded with
+    weights_only); timm sums the weights of the first layer
     over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
+    Only True may fetch anything.
     drop_path: probability in training that a sample skips a residual block (stochastic depth, Huang et al., ECCV 2016),
     the last one; earlier ones less, in proportion. grad_checkpointing: whether blocks keep their inputs alone for the
     backward pass and compute the rest anew (Chen et al., arXiv:1604.06174). patch_size: of a vision transformer, None
     for its own. stem: `patches`, or `convolutions` for a vision transformer from scratch (see ConvolutionalStem).
     batch_norm: whether a vision transformer's features pass a FeatureNorm. parents: see BaseModel.
-    normalise: see `moments_of`. tried: whether one image of zeros goes through the model first, as windows, stages and
+    normalise: see `moments_of`. model_args: what timm builds `arch` with besides, where it is timm's name of what was
+    published. tried: whether one image of zeros goes through the model first, as windows, stages and
     mixers of tokens each want sizes of their own, and timm tells at the first image. Raises InputError where the name
     is unknown, the size does not fit, or weights that were asked for cannot be loaded: going on from random weights is
     never an option.
     """
-    if not timm.is_model(arch):
-        raise InputError(f"arch = {arch!r}: timm knows no such model (see timm.list_models())")
-    own = {"patch_size": patch_size, "stem": stem, "pretrained": pretrained}
+    named, known = arch, find(arch, fetch=pretrained is True)
+    arch, given = known.name, dict(known.model_args) or network_args(arch, model_args or {})
+    patch = patch_size or (own_patch(given) if is_transformer(arch) else None)
+    own = {"patch_size": patch, "stem": stem, "pretrained": pretrained}
     problems = patch_problems(arch, image_size=image_size, **own)
     if problems:
         raise InputError(problems[0])
-    options: dict[str, Any] = {"in_chans": 1, "num_classes": findings, "drop_rate": dropout}
+    options: dict[str, Any] = given | {"in_chans": 1, "num_classes": findings, "drop_rate": dropout}
     if drop_path:
         options["drop_path_rate"] = drop_path
     try:
-        if is_transformer(arch) or timm.get_pretrained_cfg(arch).fixed_input_size:
+        if is_transformer(arch) or "img_size" in given or known.weights.fixed_input_size:
             options["img_size"] = image_size
         if patch_size is not None:
             options["patch_size"] = patch_size
-        network = _pretrained(arch, pretrained, options) if pretrained else timm.create_model(arch, **options)
-    except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        network = create_pretrained(known, pretrained, options) if pretrained else timm.create_model(arch, **options)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = one_line(error, 200)
-        raise InputError(f"arch = {arch!r}: timm builds none for images of {image_size} pixels: {reason}") from error
+        raise InputError(f"arch = {named!r}: timm builds none for images of {image_size} pixels: {reason}") from error
     if stem == "convolutions":
-        network.patch_embed = ConvolutionalStem(patch_side(arch, patch_size), network.embed_dim)
+        network.patch_embed = ConvolutionalStem(patch_side(arch, patch), network.embed_dim)
     if batch_norm:
         if not hasattr(network, "fc_norm"):
             raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
@@ -218,7 +214,7 @@ def create_base(
             network.set_grad_checkpointing()
         except (AssertionError, AttributeError):
             raise InputError(f"grad_checkpointing = true: timm has none for {arch} (set it to false)") from None
-    model = BaseModel(network, parents, moments_of(arch, normalise))
+    model = BaseModel(network, parents, moments_of(known, normalise))
     if model.has_batch_norm_2d:  # faster there; one grey channel is channels-last as it is
         model = model.to(memory_format=torch.channels_last)
     if tried:
@@ -266,10 +262,13 @@ def base_config(
 ) -> dict[str, Any]:
     """What `load_base` and a reader of models/ need to know of a base model. findings: their names, in order. crop: see
     `images.decode.square`. parents: of the findings that it learns given another, the other, by key. normalise: see
-    `moments_of`, whose values, if any, are kept."""
-    moments = moments_of(arch, normalise) if timm.is_model(arch) else None  # create_base refuses what is none
+    `moments_of`, whose values, if any, are kept. What was published is named by timm's architecture and arguments, so
+    that nothing but this is needed to build it, and by its origin (see `pretrained.Architecture`)."""
+    known = find(arch, fetch=pretrained is True)
+    moments = moments_of(known, normalise)
+    published = {"model_args": dict(known.model_args), "published": known.origin} if known.published else {}
     return {
-        "arch": arch,
+        "arch": known.name,
         "image_size": image_size,
         "crop": crop,
         "patch_size": patch_size,
@@ -281,6 +280,7 @@ def base_config(
     } | {
         **({"parents": dict(parents)} if parents else {}),
         **({"normalise": list(moments)} if moments else {}),
+        **published,
     }
 
 
@@ -288,7 +288,7 @@ def from_config(config: dict[str, Any]) -> BaseModel:
     """The network that `base_config` describes, with random weights."""
     options = {key: config[key] for key in ("image_size", "dropout", "patch_size", "stem", "batch_norm")}
     options["parents"] = pairs(config.get("parents", {}), Findings(tuple(config["findings"])).keys)
-    options["normalise"] = config.get("normalise", "image")
+    options |= {"normalise": config.get("normalise", "image"), "model_args": config.get("model_args")}
     return create_base(config["arch"], findings=len(config["findings"]), **options, tried=False)
 
 
@@ -342,57 +342,3 @@ def load_base(folder: Path) -> nn.Module:
     """
     models = [load_model(place, from_config) for places in model_folders(folder) for place in places]
     return models[0] if len(models) == 1 else MeanLogits(models).eval()
-
-
-def _pretrained(arch: str, pretrained: bool | str, options: dict[str, Any]) -> nn.Module:
-    if isinstance(pretrained, str):
-        if not Path(pretrained).is_file():
-            raise InputError(f"pretrained = {pretrained!r}: no such file (true takes timm's hub)")
-        options = {**options, "pretrained_cfg_overlay": {"file": pretrained, "custom_load": False}}
-    try:
-        with _warnings_off():
-            network = timm.create_model(arch, pretrained=True, **options)
-            random = _not_loaded(network, timm.create_model(arch, pretrained=True, **options))
-    except Exception as error:  # the hub's errors have no common base: network, cache, missing entry, wrong shapes
-        reason = one_line(error, 300)
-        if isinstance(error.__cause__, pickle.UnpicklingError):
-            raise InputError(f"pretrained = {pretrained!r}: {PICKLED.format(file=pretrained)}") from error
-        if isinstance(pretrained, str):
-            raise InputError(f"pretrained = {pretrained!r}: these are no weights of {arch}: {reason}") from error
-        raise InputError(
-            f"pretrained = true: timm's hub gave no weights for {arch}: {reason} (give the path of a file of "
-            f"weights, or false to train from scratch)"
-        ) from error
-    if random:
-        raise InputError(
-            f"pretrained = {pretrained!r}: these are no weights of {arch}: nothing in them for {len(random)} of its "
-            f"tensors, {random[0]} first"
-        )
-    return network
-
-
-@contextmanager
-def _warnings_off() -> Iterator[None]:
-    """Keeps what timm, torch and the hub warn of off the screen, pages of retries among it: the outcome is checked."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _not_loaded(network: nn.Module, again: nn.Module) -> list[str]:
-    """Names of the tensors, but for the new classifier's, that kept random values: they differ between two loadings.
-
-    timm loads a file that lacks tensors with a warning alone; going on from there is how others lost weeks.
-    """
-    classifiers = network.pretrained_cfg["classifier"]
-    new = tuple([classifiers] if isinstance(classifiers, str) else classifiers)
-    twin = again.state_dict()
-    return [
-        name
-        for name, tensor in network.state_dict().items()
-        if not name.startswith(new) and not tensor.equal(twin[name])
-    ]
