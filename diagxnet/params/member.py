@@ -14,9 +14,15 @@ Moments = Annotated[list[float], Field(min_length=2, max_length=2)]
 class MemberParams(Section):
     """One base model and its training. Only `arch` must be given: what is not has the default here."""
 
-    arch: str = Field(min_length=1, description="name of a timm model")
+    arch: str = Field(
+        min_length=1,
+        description="name of a timm model; hf-hub:OWNER/NAME, on Hugging Face's hub in timm's form; local-dir:FOLDER, a "
+        "copy of that",
+    )
     pretrained: bool | str = Field(
-        False, description="true: timm's hub; path of a file of weights (.safetensors, .pth); false: from scratch"
+        False,
+        description="true: the weights of arch, which may be fetched; path of a file of weights (.safetensors, .pth); "
+        "false: from scratch",
     )
     normalise: Literal["image", "pretrained"] | Moments = Field(
         "image",

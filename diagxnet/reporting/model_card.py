@@ -71,7 +71,7 @@ def _details(values: dict[str, str], configs: dict[str, dict], results: Results)
     base = [
         f"{label(name)} (a table of predictions that others made, `{config[GIVEN]}`)"
         if GIVEN in config
-        else f"{label(name)} (`{config['arch']}`, pretrained: {flat(config)['pretrained']})"
+        else f"{label(name)} (`{config['arch']}`{_published(config)}, pretrained: {flat(config)['pretrained']})"
         for name, config in configs.items()
     ]
     archs = [config["arch"] for config in configs.values() if GIVEN not in config]
@@ -99,6 +99,11 @@ def _details(values: dict[str, str], configs: dict[str, dict], results: Results)
             "Questions": "the issues of the repository",
         },
     )
+
+
+def _published(config: dict) -> str:
+    """Where an architecture with arguments of its own, and its weights, are from; nothing where timm's own is meant."""
+    return f" as in `{config['published']}`" if "published" in config else ""
 
 
 def _findings(results: Results) -> str:

@@ -170,18 +170,17 @@ def create_base(
 
     pretrained: False, True (the weights that go with `arch`: timm's, or those published beside a config) or the path of
     a file of weights alone (.safetensors, or what torch.save writes of a state_dict, which is loaded with
-    weights_only); timm sums the weights of the first layer
-    over its colours, resamples position embeddings and patches to this size, and leaves the new classifier random.
-    Only True may fetch anything.
-    drop_path: probability in training that a sample skips a residual block (stochastic depth, Huang et al., ECCV 2016),
-    the last one; earlier ones less, in proportion. grad_checkpointing: whether blocks keep their inputs alone for the
-    backward pass and compute the rest anew (Chen et al., arXiv:1604.06174). patch_size: of a vision transformer, None
-    for its own. stem: `patches`, or `convolutions` for a vision transformer from scratch (see ConvolutionalStem).
-    batch_norm: whether a vision transformer's features pass a FeatureNorm. parents: see BaseModel.
-    normalise: see `moments_of`. model_args: what timm builds `arch` with besides, where it is timm's name of what was
-    published. tried: whether one image of zeros goes through the model first, as windows, stages and
-    mixers of tokens each want sizes of their own, and timm tells at the first image. Raises InputError where the name
-    is unknown, the size does not fit, or weights that were asked for cannot be loaded: going on from random weights is
+    weights_only); timm sums the weights of the first layer over its colours, resamples position embeddings and patches
+    to this size, and leaves the new classifier random. Only True may fetch anything. drop_path: probability in training
+    that a sample skips a residual block (stochastic depth, Huang et al., ECCV 2016), the last one; earlier ones less,
+    in proportion. grad_checkpointing: whether blocks keep their inputs alone for the backward pass and compute the rest
+    anew (Chen et al., arXiv:1604.06174). patch_size: of a vision transformer, None for its own. stem: `patches`, or
+    `convolutions` for a vision transformer from scratch (see ConvolutionalStem). batch_norm: whether a vision
+    transformer's features pass a FeatureNorm. parents: see BaseModel.
+    normalise: see `moments_of`. model_args: what timm builds `arch` with besides, of a published one that is built
+    again (`base_config`). tried: whether one image of zeros goes through the model first, as windows, stages and mixers
+    of tokens each want sizes of their own, and timm tells at the first image. Raises InputError where the name is
+    unknown, the size does not fit, or weights that were asked for cannot be loaded: going on from random weights is
     never an option.
     """
     named, known = arch, find(arch, fetch=pretrained is True)

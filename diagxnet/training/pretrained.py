@@ -59,8 +59,8 @@ class Architecture:
         if self.published.hf_hub_id:
             return HUB + self.published.hf_hub_id
         folder = Path(self.published.file).resolve()
-        files = [path for path in sorted(folder.iterdir()) if path.name == CONFIG or path.name.endswith(WEIGHTS)]
-        listed = "".join(f"{path.name} {content_hash(path)}\n" for path in files)
+        files = [folder / CONFIG, *(path for path in sorted(folder.iterdir()) if path.name.endswith(WEIGHTS))]
+        listed = "".join(f"{path.name} {content_hash(path)}\n" for path in files if path.is_file())
         return f"{FOLDER}{folder.name}@{hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()}"
 
 
