@@ -16,8 +16,8 @@ class MemberParams(Section):
 
     arch: str = Field(
         min_length=1,
-        description="name of a timm model; hf-hub:OWNER/NAME, on Hugging Face's hub in timm's form; local-dir:FOLDER, a "
-        "copy of that",
+        description="name of a timm model; hf-hub:OWNER/NAME, on Hugging Face's hub in timm's form; local-dir:FOLDER, "
+        "a copy of that",
     )
     pretrained: bool | str = Field(
         False,

@@ -173,26 +173,29 @@ def create_pretrained(architecture: Architecture, pretrained: bool | str, option
         raise _refused(architecture, pretrained, error) from error
     if random:
         raise InputError(
-            f"pretrained = {pretrained!r}: these are no weights of {arch}: nothing in them for {len(random)} of its "
-            f"tensors, {random[0]} first"
+            f"{_said(pretrained)}: these are no weights of {arch}: nothing in them for {len(random)} of its tensors, "
+            f"{random[0]} first"
         )
     return network
 
 
 def _refused(architecture: Architecture, pretrained: bool | str, error: Exception) -> InputError:
-    """What to say where timm loads no weights."""
-    where, reason = f"pretrained = {pretrained!r}", one_line(error, 300)
+    """What to say where timm builds no network with weights."""
+    where, arch, reason = _said(pretrained), architecture.name, one_line(error, 300)
     if isinstance(error.__cause__, pickle.UnpicklingError):
         return InputError(f"{where}: {PICKLED.format(file=pretrained if isinstance(pretrained, str) else 'FILE')}")
     if isinstance(pretrained, str):
-        return InputError(f"{where}: these are no weights of {architecture.name}: {reason}")
-    if architecture.published:
-        gave = architecture.published.hf_hub_id or architecture.published.file
-        return InputError(f"{where}: {gave} gave no weights for {architecture.name}: {reason} ({COPY})")
-    return InputError(
-        f"pretrained = true: timm's hub gave no weights for {architecture.name}: {reason} (give the path of a file of "
-        "weights, or false to train from scratch)"
-    )
+        return InputError(f"{where}: these are no weights of {arch}: {reason}")
+    if architecture.published is None:
+        mend = "give the path of a file of weights, or false to train from scratch"
+        return InputError(f"{where}: timm's hub gave no weights for {arch}: {reason} ({mend})")
+    if architecture.published.hf_hub_id:
+        return InputError(f"{where}: no {arch} from {architecture.published.hf_hub_id}: {reason} ({COPY})")
+    return InputError(f"{where}: no {arch} from {architecture.published.file}: {reason} (copy that folder again)")
+
+
+def _said(pretrained: bool | str) -> str:
+    return f"pretrained = {pretrained!r}" if isinstance(pretrained, str) else "pretrained = true"
 
 
 @contextmanager
