@@ -66,14 +66,14 @@ def _equal(one, other):
 def test_the_head_learns_at_a_rate_of_its_own_whatever_that_of_the_rest(layer_decay):
     model = _model("tokens")
     own = recipe(layer_decay=layer_decay, head_lr=0.1, weight_decay=0.01).optimization
-    groups = create_optimizer(own, model, 1e-3).param_groups
+    groups = create_optimizer(own, model, 2e-3).param_groups
     rates = {each: group["lr"] for group in groups for each in group["params"]}
     assert sum(len(group["params"]) for group in groups) == len(rates) == len(list(model.parameters()))
     head = {each for part in model.head() for each in part.parameters()}
     assert {rate for each, rate in rates.items() if each in head} == {0.1}
     body = {rate for each, rate in rates.items() if each not in head}
-    assert body == {1e-3} if layer_decay is None else len(body) > 5
-    assert max(body) == pytest.approx(1e-3 * (layer_decay or 1))  # the last block is a layer below the head
+    assert body == {2e-3} if layer_decay is None else len(body) > 5
+    assert max(body) == pytest.approx(2e-3 * (layer_decay or 1))  # the last block is a layer below the head
 
 
 CHECKPOINTED = {"densenet121": 0.0, "test_vit": 0.1, "test_resnet": 0.1}
@@ -117,12 +117,13 @@ def test_a_network_without_gradient_checkpointing_is_one_line(monkeypatch):
 def test_a_linear_probe_leaves_the_body_as_it_was_and_afterwards_all_learns(tmp_path, network, ema):
     model = _model(network)
     head, body = _parts(model)
+    assert any("running" in name for name in head) == (network == "tokens")  # the moments of a FeatureNorm
     states = []
     for _ in _fit(tmp_path, _recipe(probe_epochs=2, weight_decay=0.1, ema=ema), model):
         states.append(_parts(model))
     for own, rest in states[:2]:
         assert all(_equal(body, rest).values())
-        assert not any(_equal(head, own).values())  # a FeatureNorm's moments among them
+        assert not any(_equal(head, own).values())
     own, rest = states[2]
     assert not any(_equal(states[1][0], own).values())
     assert sum(_equal(body, rest).values()) == 0

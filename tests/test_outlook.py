@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -65,6 +66,24 @@ def test_a_stage_remembers_what_it_took_with_what_it_took_before_an_interruption
     assert Progress.behind == 5400
     run("audit", lambda: None, timed=False)
     assert set(json.loads(SECONDS.read_text(encoding="utf-8"))) == {"evaluate", "train_meta"}
+
+
+def test_of_several_processes_the_first_alone_tells_and_remembers(monkeypatch, capsys) -> None:
+    remember({"evaluate": 5400.0})
+    monkeypatch.setenv("RANK", "1")
+    run("train_vit", lambda: {"seconds": 123.0})
+    assert capsys.readouterr().out == ""
+    assert Progress.behind == 0
+    assert json.loads(SECONDS.read_text(encoding="utf-8")) == {"evaluate": 5400.0}
+
+
+def test_a_bar_tells_what_is_left_of_this_stage_and_those_behind_it(monkeypatch) -> None:
+    monkeypatch.setattr(Progress, "behind", 7200.0)
+    progress, said = Progress(100, "train_vit", shown=False), []
+    progress.bar = SimpleNamespace(format_dict={"rate": 0.01}, set_postfix_str=said.append, update=lambda items: None)
+    progress.update(64)
+    progress.note("epoch 1/2")
+    assert said == ["epoch 1/2, whole run 3.0 h left"]
 
 
 def test_lines_of_a_log_tell_what_is_left_of_the_whole_run(monkeypatch, capsys) -> None:
