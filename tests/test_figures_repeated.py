@@ -2,12 +2,13 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from benchmarks import figures
-from benchmarks.figures import ENTRIES, Entry, agreeing, chosen, repeat, values, written
+from benchmarks.figures import ENTRIES, Entry, agreeing, chosen, in_clone, repeat, values, written
 from diagxnet.console.errors import InputError
 from tests.conftest import ROOT
 
@@ -60,10 +61,34 @@ def test_a_command_of_several_figures_runs_once_and_after_what_must_stand_before
     ]
     assert not repeat(entries, tmp_path, None)
     assert drawn == ["train", "score"]
-    one, two = capsys.readouterr().out.splitlines()
+    assert not repeat(entries[::-1], tmp_path, None)
+    one, two, *_ = capsys.readouterr().out.splitlines()
     assert one.endswith("3 of 3 decimals")
     assert two.endswith("1 of 2 decimals")
     assert repeat(entries[:1], tmp_path, None)
+
+
+def test_a_command_runs_in_a_clone_of_the_last_commit_with_the_readers_data(tmp_path, monkeypatch) -> None:
+    source, data = tmp_path / "source", tmp_path / "data"
+    data.mkdir()
+    (data / "a.txt").write_text("theirs", encoding="utf-8")
+
+    def commit(text: str) -> None:
+        (source / "page.md").write_text(text, encoding="utf-8")
+        for command in (["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", text]):
+            subprocess.run(["git", *command], cwd=source, check=True)
+
+    subprocess.run(["git", "init", "-q", source], check=True)
+    commit("first")
+    (source / "page.md").write_text("not committed", encoding="utf-8")
+    monkeypatch.setattr(figures, "ROOT", source)
+    command = "cat page.md /your/a.txt; git config user.name"
+    assert in_clone(tmp_path / "new" / "demo", command, data) == "firsttheirsfigures\n"
+    with pytest.raises(InputError, match=r"^false \| cat: ended with 1 in .*demo"):
+        in_clone(tmp_path / "new" / "demo", "false | cat", None)
+    commit("second")
+    with pytest.raises(InputError, match="a clone of another commit"):
+        in_clone(tmp_path / "new" / "demo", command, data)
 
 
 def test_without_names_all_run_that_have_their_data_and_fit_the_time(tmp_path: Path) -> None:
