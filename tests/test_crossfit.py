@@ -1,5 +1,7 @@
 """Crossfit: folds by patient, models that never saw what they stack, and each fold's training by itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.features.stack import stack_features
 from diagxnet.features.stacked import read_stacked
 from diagxnet.stacking.train import train_meta
-from diagxnet.training import loop
+from diagxnet.training import base, loop
 from diagxnet.training.base import train_base
 from diagxnet.training.checkpoint import load_model
 from diagxnet.training.history import timing
@@ -44,11 +46,11 @@ def data(tmp_path):
     return tmp_path
 
 
-def train_small(data, name="densenet", folds=FOLDS, out="models", seeds=1):
+def train_small(data, name="densenet", folds=FOLDS, out="models", seeds=1, recipe=RECIPE, **options):
     """A training of a small ResNet on the images of `data`, of `EPOCHS` epochs for each of its networks."""
     return train_base(
         name,
-        RECIPE,
+        recipe,
         **NETWORK,
         augmentation=AUGMENTATION,
         precision="fp32",
@@ -58,7 +60,20 @@ def train_small(data, name="densenet", folds=FOLDS, out="models", seeds=1):
         resume=data / "resume" / name,
         folds=folds,
         seeds=seeds,
+        **options,
     )
+
+
+def test_what_shapes_the_training_alone_reaches_the_network(data, monkeypatch):
+    created, synchronised, create = [], [], base.create_base
+    monkeypatch.setattr(base, "create_base", lambda *a, **k: created.append(k) or create(*a, **k))
+    monkeypatch.setattr(base, "synchronised", lambda model, accelerator: synchronised.append(model) or model)
+    options = {"drop_path": 0.1, "grad_checkpointing": True, "normalise": [0.5, 0.25]}
+    for sync in (False, True):
+        own = replace(RECIPE, sync_batch_norm=sync)
+        next(train_small(data, folds=None, recipe=own, **options))
+        assert created[-1] | options == created[-1]
+        assert len(synchronised) == sync
 
 
 def test_a_patient_is_in_one_fold_whoever_else_is_there(tmp_path):

@@ -71,6 +71,9 @@ def test_the_head_learns_at_a_rate_of_its_own_whatever_that_of_the_rest(layer_de
     assert sum(len(group["params"]) for group in groups) == len(rates) == len(list(model.parameters()))
     head = {each for part in model.head() for each in part.parameters()}
     assert {rate for each, rate in rates.items() if each in head} == {0.1}
+    decays = {each: group["weight_decay"] for group in groups for each in group["params"]}
+    assert decays[model.network.head.weight] == 0.01
+    assert decays[model.network.head.bias] == (0.01 if layer_decay is None else 0)
     body = {rate for each, rate in rates.items() if each not in head}
     assert body == {2e-3} if layer_decay is None else len(body) > 5
     assert max(body) == pytest.approx(2e-3 * (layer_decay or 1))  # the last block is a layer below the head

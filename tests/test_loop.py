@@ -17,6 +17,7 @@ from torch import nn
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import Progress
 from diagxnet.statistics.history import best_record, training_metrics
+from diagxnet.training import loop
 from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.history import history, joint_history
 from diagxnet.training.loop import Epoch, Examples, fit
@@ -51,14 +52,21 @@ def _model():
     return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3))
 
 
-def _fit(folder: Path, recipe=RECIPE, model=None, train=None, val=None, mark="mark"):
+def _fit(folder: Path, recipe=RECIPE, model=None, train=None, val=None, mark="mark", **options):
     model = _model() if model is None else model
     train, val = train or _examples(seed=0), val or _examples(count=13, seed=1)
     accelerator = create_accelerator("fp32")
     with Progress(recipe.schedule.epochs * len(train), "test", shown=False) as progress:
         return (
             yield from fit(
-                model, train, val, recipe, accelerator=accelerator, state=ResumeState(folder, mark), progress=progress
+                model,
+                train,
+                val,
+                recipe,
+                accelerator=accelerator,
+                state=ResumeState(folder, mark),
+                progress=progress,
+                **options,
             )
         )
 
@@ -331,6 +339,12 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path, scheduler, 
     _check_goes_on(tmp_path, recipe, stop_after)
 
 
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 4])
+def test_an_interruption_changes_nothing_of_when_early_stopping_ends_a_training(tmp_path, stop_after):
+    recipe = _recipe(epochs=9, patience=3, min_delta=10.0)  # the first epoch is better than none; no other is by 10
+    assert len(_check_goes_on(tmp_path, recipe, stop_after)) == 4
+
+
 @pytest.mark.parametrize("scheduler", ["plateau", "cosine"])
 @pytest.mark.parametrize("stop_after", range(1, 6))
 def test_a_training_interrupted_within_an_epoch_goes_on_to_the_same_bytes(tmp_path, scheduler, stop_after):
@@ -447,11 +461,24 @@ def test_a_damaged_state_is_ignored_with_a_line_that_says_so(tmp_path, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
-def test_a_loss_that_is_not_finite_stops_and_names_epoch_update_and_rate(tmp_path):
-    train = _examples()
-    train.source.features[7] = float("nan")
-    with pytest.raises(InputError, match=r"loss is nan in epoch 1, update \d, at learning rate 0.05, on the examples"):
-        list(_fit(tmp_path, train=train))
+@pytest.mark.parametrize("val_every", [None, 1])
+def test_a_loss_that_is_not_finite_stops_and_names_epoch_update_and_rate(tmp_path, val_every):
+    train, recipe = _examples(), _recipe(val_every=val_every)
+    last = draw_order(len(train), None, recipe.seed, 1)[-1]  # of the third update
+    train.source.features[last] = float("nan")
+    with pytest.raises(InputError, match=r"loss is nan in epoch 1, update 3, at learning rate 0.05, on the examples"):
+        list(_fit(tmp_path, recipe, train=train))
+
+
+@pytest.mark.parametrize(("given", "size"), [(None, 4), (5, 5)])
+def test_val_is_scored_in_passes_of_the_size_that_is_given_and_updates_are_fused(tmp_path, monkeypatch, given, size):
+    sizes, fused = [], []
+    predict, create = loop.predict_logits, loop.create_optimizer
+    monkeypatch.setattr(loop, "predict_logits", lambda *a, **k: sizes.append(k["batch_size"]) or predict(*a, **k))
+    monkeypatch.setattr(loop, "create_optimizer", lambda *a, **k: fused.append(k["fused"]) or create(*a, **k))
+    list(_fit(tmp_path, val_batch_size=given))
+    assert sizes == [size] * RECIPE.schedule.epochs
+    assert fused == [True]
 
 
 def test_macro_auroc_leaves_out_findings_with_one_class_and_unknown_labels():

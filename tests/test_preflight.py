@@ -4,21 +4,27 @@ import inspect
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from diagxnet.console.errors import InputError
 from diagxnet.console.progress import hours
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.hierarchy import Hierarchy
+from diagxnet.params.whole import read_all
 from diagxnet.preflight import plan as planned
+from diagxnet.preflight import rehearsal
 from diagxnet.preflight.advice import advice
 from diagxnet.preflight.plan import Notices, Plan, look_at_data, path_line, training_line
 from diagxnet.preflight.rehearsal import Pace, rehearse_base, rows_a_second
 from diagxnet.reading.columns import CHEXPERT_COLUMNS
+from diagxnet.training.loop import Epoch
 from diagxnet.training.networks import create_base
+from diagxnet.training.precision import create_accelerator
 from stages import preflight
 from tests.bad_input import prepare_of
 from tests.conftest import ROOT
@@ -173,7 +179,56 @@ def test_on_a_cpu_a_rehearsal_takes_small_steps_whatever_the_recipe_has() -> Non
     model.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
     large = recipe(batch_size=64, accumulation_steps=4)
     rehearse_base(model, large, image_size=32, augmentation={}, precision="fp32", findings=14)
-    assert set(sizes) == {16}
+    assert sizes == [16] * 7  # two epochs of an update of two steps and of val, and val alone
+
+
+@pytest.mark.parametrize(("probe_epochs", "learns"), [(0, True), (1, True), (3, False)])
+def test_a_rehearsal_is_of_the_whole_network_unless_the_probe_is_all_of_the_training(probe_epochs, learns) -> None:
+    model = create_base("test_resnet", findings=14, image_size=32)
+    before = model.network.conv1[0].weight.clone()
+    own = recipe(epochs=3, probe_epochs=probe_epochs)
+    rehearse_base(model, own, image_size=32, augmentation={}, precision="fp32", findings=14)
+    assert before.equal(model.network.conv1[0].weight) != learns
+
+
+def test_learning_is_what_the_second_epoch_took_without_its_val(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 4 * 0.25])  # val's four examples alone
+    monkeypatch.setattr(rehearsal, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(rehearsal, "predict_logits", lambda *a, **k: None)
+    monkeypatch.setattr(rehearsal, "fit", lambda *a, **k: [Epoch({}, 100.0), Epoch({}, 9.0)])
+    model, accelerator = create_base("test_resnet", findings=3, image_size=32), create_accelerator("fp32")
+    pace = rehearsal._rehearse(model, recipe(), lambda examples: None, accelerator, 3)
+    assert (pace.running, pace.learning) == (0.25, (9.0 - 1.0) / 8)  # of two steps of four
+
+
+def test_memory_counts_twice_for_each_time_that_it_did_not_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = iter([3, 5])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda device: {"num_ooms": next(refused)})
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=40))
+    assert rehearsal._Memory(torch.device("cuda")).share() == 0.75 * 4
+    assert rehearsal._Memory(torch.device("cpu")).share() is None
+
+
+def test_what_is_expected_of_a_stage_is_of_all_models_of_a_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = SimpleNamespace(**read_all(ROOT / "params.yaml"))
+    params.stack = params.stack.model_copy(update={"method": "crossfit", "folds": 5, "views": 3})
+    params.densenet = params.densenet.model_copy(update={"seeds": 2})
+    pace, expected = Pace(0.5, 0.1, "cpu", 7, path=0.1, pure=0.4), {}
+    for name in ("rehearse_base", "rehearse_meta"):
+        monkeypatch.setattr(preflight, name, lambda *a, **k: pace)
+    monkeypatch.setattr(preflight, "_advise", lambda params, paces: None)
+    monkeypatch.setattr(preflight, "remember", expected.update)
+    preflight._trainings(params, None)
+    assert expected == {}
+    preflight._trainings(params, {"train": 80, "stack": 20, "val": 10, "test": 30})
+    assert expected["train_densenet"] == pytest.approx(5 * 2 * params.densenet.epochs * (80 * 0.5 + 10 * 0.1))
+    assert expected["train_vit"] == pytest.approx(5 * params.vit.epochs * (80 * 0.5 + 10 * 0.1))
+    # two networks of DenseNet and one of ViT: each image of train and stack once, of val and test by every fold's
+    assert expected["stack_features"] == pytest.approx(3 * (2 + 1) * (100 + 5 * 40) * 0.1)
+    seeds = params.meta.ensemble_seeds
+    assert expected["train_meta"] == pytest.approx(seeds * params.meta.epochs * (100 * 0.5 + 10 * 0.1))
 
 
 def test_the_share_of_learning_is_what_it_takes_of_the_whole_step() -> None:
@@ -214,6 +269,12 @@ SET |= {"rows_a_second": None}
         (GPU, {"gpus": 2}, ["num_processes 2", "batch_size=64 -S train.accumulation_steps=1"]),
         (GPU, {"gpus": 4}, ["num_processes 4", "batch_size=32 -S train.accumulation_steps=1"]),
         (GPU, {"gpus": 16}, ["num_processes 16", r"batch_size=8 -S .*=1 -S train.sync_batch_norm=true: .*BatchNorm"]),
+        (
+            GPU,
+            {"accumulation_steps": 3, "gpus": 2},
+            ["num_processes 2", "batch_size=32 -S train.accumulation_steps=3: as"],
+        ),
+        (replace(GPU, memory=1.8), {"batch_size": 16}, ["batch_size=8 -S train.accumulation_steps=4: more does not"]),
         (GPU, {"gpus": 3}, ["num_processes 3", "do not divide the 128 images"]),
         (replace(GPU, memory=0.5), {"gpus": 2, "launch": "torchrun"}, []),
         (replace(GPU, memory=0.5), {"precision": "fp32"}, ["train.precision=auto"]),
@@ -234,6 +295,10 @@ def test_advice_is_given_where_this_machine_asks_for_it_and_keeps_the_update(pac
     assert len(lines) == len(expected), lines
     for line, part in zip(lines, expected, strict=True):
         assert re.search(part, line)
+
+
+def test_steps_fit_the_member_that_takes_the_most_memory() -> None:
+    assert advice({"densenet": replace(GPU, memory=0.5), "vit": GPU}, **SET) == []
 
 
 def test_hours_are_epochs_of_learning_and_of_running_over_val() -> None:
