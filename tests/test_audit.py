@@ -256,6 +256,7 @@ CLAIMS = [
     ("summary", "test.ensemble.auroc", r"summary: summary.json: test\.ensemble\.auroc is .*, evaluation.json has"),
     ("summary", "counts.dropped_images", r"summary: summary.json: counts\.dropped_images is 2, evaluation.json has 1"),
     ("trainings", "vit.val_auroc", r"summary: vit.json: not the best epoch of models/vit/training_history.json"),
+    ("trainings", "vit.best_epoch", r"summary: vit.json: not the best epoch of models/vit/training_history.json"),
 ]
 
 
@@ -268,6 +269,17 @@ def test_a_figure_that_is_not_what_the_files_give_is_named(run, part, key, messa
     place[last] += 1
     with pytest.raises(InputError, match=message):
         check_alone(message.split(":")[0], run)
+
+
+def test_of_a_mean_that_is_kept_the_figures_are_its_own_and_the_best_epoch_is_the_historys(run):
+    path, claim = run.root / "models/vit/training_history.json", run.claims.trainings["vit"]
+    average = {"epochs": [2, 1], "val_loss": 0.3, "val_auroc": 0.9, "kept": True}
+    write_json(path, read_json(path) | {"average": average})
+    claim |= {"best_val_loss": 0.3, "val_auroc": 0.9}
+    check_alone("summary", run)
+    claim["best_epoch"] = 1
+    with pytest.raises(InputError, match=r"summary: vit.json: not the best epoch"):
+        check_alone("summary", run)
 
 
 def test_a_finding_without_a_label_in_train_that_claims_a_calibration_is_named(run):

@@ -181,8 +181,9 @@ def summary(run: Run) -> str:
     for name, training in run.claims.trainings.items():
         path = member_folder(run.models, name) / "training_history.json"
         with reading(path):
-            best = kept_record(read_json(path), training["best_epoch"])
-        if (training["best_val_loss"], training["val_auroc"]) != (best["val_loss"], best["val_auroc"]):
+            best = kept_record(read_json(path))
+        claimed = training["best_epoch"], training["best_val_loss"], training["val_auroc"]
+        if claimed != (best["epoch"], best["val_loss"], best["val_auroc"]):
             raise AuditError(f"{name}.json: not the best epoch of {below(run, path)}")
     return "summary and trainings say what evaluation and histories say"
 

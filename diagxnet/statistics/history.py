@@ -36,15 +36,14 @@ def read_histories(models: Path, members: Sequence[str]) -> dict[str, dict]:
     return histories
 
 
-def best_record(history: dict, epoch: float | None = None) -> dict:
-    """The record of the best epoch of a training_history.json, or of another; KeyError where there is none."""
-    records = {record["epoch"]: record for record in history["epochs"]}
-    return records[history["best_epoch"] if epoch is None else epoch]
+def best_record(history: dict) -> dict:
+    """The record of the best epoch of a training_history.json; KeyError where there is none."""
+    return {record["epoch"]: record for record in history["epochs"]}[history["best_epoch"]]
 
 
-def kept_record(history: dict, epoch: float | None = None) -> dict:
+def kept_record(history: dict) -> dict:
     """`best_record`, with the figures on val of the weights that are kept: of the mean of several where that is."""
-    best, average = best_record(history, epoch), history.get("average") or {}
+    best, average = best_record(history), history.get("average") or {}
     return best | {key: average[key] for key in ("val_loss", "val_auroc") if average.get("kept")}
 
 
