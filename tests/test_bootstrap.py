@@ -272,11 +272,26 @@ def test_a_difference_that_nothing_is_known_of_spans_everything():
 def test_models_that_differ_by_rounding_alone_rank_alike_and_neither_is_ahead():
     generator = np.random.default_rng(0)
     drawn = {key: generator.uniform(0.6, 0.8, 100) for key in ("edema", "fracture")}
-    one = Estimate({"edema": 0.7, "fracture": 0.6}, drawn, {"edema": 20, "fracture": 30}, ("edema", "fracture"))
+    sizes = {"edema": 20, "fracture": 1}  # of a single patient nothing is known, but where two rank alike
+    one = Estimate({"edema": 0.7, "fracture": 0.6}, drawn, sizes, ("edema", "fracture"))
     other = replace(one, values={"edema": np.nextafter(0.7, 1), "fracture": 0.6})
     other = replace(other, resamples=drawn | {"fracture": np.nextafter(drawn["fracture"], 1)})
-    found = compare(one, other)
-    for each in (found["macro"], *found["per_finding"].values()):
-        assert (each["difference"], each["ci"], each["share_ahead"]) == (0, {"lower": 0, "upper": 0}, 0)
-    assert verdict(found["macro"]) == "not distinguishable"
-    assert alike(found["macro"])
+    for found in (compare(one, other), compare(other, one)):
+        for each in (found["macro"], *found["per_finding"].values()):
+            assert (each["difference"], each["ci"], each["share_ahead"]) == (0, {"lower": 0, "upper": 0}, 0)
+        assert verdict(found["macro"]) == "not distinguishable"
+        assert alike(found["macro"])
+    pair = replace(one, values={"edema": 0.7 + 1e-9, "fracture": 0.6})  # one pair of a billion is no rounding
+    assert compare(pair, one)["per_finding"]["edema"]["difference"] == pytest.approx(1e-9, rel=1e-3)
+
+
+def test_what_one_is_ahead_by_the_other_is_behind_by():
+    generator = np.random.default_rng(0)
+    drawn = {"edema": generator.normal(0.8, 0.01, 500)}
+    one = Estimate({"edema": 0.8}, drawn, {"edema": 90}, ("edema",))
+    other = replace(one, values={"edema": 0.7}, resamples={"edema": drawn["edema"] - generator.normal(0.1, 0.01, 500)})
+    ahead, behind = compare(one, other)["macro"], compare(other, one)["macro"]
+    assert (verdict(ahead), verdict(behind)) == ("better", "worse")
+    assert behind["difference"] == -ahead["difference"] == pytest.approx(-0.1)
+    assert behind["ci"]["upper"] == pytest.approx(-ahead["ci"]["lower"])
+    assert (ahead["share_ahead"], behind["share_ahead"]) == (1, 0)

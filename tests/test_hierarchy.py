@@ -16,7 +16,7 @@ from diagxnet.audit.recomputed import _calibrated
 from diagxnet.console.errors import InputError
 from diagxnet.data.chexpert import CHEXPERT, PARENTS
 from diagxnet.data.files import read_arrays, read_json, write_arrays
-from diagxnet.data.hierarchy import FLAT, Hierarchy, cap, given_parent, pairs
+from diagxnet.data.hierarchy import FLAT, Hierarchy, cap, given_parent, next_above, pairs
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import FINDINGS_FILE, read_hierarchy, read_labels
 from diagxnet.data.splits import LEARNED
@@ -53,6 +53,13 @@ def test_chexperts_parents_are_its_own_and_of_a_finding_left_out_the_next_above(
     assert Hierarchy.of("labels", ("lung_opacity", "pneumonia"), {}).parents == {"pneumonia": "lung_opacity"}
     assert Hierarchy.of("off", KEYS, {}) == FLAT
     assert FLAT.conditional == Hierarchy.of("labels", KEYS, {}).conditional == {}
+
+
+def test_parents_that_are_passed_are_climbed_over_however_many_there_are():
+    parents = {"a": "b", "b": "c", "c": "d"}
+    assert next_above(parents, {"b", "c"}) == {"a": "d", "b": "d", "c": "d"}
+    assert next_above(parents, {"b", "c", "d"}) == {}
+    assert next_above(parents, {"d"}) == {"a": "b", "b": "c"}
 
 
 @pytest.mark.parametrize(
