@@ -274,6 +274,7 @@ SET |= {"rows_a_second": None}
             {"accumulation_steps": 3, "gpus": 2},
             ["num_processes 2", "batch_size=32 -S train.accumulation_steps=3: as"],
         ),
+        (GPU, {"batch_size": 48, "accumulation_steps": 1, "gpus": 3}, ["num_processes 3", "size=16 -S .*_steps=1: as"]),
         (replace(GPU, memory=1.8), {"batch_size": 16}, ["batch_size=8 -S train.accumulation_steps=4: more does not"]),
         (GPU, {"gpus": 3}, ["num_processes 3", "do not divide the 128 images"]),
         (replace(GPU, memory=0.5), {"gpus": 2, "launch": "torchrun"}, []),
