@@ -384,6 +384,13 @@ def test_validations_within_an_epoch_change_neither_its_updates_nor_its_loss(tmp
     )
 
 
+def test_dropout_draws_anew_in_each_part_of_an_epoch(tmp_path, monkeypatch):
+    model, seeds, seed = _model(), [], torch.manual_seed
+    monkeypatch.setattr(torch, "manual_seed", lambda given: seeds.append(given) or seed(given))
+    list(_fit(tmp_path, _recipe(val_every=1, epochs=2), model=model))
+    assert len(set(seeds)) == len(seeds) == 2 * 3
+
+
 def test_patience_and_plateau_count_validations(tmp_path):
     recipe = _recipe(epochs=3, lr=0.1, patience=4, plateau_patience=1, val_every=1, min_delta=10.0)
     records = [epoch.record for epoch in _fit(tmp_path, recipe)]
