@@ -37,7 +37,7 @@ STYLES = ({"color": "black", "linestyle": "solid"}, {"color": "#D55E00", "linest
 """Of the first run and of the second."""
 
 
-LEFT_OUT = "; the total holds the members', for each of which metrics/summary.json has no room"
+NO_ROOM = "; the total holds the members', for each of which metrics/summary.json has no room"
 
 
 @dataclass(frozen=True)
@@ -317,7 +317,7 @@ def _seconds(first: Run, second: Run) -> Html:
         (name, *(seconds_text(run.seconds[name]) if name in run.seconds else "none" for run in (first, second)))
         for name in first.seconds | second.seconds
     ]
-    left_out = "" if any(run.test.members[0] in run.seconds for run in (first, second)) else LEFT_OUT
+    left_out = "" if any(run.test.members[0] in run.seconds for run in (first, second)) else NO_ROOM
     return table(("Training", first.name, second.name), rows, caption=f"Seconds{left_out}.")
 
 

@@ -41,11 +41,15 @@ def pipeline() -> Pipeline:
 
 
 def read_lock(path: Path) -> dict[str, dict[str, str]]:
-    """By stage the hash of what it read and wrote, by path; InputError where DVC did not write the file so."""
+    """By stage the MD5 of what it read and wrote on this machine; InputError where DVC did not write the file so."""
     try:
         stages = read_yaml(path).get("stages", {})
         return {
-            name: {entry["path"]: entry["md5"] for entry in (*own.get("deps", ()), *own.get("outs", ()))}
+            name: {
+                entry["path"]: entry["md5"]
+                for entry in (*own.get("deps", ()), *own.get("outs", ()))
+                if "://" not in entry["path"]
+            }
             for name, own in stages.items()
         }
     except (AttributeError, KeyError, TypeError):

@@ -39,7 +39,7 @@ from tests.radiographs import Row, image_path, make_data, write_image, write_tab
 from tests.releases import BATCHES, make_batches, make_test_set
 
 MEND_TABLE = "(mend the table, or take those rows out)"
-NOT_LABELLED = "if nobody labelled it, add it blank, or take it out of data.findings"
+NOT_LABELLED = "if nobody labelled it, add it blank (in a training, it may also go from data.findings)"
 MEND_IMAGE = "(mend these images or take their rows out, or set data.bad_images to drop)"
 FIRST = image_path(0)
 WINDOWS_PATH = f"C:\\release\\{FIRST}"

@@ -382,6 +382,13 @@ def test_a_lock_file_that_dvc_did_not_write_so_is_one_line(tmp_path, content):
         read_lock(tmp_path / "dvc.lock")
 
 
+def test_what_a_stage_reads_elsewhere_has_no_hash_here(tmp_path):
+    (tmp_path / "dvc.lock").write_text(
+        "stages: {mine: {deps: [{path: 's3://films/a', etag: b}, {path: a, md5: c}]}}", encoding="utf-8"
+    )
+    assert read_lock(tmp_path / "dvc.lock") == {"mine": {"a": "c"}}
+
+
 def test_what_the_run_recorded_is_checked_before_any_file_is_read(run):
     (run.root / "data/prepared/manifest.csv").unlink()
     with pytest.raises(InputError, match=r"audit: recorded: data/prepared"):

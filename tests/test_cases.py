@@ -104,7 +104,7 @@ def test_the_page_shows_each_case_with_maps_and_probabilities_says_what_it_holds
     test = read_scored(data, models, "test", unit)
     probability = probabilities(test.logits[-1], read_calibration(models / "calibration.json")["ensemble"])
     section = text[text.index("<h2>Edema</h2>") :]
-    unit_shown = test.names.tolist().index(re.search(r"<h4>(.*?)</h4>", section)[1])
+    unit_shown = test.names.tolist().index(re.search(r"<h4>(.*?)</h4>", section)[1].replace("<wbr>", ""))
     shown = re.search(r'<tr class="strong"><td>Ensemble</td><td>([0-9.]+)</td>', section)[1]
     assert float(shown) == pytest.approx(probability[unit_shown, F], abs=5e-4)
     assert write_cases(tmp_path / "b.html", data, models, unit=unit, precision="fp32", each=1) == count

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import figures
-from benchmarks.figures import ENTRIES, Entry, agreeing, chosen, in_clone, repeat, values, written
+from benchmarks.entries import ENTRIES, NUMBER, REPRO, Entry
+from benchmarks.figures import agreeing, chosen, in_clone, repeat, values, written
 from diagxnet.console.errors import InputError
 from tests.conftest import ROOT
 
@@ -17,12 +18,12 @@ from tests.conftest import ROOT
 def test_each_figure_stands_in_the_page_named_and_has_a_place_it_is_read_from(entry: Entry) -> None:
     count = len(entry.keys) or re.compile(entry.output).groups
     assert len(written(entry)) == count > 0
-    assert all(re.fullmatch(figures.NUMBER, figure) for figure in written(entry))
+    assert all(re.fullmatch(NUMBER, figure) for figure in written(entry))
     assert bool(entry.keys) == bool(entry.file) != bool(entry.output)
 
 
 def test_the_recorded_runs_figures_are_those_that_the_readme_says() -> None:
-    recorded = [entry for entry in ENTRIES if entry.command == figures.REPRO]
+    recorded = [entry for entry in ENTRIES if entry.command == REPRO]
     assert len(recorded) == 7
     for entry in recorded:
         for text, value in zip(written(entry), values(entry, ROOT, ""), strict=True):
@@ -97,7 +98,7 @@ def test_without_names_all_run_that_have_their_data_and_fit_the_time(tmp_path: P
     for folder in {entry.folder for entry in ENTRIES} - {""}:
         (tmp_path / folder).mkdir()
     assert {entry.name for entry in chosen([], tmp_path, 10_000)} == everything
-    assert {entry.command for entry in chosen([], None, 10)} == {figures.REPRO}
+    assert {entry.command for entry in chosen([], None, 10)} == {REPRO}
 
 
 def test_an_unknown_name_and_missing_data_are_refused(tmp_path: Path) -> None:

@@ -242,7 +242,10 @@ BAD = {
         without("model.safetensors"),
         f"no {ARCH} from .*neu: No suitable checkpoints .*copy that folder again",
     ),
-    "half a config": (lambda folder: (folder / "config.json").write_text('{"archi'), "config.json is damaged: Unter"),
+    "half a config": (
+        lambda folder: (folder / "config.json").write_text('{"archi'),
+        "config.json cannot be read: Unter",
+    ),
     "a config of transformers": (
         lambda folder: write_json(folder / "config.json", {"architectures": ["Dinov2Model"]}),
         "names no architecture of timm .*python -m diagxnet.weights",
@@ -265,16 +268,29 @@ BAD = {
         lambda folder: edit(folder, model_args={"num_heads": 0}),
         f"no {ARCH} from .*neu: integer modulo by zero",
     ),
-    "arguments in a row": (lambda folder: edit(folder, model_args=["depth"]), "config.json is damaged"),
+    "arguments in a row": (lambda folder: edit(folder, model_args=["depth"]), "config.json cannot be read"),
     "weights of elsewhere": (
         lambda folder: edit(folder, model_args={"checkpoint_path": "/etc/passwd"}),
         "model_args: checkpoint_path is no argument of a network",
     ),
     "no deviation": (
         lambda folder: edit(folder, pretrained_cfg={"mean": [0.5], "std": [0.0]}),
-        "config.json is damaged: mean",
+        "config.json cannot be read: mean",
     ),
-    "a record of another time": (lambda folder: edit(folder, pretrained_cfg={"moon": 1}), "config.json is damaged"),
+    "no mean": (lambda folder: edit(folder, pretrained_cfg={"mean": [], "std": [0.5]}), "cannot be read: mean"),
+    "a mean in words": (lambda folder: edit(folder, pretrained_cfg={"mean": "half", "std": [0.5]}), "be read: mean"),
+    "an endless deviation": (
+        lambda folder: (folder / "config.json").write_text(
+            (folder / "config.json").read_text(encoding="utf-8").replace("0.5,", "Infinity,"), encoding="utf-8"
+        ),
+        "cannot be read: mean",
+    ),
+    "patches of two depths": (
+        lambda folder: edit(folder, model_args=VIT | {"arch": None, "patch_size": [[8], [4]]}),
+        "no vit_tiny_patch16_224 from .*neu",
+    ),
+    "pruned": (lambda folder: edit(folder, model_args={"pruned": True}), "pruned is no argument of a network"),
+    "a record of another time": (lambda folder: edit(folder, pretrained_cfg={"moon": 1}), "config.json cannot be read"),
 }
 
 
@@ -286,6 +302,39 @@ def test_a_bad_folder_ends_in_one_line(folder, case):
     with pytest.raises(InputError, match=reason) as refused:
         build(f"local-dir:{folder}")
     assert "\n" not in str(refused.value)
+
+
+def test_what_a_folder_says_of_the_hub_counts_for_nothing(folder, no_network):
+    publish(folder, **VIT, img_size=32)
+    before = find(f"local-dir:{folder}", fetch=True).origin(weights=True)
+    with_hub = {"hf_hub_id": "owner/name", "url": "https://example.org/weights.pth", "custom_load": "hf"}
+    edit(folder, pretrained_cfg=read_json(folder / "config.json")["pretrained_cfg"] | with_hub)
+    build(f"local-dir:{folder}")
+    origin = find(f"local-dir:{folder}", fetch=True).origin(weights=True)
+    assert origin.startswith(f"local-dir:{folder.name}@")
+    assert origin != before
+    assert no_network == []
+
+
+def test_the_origin_counts_weights_only_where_they_are_used(folder):
+    publish(folder, **VIT, img_size=32)
+    known = find(f"local-dir:{folder}", fetch=False)
+    before = known.origin(weights=True), known.origin(weights=False)
+    (folder / "model.safetensors").write_bytes(b"others")
+    assert known.origin(weights=True) != before[0]
+    assert known.origin(weights=False) == before[1] != before[0]
+
+
+@pytest.mark.parametrize("name", ["drop_rate", "drop_path", "attn_drop", "proj_drop_rate", "head_dropout", "dropout"])
+def test_drop_rates_are_those_of_params(folder, name):
+    publish(folder, **VIT, img_size=32)
+    edit(folder, model_args={"depth": 3, name: 0.9})
+    assert find(f"local-dir:{folder}", fetch=False).model_args == {"depth": 3}
+
+
+def test_an_unknown_tag_of_timm_is_refused():
+    with pytest.raises(InputError, match=r"arch = 'densenet121\.odd'.*list_pretrained"):
+        base_config("densenet121.odd", findings=LOGITS, image_size=32, pretrained=False, **NETWORK)
 
 
 @pytest.mark.parametrize("arch", ["timm/resnet18", "/weights/resnet18", "hf_hub:timm/resnet18"])
@@ -370,4 +419,4 @@ def test_a_training_goes_on_to_the_same_bytes_unless_the_folders_files_changed(f
     assert "of other params, data or code" in "".join(capsys.readouterr())
     one, other = (read_json(tmp_path / name / "config.json")["published"] for name in ("whole", "cut"))
     assert one.partition("@")[0] == other.partition("@")[0] == f"local-dir:{folder.name}"
-    assert one != other == find(f"local-dir:{folder}", fetch=False).origin
+    assert one != other == find(f"local-dir:{folder}", fetch=False).origin(weights=True)

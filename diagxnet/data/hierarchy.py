@@ -114,5 +114,5 @@ def next_above(parents: Mapping[str, str], passed: Collection[str]) -> dict[str,
 
 def _chexpert(keys: Sequence[str]) -> dict[str, str]:
     """CheXpert's parents among `keys`; of one that is left out, the next above it."""
-    above = next_above(PARENTS, {*PARENTS, *PARENTS.values()} - {*keys})
+    above = next_above(PARENTS, {*PARENTS.values()} - {*keys})
     return {child: above[child] for child in keys if child in above}

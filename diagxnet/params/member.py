@@ -26,8 +26,8 @@ class MemberParams(Section):
     )
     normalise: Literal["image", "pretrained"] | Moments = Field(
         "image",
-        description="image: each at mean 0 and deviation 1; pretrained: by mean and deviation of timm's weights; or "
-        "[mean, deviation] of values in 0..1, as other weights want them",
+        description="image: each at mean 0 and deviation 1; pretrained: by mean and deviation of the weights of arch; "
+        "or [mean, deviation] of values in 0..1, as other weights want them",
     )
     patch_size: int | None = Field(None, ge=2, le=64, description="of a vision transformer, pixels; null: its own")
     stem: Literal["patches", "convolutions"] = Field(

@@ -96,7 +96,7 @@ def header_problems(header: list[str], columns: Columns) -> list[str]:
         )
     else:
         missing += [finding for finding in findings if finding not in header]
-    mend = ": if nobody labelled it, add it blank, or take it out of data.findings"
+    mend = ": if nobody labelled it, add it blank (in a training, it may also go from data.findings)"
     problems += [f"column {column!r} is missing{mend if column in findings else ''}" for column in missing]
     known = {*named.values(), *findings, *columns.ignored, *columns.groups}
     lacking = [column for column in columns.groups if column not in header]

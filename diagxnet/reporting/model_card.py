@@ -102,8 +102,8 @@ def _details(values: dict[str, str], configs: dict[str, dict], results: Results)
 
 
 def _published(config: dict) -> str:
-    """Where an architecture with arguments of its own, and its weights, are from; nothing where timm's own is meant."""
-    return f" as in `{config['published']}`" if "published" in config else ""
+    """Where an architecture with arguments of its own is from; nothing where timm's own is meant."""
+    return f" as built in `{config['published']}`" if "published" in config else ""
 
 
 def _findings(results: Results) -> str:

@@ -64,7 +64,8 @@ def train_base(
     grad_checkpointing: bool = False,
     normalise: str | Sequence[float] = "image",
 ) -> Iterator[Epoch]:
-    """Trains timm's `arch` on the train split, stops on val, and writes `folder` (see training.checkpoint).
+    """Trains a network of `arch` (see networks.create_base) on the train split, stops on val, and writes `folder`
+    (see training.checkpoint).
 
     crop: what of a film the images of `packed` are, for the record. folds: None, or so many models from equal initial
     weights, one after the other, each on train and stack without the patients of a fold (crossfit). seeds: so many

@@ -199,7 +199,16 @@ def create_base(
         if patch_size is not None:
             options["patch_size"] = patch_size
         network = create_pretrained(known, pretrained, options) if pretrained else timm.create_model(arch, **options)
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = one_line(error, 200)
         raise InputError(f"arch = {named!r}: timm builds none for images of {image_size} pixels: {reason}") from error
     if stem == "convolutions":
@@ -265,7 +274,10 @@ def base_config(
     that nothing but this is needed to build it, and by its origin (see `pretrained.Architecture`)."""
     known = find(arch, fetch=pretrained is True)
     moments = moments_of(known, normalise)
-    published = {"model_args": dict(known.model_args), "published": known.origin} if known.published else {}
+    published = known.published and {
+        "model_args": dict(known.model_args),
+        "published": known.origin(weights=pretrained is True),
+    }
     return {
         "arch": known.name,
         "image_size": image_size,
@@ -279,7 +291,7 @@ def base_config(
     } | {
         **({"parents": dict(parents)} if parents else {}),
         **({"normalise": list(moments)} if moments else {}),
-        **published,
+        **(published or {}),
     }
 
 

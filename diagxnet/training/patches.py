@@ -22,8 +22,8 @@ def patch_side(arch: str, patch_size: int | None) -> int | None:
 def own_patch(model_args: Mapping[str, Any]) -> int | None:
     """The side of a square patch in pixels that published `model_args` ask for; None where they do not."""
     side = model_args.get("patch_size")
-    sides = {*side} if isinstance(side, list | tuple) else {side}
-    return sides.pop() if len(sides) == 1 and all(isinstance(each, int) and each > 0 for each in sides) else None
+    first, *others = side if isinstance(side, list | tuple) and side else [side]
+    return first if isinstance(first, int) and first > 0 and all(each == first for each in others) else None
 
 
 def patch_problems(

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import logging
+import math
 import pickle
 import re
 import warnings
@@ -32,8 +33,11 @@ COPY = "no network here? Copy the repository's files into a folder, and name tha
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pth.tar")
 """Ends of the names of files that timm takes weights from."""
 
-OURS = re.compile(r"in_chans|num_classes|dynamic_img_(size|pad)|(\w+_)?drop_(\w+_)?rate")
+OURS = re.compile(r"in_chans|num_classes|dynamic_img_(size|pad)|(\w+_)?drop(out)?(_\w+)?")
 """Arguments that params.yaml and the data decide, not who published a network: films are grey and of one size."""
+
+ELSEWHERE = {"hf_hub_id": None, "hf_hub_filename": None, "url": None, "state_dict": None, "custom_load": False}
+"""What a record of weights may say of other places and ways to load them: those beside it are meant."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +51,17 @@ class Architecture:
 
     @property
     def weights(self) -> PretrainedCfg:
-        """timm's record of pretrained weights: where they are, what they read. RuntimeError for an unknown tag."""
+        """timm's record of pretrained weights: where they are, what they read."""
         return self.published or timm.get_pretrained_cfg(self.name)
 
-    @property
-    def origin(self) -> str | None:
-        """Where this was published, and which state of it: `hf-hub:owner/name@commit`, or of a folder its own name and
-        the MD5 of config and weights: `local-dir:name@hash`. None of timm's own."""
-        if self.published is None:
-            return None
+    def origin(self, *, weights: bool) -> str:
+        """Where what is `published` is from, and which state of it: `hf-hub:owner/name@commit`, or of a folder its own
+        name and the MD5 of its config, and of its `weights` where they are used: `local-dir:name@hash`."""
         if self.published.hf_hub_id:
             return HUB + self.published.hf_hub_id
         folder = Path(self.published.file).resolve()
-        files = [folder / CONFIG, *(path for path in sorted(folder.iterdir()) if path.name.endswith(WEIGHTS))]
+        found = (path for path in sorted(folder.iterdir()) if weights and path.name.endswith(WEIGHTS))
+        files = [folder / CONFIG, *found]
         listed = "".join(f"{path.name} {content_hash(path)}\n" for path in files if path.is_file())
         return f"{FOLDER}{folder.name}@{hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()}"
 
@@ -84,6 +86,10 @@ def find(arch: str, *, fetch: bool) -> Architecture:
     if not timm.is_model(arch):
         hint = f"; {HUB}OWNER/NAME is on Hugging Face's hub, {FOLDER}FOLDER a copy of that" if {*"/:"} & {*arch} else ""
         raise InputError(f"arch = {arch!r}: timm knows no such model (see timm.list_models(){hint})")
+    try:
+        timm.get_pretrained_cfg(arch)
+    except RuntimeError as error:  # an unknown tag
+        raise InputError(f"arch = {arch!r}: {one_line(error, 200)} (see timm.list_pretrained())") from None
     return Architecture(arch)
 
 
@@ -121,7 +127,7 @@ def _read(arch: str, folder: Path) -> Architecture:
         name = timm.models.get_arch_name(name)
         registered = timm.get_pretrained_cfg(name)  # by which it is built again, where this config is not
         weights = PretrainedCfg(**found["pretrained_cfg"])
-        if not all(weights.mean) or min(weights.std) <= 0:
+        if not (_finite(weights.mean) and _finite(weights.std) and min(weights.std) > 0):
             raise ValueError(f"mean {weights.mean}, std {weights.std}")
         weights = replace(
             weights,
@@ -129,12 +135,21 @@ def _read(arch: str, folder: Path) -> Architecture:
             fixed_input_size=registered.fixed_input_size,
             classifier=registered.classifier,
             num_classes=0,  # the classifier is new, also where theirs has as many outputs
+            **ELSEWHERE,
         )
         return Architecture(name, network_args(arch, found.get("pretrained_model_args", {})), weights)
     except FileNotFoundError:
         raise InputError(f"{where} is not in that folder") from None
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where} is damaged: {one_line(error, 200)} (copy it again)") from error
+        raise InputError(
+            f"{where} cannot be read: {one_line(error, 200)} (copy it again, or take another state of it)"
+        ) from error
+
+
+def _finite(values: Any) -> bool:
+    """Whether `values` are numbers, one at least."""
+    numbers = isinstance(values, list | tuple) and all(isinstance(value, int | float) for value in values)
+    return numbers and len(values) > 0 and all(map(math.isfinite, values))
 
 
 def network_args(arch: str, model_args: Any) -> dict[str, Any]:
@@ -150,7 +165,7 @@ def network_args(arch: str, model_args: Any) -> dict[str, Any]:
 def _no_network() -> set[str]:
     """Arguments by which timm loads weights, or builds something else than a network."""
     own = {*inspect.signature(timm.create_model).parameters, *inspect.signature(build_model_with_cfg).parameters}
-    return own | {"device", "dtype", "features_only"}
+    return own | {"device", "dtype", "features_only", "pruned"}
 
 
 def create_pretrained(architecture: Architecture, pretrained: bool | str, options: dict[str, Any]) -> nn.Module:
@@ -163,7 +178,7 @@ def create_pretrained(architecture: Architecture, pretrained: bool | str, option
         options = options | {"pretrained_cfg": published, "pretrained_model_args": dict(architecture.model_args)}
     if isinstance(pretrained, str):
         if not Path(pretrained).is_file():
-            raise InputError(f"pretrained = {pretrained!r}: no such file (true takes timm's hub)")
+            raise InputError(f"pretrained = {pretrained!r}: no such file (true takes the weights of arch)")
         options = options | {"pretrained_cfg_overlay": {"file": pretrained, "source": None, "custom_load": False}}
     try:
         with _warnings_off():
