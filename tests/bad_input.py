@@ -1274,7 +1274,7 @@ CHECKPOINTS = [
         lambda root: (
             lambda: create_base("resnet10t", findings=14, image_size=32, pretrained=f"{root}/gone.safetensors")
         ),
-        "pretrained = '{root}/gone.safetensors': no such file (true takes timm's hub)",
+        "pretrained = '{root}/gone.safetensors': no such file (true takes the weights of arch)",
     ),
     BadInput(
         "pretrained weights with pickled objects beside them",
