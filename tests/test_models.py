@@ -133,6 +133,16 @@ def test_weights_of_a_local_file_are_loaded_summed_over_colours_under_a_new_clas
     assert model.get_classifier().out_features == len(CHEXPERT)
 
 
+@pytest.mark.parametrize("arch", ["test_efficientnet", "deit_tiny_distilled_patch16_224"])
+def test_under_pretrained_weights_all_images_begin_at_even_odds(tmp_path, arch):
+    save_file(timm.create_model(arch).state_dict(), tmp_path / "weights.safetensors")
+    images = torch.rand(2, 1, 32, 32)
+    for pretrained in (str(tmp_path / "weights.safetensors"), False):
+        model = create_base(arch, findings=3, image_size=32, pretrained=pretrained)
+        for mode in (True, False):
+            assert model.train(mode)(images).any() != bool(pretrained)
+
+
 def test_weights_of_another_architecture_stop_the_run(tmp_path):
     save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="these are no weights of vit_tiny_patch16_224"):

@@ -127,9 +127,8 @@ def test_a_folder_gives_the_features_of_the_network_that_was_published_under_a_n
         given = body.forward_head(body.forward_features(ours.normalise(images)), pre_logits=True)
     torch.testing.assert_close(given, expected, atol=1e-5, rtol=1e-5)
     assert expected.std() > 1e-3
-    new, old = ours.network.get_classifier().weight, theirs.get_classifier().weight
-    assert new.shape[0] == len(LOGITS)
-    assert new.shape != old.shape or not torch.allclose(new, old)
+    assert ours.network.get_classifier().weight.shape[0] == len(LOGITS)
+    assert not ours(images).any()  # their classifier, which may have as many outputs, is not ours
     assert not [m for m in ours.modules() if 0.9 in (getattr(m, "drop_prob", 0), getattr(m, "p", 0))]
 
 

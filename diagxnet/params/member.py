@@ -41,7 +41,7 @@ class MemberParams(Section):
         None,
         gt=0,
         le=10,
-        description="of the classifier, which starts at random; scheduled as lr is; null: lr",
+        description="of the classifier, which is no part of pretrained weights; scheduled as lr is; null: lr",
     )
     probe_epochs: int = Field(
         0,

@@ -171,7 +171,7 @@ def create_base(
     pretrained: False, True (the weights that go with `arch`: timm's, or those published beside a config) or the path of
     a file of weights alone (.safetensors, or what torch.save writes of a state_dict, which is loaded with
     weights_only); timm sums the weights of the first layer over its colours, resamples position embeddings and patches
-    to this size, and leaves the new classifier random. Only True may fetch anything. drop_path: probability in training
+    to this size, and the new classifier is zero. Only True may fetch anything. drop_path: probability in training
     that a sample skips a residual block (stochastic depth, Huang et al., ECCV 2016), the last one; earlier ones less,
     in proportion. grad_checkpointing: whether blocks keep their inputs alone for the backward pass and compute the rest
     anew (Chen et al., arXiv:1604.06174). patch_size: of a vision transformer, None for its own. stem: `patches`, or
