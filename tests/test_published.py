@@ -242,7 +242,7 @@ BAD = {
         f"no {ARCH} from .*neu: No suitable checkpoints .*copy that folder again",
     ),
     "half a config": (
-        lambda folder: (folder / "config.json").write_text('{"archi'),
+        lambda folder: (folder / "config.json").write_text('{"archi', encoding="utf-8"),
         "config.json cannot be read: Unter",
     ),
     "a config of transformers": (
@@ -364,9 +364,14 @@ def test_patches_and_stem_are_checked_by_what_the_config_says(folder):
 def test_params_take_such_names_and_know_what_they_can_of_them(tmp_path):
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     params = tmp_path / "params.yaml"
-    params.write_text(text.replace("arch: vit_tiny_patch16_224", "arch: local-dir:/gone by now/Röntgen"), "utf-8")
+    params.write_text(
+        text.replace("arch: vit_tiny_patch16_224", "arch: local-dir:/gone by now/Röntgen"), encoding="utf-8"
+    )
     assert read_all(params)["vit"].arch == "local-dir:/gone by now/Röntgen"
-    params.write_text(params.read_text("utf-8").replace("pretrained: false  # as above", "pretrained: true"), "utf-8")
+    params.write_text(
+        params.read_text(encoding="utf-8").replace("pretrained: false  # as above", "pretrained: true"),
+        encoding="utf-8",
+    )
     with pytest.raises(InputError, match="pretrained weights are of patches"):
         read_all(params)
 
