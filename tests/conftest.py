@@ -1,5 +1,7 @@
 """What the tests share."""
 
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,18 @@ def leaves(value: object, prefix: str = "") -> set[str]:
     if not isinstance(value, dict):
         return {prefix}
     return {leaf for key, child in value.items() for leaf in leaves(child, f"{prefix}.{key}" if prefix else key)}
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> list:
+    """What was asked for by name or address, each of which is refused."""
+    asked = []
+
+    def refuse(*arguments: object, **options: object) -> None:
+        asked.append(arguments)
+        raise OSError("no network here")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the hub's library tries again after a while
+    return asked

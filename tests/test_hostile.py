@@ -3,9 +3,7 @@
 import ast
 import os
 import pickle
-import socket
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -134,16 +132,7 @@ def test_a_page_of_a_revision_is_written_in_reports_whatever_the_revision_is_cal
         assert not set(name) & set('/\\:\n<>"')
 
 
-def test_nothing_is_fetched_from_a_network_unless_pretrained_is_true(tmp_path, monkeypatch):
-    asked = []
-
-    def refuse(*arguments: object, **options: object) -> None:
-        asked.append(arguments)
-        raise OSError("no network here")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the hub's library tries again after a while
+def test_nothing_is_fetched_from_a_network_unless_pretrained_is_true(tmp_path, monkeypatch, no_network):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     make_data(tmp_path / "data", train=4, valid=0)
     take_inventory(tmp_path / "data", cache=tmp_path / "cache")
@@ -159,10 +148,10 @@ def test_nothing_is_fetched_from_a_network_unless_pretrained_is_true(tmp_path, m
     )
     save_model(tmp_path / "model", from_config(config), config, {})
     load_base(tmp_path / "model")
-    assert asked == []
+    assert no_network == []
     with pytest.raises(InputError, match="timm's hub gave no weights for resnet10t"):
         create_base("resnet10t", findings=1, image_size=32, pretrained=True)
-    assert asked
+    assert no_network
 
 
 def test_a_write_that_the_disk_cuts_off_leaves_the_old_file_and_no_part_of_the_new(tmp_path):

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -64,21 +62,6 @@ def edit(folder: Path, **changes: object) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "Röntgen (1), neu"
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> list:
-    """What was asked for by name or address, each of which is refused."""
-    asked = []
-
-    def refuse(*arguments: object, **options: object) -> None:
-        asked.append(arguments)
-        raise OSError("no network here")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the hub's library tries again after a while
-    return asked
 
 
 @pytest.fixture
