@@ -1,14 +1,18 @@
-"""Checks all of params.yaml, then writes who the members are, and what is in data.root, by content."""
+"""Checks all of params.yaml, then writes who the members are, and by content what is in data.root and their weights."""
 
 from pathlib import Path
+from typing import Any
 
+from diagxnet.console.errors import InputError
 from diagxnet.data.files import write_json
-from diagxnet.data.members import MORE, TABLES, names
+from diagxnet.data.members import FIRST, MORE, TABLES, names
 from diagxnet.params.checked import read_yaml
 from diagxnet.params.whole import read_all
 from diagxnet.reading.columns import columns_of
 from diagxnet.reading.inventory import default_cache, take_inventory
+from diagxnet.training.published import local_state
 from stages.notices import cache_notice, check_root, notices, sweep
+from stages.recorded import MEMBERS, weights_of
 from stages.running import run
 
 
@@ -20,11 +24,29 @@ def main() -> None:
         print(line)
     check_root(data.root, Path.cwd())
     columns = columns_of(data.columns.model_dump(), data.findings, checked["evaluate"].subgroups)
+    weights = {name: state(name, params[name]) for name in FIRST}
+    weights |= {name: state(f"{MORE}.{name}", own) for name, own in params[MORE].items()}
     inventory = take_inventory(
         Path(data.root), cache=default_cache(), linked=data.linked, columns=columns, test=data.test
     )
-    write_json("models/more/members.json", {"members": list(names(params))})
+    write_json(MEMBERS, {"members": list(names(params)), "weights": weights})
     write_json("data/inventory.json", inventory)
+
+
+def state(section: str, own: dict[str, Any] | None) -> str | None:
+    """See published.local_state. Weights that are gone are as dvc.lock has them: they are wanted only to train anew."""
+    if own is None:
+        return None
+    arch, pretrained = own["arch"], own.get("pretrained", False)
+    try:
+        return local_state(arch, pretrained)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        if recorded := weights_of(Path("dvc.lock"), section, arch, pretrained):
+            return recorded
+        raise InputError(
+            f"params.yaml: {section}: {error.filename}: no such file or folder, and {section} begins with its weights "
+            "(name it as it is from here; for a queued experiment by an absolute path)"
+        ) from None
 
 
 if __name__ == "__main__":

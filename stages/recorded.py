@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ MAKERS = ("train_densenet", "train_vit", "stack_features", "train_meta")
 
 FURTHER = {"train": MORE, "read_table": TABLES}
 """Stages of further members, by the section of params.yaml that names them."""
+
+MEMBERS = "models/more/members.json"
+"""Who the members are, and the state of their files of weights."""
 
 FOLDERS = ("models/", "data/stacked", "data/prepared", "data/ensemble_val.npz")
 """Of what they read and write, what is compared; data/packed/images.npy, gigabytes large, is left to DVC."""
@@ -42,7 +47,7 @@ def pipeline() -> Pipeline:
 
 def read_lock(path: Path) -> dict[str, dict[str, str]]:
     """By stage the MD5 of what it read and wrote on this machine; InputError where DVC did not write the file so."""
-    try:
+    with _reading(path):
         stages = read_yaml(path).get("stages", {})
         return {
             name: {
@@ -52,6 +57,26 @@ def read_lock(path: Path) -> dict[str, dict[str, str]]:
             }
             for name, own in stages.items()
         }
+
+
+def weights_of(path: Path, section: str, arch: str, pretrained: bool | str) -> str | None:
+    """What dvc.lock (`path`) has of the files of weights of a member that was trained with this `arch` and `pretrained`
+    (see published.local_state); None where there is no such training. section: the member's, in params.yaml."""
+    if not path.is_file():
+        return None
+    name = section.removeprefix(f"{MORE}.")
+    stage = f"train_{name}" if name == section else f"train@{name}"
+    with _reading(path):
+        params = read_yaml(path).get("stages", {}).get(stage, {}).get("params", {})
+        own = params.get("params.yaml", {}).get(section) or {}
+        same = (own.get("arch"), own.get("pretrained", False)) == (arch, pretrained)
+        return params.get(MEMBERS, {}).get(f"weights.{name}") if same else None
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (AttributeError, KeyError, TypeError):
         raise InputError(f"{path}: is not as DVC writes it (take it back: git checkout {path}; or dvc repro)") from None
 

@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 import yaml
 
+from stages.recorded import MEMBERS
 from tests.conftest import ROOT, leaves
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -91,6 +92,8 @@ def params_listed(name: str) -> set[str]:
     for entry in STAGES[name].get("params", []):
         if entry == {"params.yaml": None}:
             return leaves(PARAMS)
+        if isinstance(entry, dict):  # of a file that a stage writes
+            continue
         value = PARAMS
         for part in entry.split("."):
             value = value[part]
@@ -149,6 +152,12 @@ def test_no_stage_depends_on_what_shapes_no_output(name):
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_the_params_of_a_stage_are_exactly_those_it_reads(name):
     assert params_listed(name) == params_read(name)
+
+
+@pytest.mark.parametrize(("name", "member"), [*zip(TRAININGS, ("densenet", "vit", FURTHER["train"]), strict=True)])
+def test_a_training_depends_on_the_weights_that_its_own_member_begins_with(name, member):
+    assert STAGES[name]["params"][-1] == {MEMBERS: [f"weights.{member}"]}
+    assert MEMBERS in STAGES["inventory"]["outs"]
 
 
 def test_the_stage_of_another_hospital_that_is_shown_depends_on_what_it_uses():

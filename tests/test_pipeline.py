@@ -13,7 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from diagxnet.data.chexpert import CHEXPERT
 from diagxnet.data.files import read_arrays, write_arrays
@@ -276,9 +279,16 @@ def test_an_edited_plot_runs_evaluate_only_an_edited_loss_the_trainings_the_read
         (pipeline / name).write_bytes(content)
 
 
-def test_a_member_is_added_by_params_alone_trained_alone_and_removed_without_a_trace(pipeline):
+def _publish(path: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+
+
+def test_a_member_is_added_by_params_alone_trained_alone_and_removed_without_a_trace(pipeline, tmp_path):
     before, params = _hashes(pipeline), (pipeline / "params.yaml").read_bytes()
-    added = "+more.wide={arch: test_resnet, epochs: 1}"
+    weights = tmp_path / "weights.safetensors"
+    _publish(weights, seed=1)
+    added = f"+more.wide={{arch: test_resnet, epochs: 1, pretrained: {weights.as_posix()}}}"
     done = _dvc(pipeline, "exp", "run", "-n", "three", "-S", added)
     assert _ran(done) == ["inventory", "train@wide", "stack_features", "train_meta", "evaluate"]
     evaluation = json.loads((pipeline / "metrics/evaluation.json").read_text(encoding="utf-8"))
@@ -287,6 +297,10 @@ def test_a_member_is_added_by_params_alone_trained_alone_and_removed_without_a_t
     assert json.loads((pipeline / "models/meta/config.json").read_text(encoding="utf-8"))["models"][2] == "wide"
     assert _stage(pipeline, "audit").returncode == 0
     assert _ran(_dvc(pipeline, "repro")) == ["inventory"]
+    _publish(weights, seed=2)
+    assert _ran(_dvc(pipeline, "repro", "train@wide")) == ["inventory", "train@wide"]
+    weights.unlink()
+    assert _ran(_dvc(pipeline, "repro", "train@wide")) == ["inventory"]
     (pipeline / "params.yaml").write_bytes(params)
     done = _dvc(pipeline, "repro")
     assert "models/more/wide: removed" in done.stdout

@@ -20,6 +20,9 @@ from diagxnet.training.base import train_base
 from diagxnet.training.checkpoint import save_model
 from diagxnet.training.networks import base_config, create_base, from_config, load_base
 from diagxnet.training.pretrained import find
+from diagxnet.training.published import local_state
+from stages.inventory import state as state_of
+from stages.recorded import MEMBERS
 from tests.bad_input import RunsCode, prepare_of
 from tests.conftest import ROOT
 from tests.ensembles import make_models
@@ -407,3 +410,46 @@ def test_a_training_goes_on_to_the_same_bytes_unless_the_folders_files_changed(f
     one, other = (read_json(tmp_path / name / "config.json")["published"] for name in ("whole", "cut"))
     assert one.partition("@")[0] == other.partition("@")[0] == f"local-dir:{folder.name}"
     assert one != other == find(f"local-dir:{folder}", fetch=False).origin(weights=True)
+
+
+def test_the_state_of_weights_on_this_machine_is_of_their_content_and_of_the_files_that_are_used(folder, tmp_path):
+    assert local_state(ARCH, True) is local_state(ARCH, False) is local_state("hf-hub:owner/small", True) is None
+    publish(folder, **VIT)
+    own, arch = tmp_path / "own.safetensors", f"local-dir:{folder}"
+    shutil.copy(folder / "model.safetensors", own)
+    states = {"own": local_state(ARCH, str(own)), "shape": local_state(arch, False), "theirs": local_state(arch, True)}
+    states["shape and own"] = local_state(arch, str(own))
+    assert len({*states.values()}) == 4
+    own.write_bytes(own.read_bytes() + b" ")
+    save_file({"of another training": torch.ones(1)}, folder / "model.safetensors")
+    assert local_state(ARCH, str(own)) != states["own"]
+    assert local_state(arch, True) != states["theirs"]
+    assert local_state(arch, False) == states["shape"]
+    edit(folder, note="another")
+    assert local_state(arch, False) != states["shape"]
+
+
+GONE = "no such file or folder, and vit begins with its weights"
+
+
+def test_weights_that_are_gone_are_those_of_the_record_where_it_is_of_their_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = {"arch": ARCH, "pretrained": "own.safetensors"}
+    with pytest.raises(InputError, match=GONE):
+        state_of("vit", own)
+    record = {"params": {"params.yaml": {"vit": own | {"epochs": 3}}, MEMBERS: {"weights.vit": "a"}}}
+    further = {"params": {"params.yaml": {"more.wide": own}, MEMBERS: {"weights.wide": "b"}}}
+    write_json(tmp_path / "dvc.lock", {"stages": {"train_vit": record, "train@wide": further}})
+    assert state_of("vit", own) == "a"
+    assert state_of("more.wide", own) == "b"
+    for other in (own | {"pretrained": "other.safetensors"}, own | {"arch": "local-dir:gone"}):
+        with pytest.raises(InputError, match=GONE):
+            state_of("vit", other)
+    with pytest.raises(InputError, match="no such file"):
+        state_of("more.other", own)
+    (tmp_path / "own.safetensors").mkdir()
+    assert state_of("vit", own) == "a"
+    assert state_of("vit", None) is None
+    write_json(tmp_path / "dvc.lock", {"stages": {"train_vit": "x"}})
+    with pytest.raises(InputError, match="not as DVC writes it"):
+        state_of("vit", own)

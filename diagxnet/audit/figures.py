@@ -11,7 +11,7 @@ from diagxnet.audit.recomputed import Units, read_units, recompute, subgroup_fig
 from diagxnet.audit.run import FIGURE_TOLERANCE, AuditError, Run, below, flat, reading, unequal
 from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.folds import read_draws
-from diagxnet.data.members import SCORES, member_folder, table_configs
+from diagxnet.data.members import CONFIG, SCORES, member_folder, table_configs
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import read_hierarchy
 from diagxnet.features.stacked import STACKED_SPLITS, Stacked, read_stacked
@@ -20,7 +20,7 @@ from diagxnet.statistics.calibrating import fit_calibration
 from diagxnet.statistics.comparison import models_of
 from diagxnet.statistics.history import kept_record
 from diagxnet.statistics.scored import COMBINED, read_scored
-from diagxnet.training.checkpoint import CONFIG, load_model
+from diagxnet.training.checkpoint import load_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.networks import from_config, model_folders

@@ -17,6 +17,9 @@ FIRST = ("densenet", "vit")
 MORE = "more"
 """Section of params.yaml, and folder below `models`, of all others."""
 
+CONFIG = "config.json"
+"""What each of them is, in its folder."""
+
 LEFT_OUT = {"trained": False}
 """Config of one of FIRST that is null in params.yaml: its stage writes a folder, as DVC wants one, and no model."""
 
@@ -55,7 +58,7 @@ def names(params: Mapping[str, Any]) -> tuple[str, ...]:
 
 def table_configs(models: Path, members: Iterable[str]) -> dict[str, dict[str, Any]]:
     """config.json of those of `members` below `models` that are tables of predictions."""
-    configs = {name: member_folder(models, name) / "config.json" for name in members}
+    configs = {name: member_folder(models, name) / CONFIG for name in members}
     found = {name: read_json(path) for name, path in configs.items() if path.is_file()}
     return {name: config for name, config in found.items() if GIVEN in config}
 

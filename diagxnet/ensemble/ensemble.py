@@ -19,13 +19,13 @@ from torch import nn
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json
 from diagxnet.data.findings import Findings, check_same
-from diagxnet.data.members import GIVEN, member_folder, table_configs
+from diagxnet.data.members import CONFIG, GIVEN, member_folder, table_configs
 from diagxnet.ensemble.calibration import RULES, Calibration, not_learned, probabilities, read_calibration
 from diagxnet.ensemble.local import Local, read_local
 from diagxnet.features.stacked import fill
 from diagxnet.features.views import Views
 from diagxnet.stacking.learners import apply_meta, load_meta
-from diagxnet.training.checkpoint import CONFIG, load_model
+from diagxnet.training.checkpoint import load_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.networks import BaseModel, from_config, model_folders

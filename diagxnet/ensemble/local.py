@@ -11,9 +11,9 @@ from pathlib import Path
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import content_hash, read_json
 from diagxnet.data.findings import Findings
-from diagxnet.data.members import member_folder, table_configs
+from diagxnet.data.members import CONFIG, member_folder, table_configs
 from diagxnet.ensemble.calibration import Calibration, calibration_of
-from diagxnet.training.checkpoint import CONFIG, WEIGHTS
+from diagxnet.training.checkpoint import WEIGHTS
 from diagxnet.training.networks import model_folders
 
 OWN = "recalibrated"

@@ -14,12 +14,12 @@ from diagxnet.console.progress import Progress
 from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.findings import check_same
 from diagxnet.data.folds import read_draws
-from diagxnet.data.members import SCORES, member_folder, table_configs
+from diagxnet.data.members import CONFIG, SCORES, member_folder, table_configs
 from diagxnet.data.packed import open_packed
 from diagxnet.data.prepared import FINDINGS_FILE, read_findings, read_manifest
 from diagxnet.features.stacked import STACKED_SPLITS, write_stacked
 from diagxnet.features.views import Views
-from diagxnet.training.checkpoint import CONFIG, load_model
+from diagxnet.training.checkpoint import load_model
 from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.networks import from_config, model_folders

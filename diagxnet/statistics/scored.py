@@ -11,11 +11,11 @@ import torch
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_arrays, read_json
 from diagxnet.data.findings import Findings
+from diagxnet.data.members import CONFIG
 from diagxnet.data.prepared import read_labels, read_manifest
 from diagxnet.features.stacked import read_stacked, same_rows
 from diagxnet.stacking.learners import apply_meta, load_meta
 from diagxnet.statistics.groups import read_groups
-from diagxnet.training.checkpoint import CONFIG
 
 COMBINED = ("average", "ensemble")
 """What is scored beside the members: their plain mean, and the meta-learner on top of them."""

@@ -10,8 +10,9 @@ from torch import nn
 
 from diagxnet.console.errors import InputError, one_line
 from diagxnet.data.files import read_json, write_bytes, write_json
+from diagxnet.data.members import CONFIG
 
-WEIGHTS, CONFIG, HISTORY = "model.safetensors", "config.json", "training_history.json"
+WEIGHTS, HISTORY = "model.safetensors", "training_history.json"
 
 
 def save_model(folder: Path, model: nn.Module, config: dict[str, Any], history: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ from diagxnet.console.errors import InputError, one_line
 from diagxnet.data.files import read_json
 from diagxnet.data.findings import Findings
 from diagxnet.data.hierarchy import pairs
-from diagxnet.training.checkpoint import CONFIG, load_model
+from diagxnet.data.members import CONFIG
+from diagxnet.training.checkpoint import load_model
 from diagxnet.training.mean import MeanLogits
 from diagxnet.training.patches import is_transformer, own_patch, patch_problems, patch_side
 from diagxnet.training.paths import along_paths

@@ -4,8 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-HUB, FOLDER = "hf-hub:", "local-dir:"
-"""What a published architecture's name begins with: it says nothing of its patches (see `pretrained.find`)."""
+from diagxnet.training.published import FOLDER, HUB
 
 
 def is_transformer(arch: str) -> bool:
@@ -37,7 +36,7 @@ def patch_problems(
     """
     replaced = ["stem = 'convolutions': pretrained weights are of patches (set it to patches)"]
     replaced = replaced if stem == "convolutions" and pretrained else []
-    if arch.startswith((HUB, FOLDER)):
+    if arch.startswith((HUB, FOLDER)):  # whose names say nothing of patches
         return replaced
     if not is_transformer(arch):
         problems = [f"patch_size = {patch_size}: {arch} has none to choose (set it to null)"] if patch_size else []

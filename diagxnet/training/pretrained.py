@@ -1,6 +1,5 @@
 """What a member's `arch` names, timm's own or a published folder, and networks with the weights that go with it."""
 
-import hashlib
 import inspect
 import logging
 import math
@@ -20,9 +19,9 @@ from timm.models import PretrainedCfg, build_model_with_cfg, resolve_model_input
 from torch import nn
 
 from diagxnet.console.errors import InputError, one_line
-from diagxnet.data.files import content_hash, read_json
-from diagxnet.training.checkpoint import CONFIG
-from diagxnet.training.patches import FOLDER, HUB
+from diagxnet.data.files import read_json
+from diagxnet.data.members import CONFIG
+from diagxnet.training.published import FOLDER, HUB, folder_state
 
 PICKLED = (
     "holds other objects beside weights, and to load them could run code (where you trust it, save its weights alone: "
@@ -30,9 +29,6 @@ PICKLED = (
     "torch.save(m.state_dict() if hasattr(m, 'state_dict') else m['state_dict'], 'weights.pth')\")"
 )
 COPY = "no network here? Copy the repository's files into a folder, and name that: arch: local-dir:FOLDER"
-WEIGHTS = (".safetensors", ".bin", ".pth", ".pth.tar")
-"""Ends of the names of files that timm takes weights from."""
-
 OURS = re.compile(r"in_chans|num_classes|dynamic_img_(size|pad)|(\w+_)?drop(out)?(_\w+)?")
 """Arguments that params.yaml and the data decide, not who published a network: films are grey and of one size."""
 
@@ -60,10 +56,7 @@ class Architecture:
         if self.published.hf_hub_id:
             return HUB + self.published.hf_hub_id
         folder = Path(self.published.file).resolve()
-        found = (path for path in sorted(folder.iterdir()) if weights and path.name.endswith(WEIGHTS))
-        files = [folder / CONFIG, *found]
-        listed = "".join(f"{path.name} {content_hash(path)}\n" for path in files if path.is_file())
-        return f"{FOLDER}{folder.name}@{hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()}"
+        return f"{FOLDER}{folder.name}@{folder_state(folder, weights=weights)}"
 
 
 def find(arch: str, *, fetch: bool) -> Architecture:
