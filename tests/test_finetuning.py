@@ -106,6 +106,15 @@ def test_gradient_checkpointing_gives_the_same_gradients_from_less_memory(arch):
     assert less < 0.8 * memory
 
 
+@pytest.mark.parametrize("drop_path", [0.0, 0.5])
+def test_a_sample_skips_blocks_at_the_rate_that_params_say_also_where_the_architecture_has_one_of_its_own(drop_path):
+    small = {"window_size": 4, "depths": [1, 1], "embed_dim": 24, "num_heads": [1, 2]}
+    model = _model(arch="swin_tiny_patch4_window7_224", drop_path=drop_path, dropout=0.0, model_args=small).train()
+    images = torch.rand(8, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
+    torch.manual_seed(5)
+    assert torch.equal(model(images), model(images)) == (drop_path == 0)
+
+
 def test_a_network_without_gradient_checkpointing_is_one_line(monkeypatch):
     def refuse(self, enable=True):
         assert not enable, "gradient checkpointing not supported"

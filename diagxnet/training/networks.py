@@ -8,6 +8,7 @@ from typing import Any
 import timm
 import torch
 from accelerate import Accelerator
+from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -174,7 +175,7 @@ def create_base(
     weights_only); timm sums the weights of the first layer over its colours, resamples position embeddings and patches
     to this size, and the new classifier is zero. Only True may fetch anything. drop_path: probability in training
     that a sample skips a residual block (stochastic depth, Huang et al., ECCV 2016), the last one; earlier ones less,
-    in proportion. grad_checkpointing: whether blocks keep their inputs alone for the backward pass and compute the rest
+    in proportion; 0 also where the architecture has a rate of its own. grad_checkpointing: whether blocks keep their inputs alone for the backward pass and compute the rest
     anew (Chen et al., arXiv:1604.06174). patch_size: of a vision transformer, None for its own. stem: `patches`, or
     `convolutions` for a vision transformer from scratch (see ConvolutionalStem). batch_norm: whether a vision
     transformer's features pass a FeatureNorm. parents: see BaseModel.
@@ -212,22 +213,26 @@ def create_base(
     ) as error:
         reason = one_line(error, 200)
         raise InputError(f"arch = {named!r}: timm builds none for images of {image_size} pixels: {reason}") from error
+    if not drop_path:  # some architectures have a rate of their own
+        for module in network.modules():
+            if isinstance(module, DropPath):
+                module.drop_prob = 0.0
     if stem == "convolutions":
         network.patch_embed = ConvolutionalStem(patch_side(arch, patch), network.embed_dim)
     if batch_norm:
         if not hasattr(network, "fc_norm"):
-            raise InputError(f"batch_norm = true: {arch} has no place for it (set it to false)")
+            raise InputError(f"batch_norm = true: {named} has no place for it (set it to false)")
         network.fc_norm = nn.Sequential(network.fc_norm, FeatureNorm(network.head_hidden_size))
     if grad_checkpointing:
         try:
             network.set_grad_checkpointing()
         except (AssertionError, AttributeError):
-            raise InputError(f"grad_checkpointing = true: timm has none for {arch} (set it to false)") from None
+            raise InputError(f"grad_checkpointing = true: timm has none for {named} (set it to false)") from None
     model = BaseModel(network, parents, moments_of(known, normalise))
     if model.has_batch_norm_2d:  # faster there; one grey channel is channels-last as it is
         model = model.to(memory_format=torch.channels_last)
     if tried:
-        _check_forward(model, arch, findings, image_size)
+        _check_forward(model, named, findings, image_size)
     return model
 
 
