@@ -175,10 +175,10 @@ def create_base(
     weights_only); timm sums the weights of the first layer over its colours, resamples position embeddings and patches
     to this size, and the new classifier is zero. Only True may fetch anything. drop_path: probability in training
     that a sample skips a residual block (stochastic depth, Huang et al., ECCV 2016), the last one; earlier ones less,
-    in proportion; 0 also where the architecture has a rate of its own. grad_checkpointing: whether blocks keep their inputs alone for the backward pass and compute the rest
-    anew (Chen et al., arXiv:1604.06174). patch_size: of a vision transformer, None for its own. stem: `patches`, or
-    `convolutions` for a vision transformer from scratch (see ConvolutionalStem). batch_norm: whether a vision
-    transformer's features pass a FeatureNorm. parents: see BaseModel.
+    in proportion; 0 also where the architecture has a rate of its own. grad_checkpointing: whether blocks keep their
+    inputs alone for the backward pass and compute the rest anew (Chen et al., arXiv:1604.06174). patch_size: of a
+    vision transformer, None for its own. stem: `patches`, or `convolutions` for a vision transformer from scratch (see
+    ConvolutionalStem). batch_norm: whether a vision transformer's features pass a FeatureNorm. parents: see BaseModel.
     normalise: see `moments_of`. model_args: what timm builds `arch` with besides, of a published one that is built
     again (`base_config`). tried: whether one image of zeros goes through the model first, as windows, stages and mixers
     of tokens each want sizes of their own, and timm tells at the first image. Raises InputError where the name is
