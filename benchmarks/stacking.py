@@ -60,6 +60,7 @@ from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.base import train_base
 from stages import base_model
 from stages import train_meta as meta_stage
+from stages.prepare import options
 from stages.running import peak_memory
 
 METHODS = ("holdout", "crossfit")
@@ -79,10 +80,10 @@ def params_with(values: dict[str, Any]) -> SimpleNamespace:
 
 def prepare_data(params: SimpleNamespace, folder: Path) -> None:
     """Packs and prepares `data.root` into `folder`/data, once for all trainings."""
-    data = params.data.model_dump()
-    pack_into(Path(data.pop("root")), folder / "data", data.pop("image_size"))
-    del data["bad_images"]
-    prepare(params.data.root, folder / "data/packed", folder / "data/prepared", **data)
+    data = params.data
+    pack_into(Path(data.root), folder / "data", data.image_size)
+    own = options(data, params.evaluate.subgroups)
+    prepare(data.root, folder / "data/packed", folder / "data/prepared", **own)
 
 
 def run_out(epochs: Iterable) -> None:

@@ -1,6 +1,8 @@
 """Splits patients, turns labels into targets and masks, and prints the audit table."""
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from diagxnet.data.hierarchy import Hierarchy
 from diagxnet.data.prepared import read_manifest
@@ -13,26 +15,29 @@ from diagxnet.reading.columns import columns_of
 from stages.running import run
 
 
+def options(data: DataParams, subgroups: Collection[str]) -> dict[str, Any]:
+    """How params.yaml has the rows of `data.root` split and labelled; subgroups: of its section `evaluate`."""
+    columns = columns_of(data.columns.model_dump(), data.findings, subgroups)
+    return {
+        "views": data.views,
+        "uncertain": data.uncertain,
+        "blank": data.blank,
+        "split_seed": data.split_seed,
+        "max_patients": data.max_patients,
+        "shares": data.shares.model_dump(),
+        "columns": columns,
+        "test": data.test,
+        "hierarchy": Hierarchy.of(data.hierarchy, columns.findings.keys, data.parents),
+    }
+
+
 def main() -> None:
     params = read_params(data=DataParams, evaluate=EvaluateParams)
     data = params.data
     release(Path(".resume/pack"))  # data/packed is on DVC's record now
-    columns = columns_of(data.columns.model_dump(), data.findings, params.evaluate.subgroups)
-    summary = prepare(
-        Path(data.root),
-        Path("data/packed"),
-        Path("data/prepared"),
-        views=data.views,
-        uncertain=data.uncertain,
-        blank=data.blank,
-        split_seed=data.split_seed,
-        max_patients=data.max_patients,
-        shares=data.shares.model_dump(),
-        columns=columns,
-        test=data.test,
-        hierarchy=Hierarchy.of(data.hierarchy, columns.findings.keys, data.parents),
-    )
-    print(audit_table(summary, columns.findings))
+    own = options(data, params.evaluate.subgroups)
+    summary = prepare(Path(data.root), Path("data/packed"), Path("data/prepared"), **own)
+    print(audit_table(summary, own["columns"].findings))
     print(grouping(read_manifest("data/prepared"), data.columns.patient))
 
 
