@@ -1,11 +1,16 @@
 """What the tests share."""
 
+import os
 import socket
 import time
 from pathlib import Path
 
 import pytest
 import torch
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of as many processes as there are cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what tests start
+    torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parents[1]
 NIH = ROOT.parent / "shared" / "data" / "nih-cxr-1k"
