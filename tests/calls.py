@@ -2,12 +2,15 @@
 
 import ast
 import inspect
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 OURS = ("benchmarks", "diagxnet", "stages", "tests")
 CHANGING = ("pop", "update", "setdefault", "clear")
 """Methods after which the keys of a dictionary are not known here."""
+
+UNKNOWN: tuple[set[str], bool] = (set(), False)
 
 
 def misfits(source: str, names: Mapping[str, object]) -> tuple[list[str], int]:
@@ -54,6 +57,7 @@ class _Scope:
         self.names, self.imports = names, {}
         self.values: dict[str, list[ast.expr | None]] = {}
         """Of each name that the function binds for itself: what it is given and what is added; None: not known."""
+        self.given: Counter[str] = Counter()
         for node in ast.walk(scope) if isinstance(scope, ast.FunctionDef) else ():
             self._note(node)
 
@@ -65,10 +69,13 @@ class _Scope:
                 self._add(target, node.value)
         elif isinstance(node, ast.AnnAssign) or (isinstance(node, ast.AugAssign) and isinstance(node.op, ast.BitOr)):
             self._add(node.target, node.value)
+            self.given[getattr(node.target, "id", "")] -= isinstance(node, ast.AugAssign)
         elif isinstance(node, ast.arg):
             self.values.setdefault(node.arg, []).append(None)
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            self.given[node.arg] += 1
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             self.values.setdefault(node.id, [])
+            self.given[node.id] += 1
         elif isinstance(node, ast.Delete):
             for target in node.targets:
                 self._add(getattr(target, "value", target), None)
@@ -102,31 +109,33 @@ class _Scope:
         positional = [argument for argument in call.args if not isinstance(argument, ast.Starred)]
         keywords, whole = [], len(positional) == len(call.args)
         for keyword in call.keywords:
-            keys = [keyword.arg] if keyword.arg else self._keys(keyword.value)
-            keywords += keys or []
-            whole &= keys is not None
-        if twice := sorted({key for key in keywords if keywords.count(key) > 1}):
-            raise TypeError(f"got {twice[0]!r} twice")
+            keys, all_of_them = ({keyword.arg}, True) if keyword.arg else self._keys(keyword.value)
+            keywords += sorted(keys)
+            whole &= all_of_them
+        if twice := {key for key in keywords if keywords.count(key) > 1}:
+            raise TypeError(f"got {min(twice)!r} twice")
         (signature.bind if whole else signature.bind_partial)(*positional, **dict.fromkeys(keywords))
 
-    def _keys(self, expression: ast.expr | None, within: tuple[str, ...] = ()) -> list[str] | None:
-        """The keys of a dictionary; None where the source does not tell them. TypeError where params make them."""
+    def _keys(self, expression: ast.expr | None) -> tuple[set[str], bool]:
+        """Keys that a dictionary certainly has, and whether those are all. TypeError where params make them."""
         if isinstance(expression, ast.Dict):
+            pairs = zip(expression.keys, expression.values, strict=True)
             parts = [
-                self._keys(value, within) if key is None else [key.value] if isinstance(key, ast.Constant) else None
-                for key, value in zip(expression.keys, expression.values, strict=True)
+                self._keys(value) if key is None else ({key.value}, True) if isinstance(key, ast.Constant) else UNKNOWN
+                for key, value in pairs
             ]
         elif isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.BitOr):
-            parts = [self._keys(expression.left, within), self._keys(expression.right, within)]
-        elif isinstance(expression, ast.Name) and expression.id in within:
-            return []
+            parts = [self._keys(expression.left), self._keys(expression.right)]
         elif isinstance(expression, ast.Name) and expression.id in self.values:
-            within += (expression.id,)
-            parts = [self._keys(value, within) for value in self.values[expression.id]] or [None]
+            if self.given[expression.id] != 1:
+                return UNKNOWN
+            parts = [self._keys(value) for value in self.values[expression.id]] or [UNKNOWN]
+            if UNKNOWN in parts:  # a key may have been taken away
+                return UNKNOWN
         elif isinstance(expression, ast.Name) and isinstance(self.names.get(expression.id), dict):
-            parts = [list(self.names[expression.id])]
+            parts = [({*self.names[expression.id]}, True)]
         elif isinstance(expression, ast.Call) and getattr(expression.func, "attr", "") == "model_dump":
             raise TypeError("a section of params.yaml is spread into it (call what the stage calls instead)")
         else:
-            parts = [None]
-        return None if None in parts else [*dict.fromkeys(key for part in parts for key in part)]
+            return UNKNOWN
+        return set().union(*(keys for keys, _ in parts)), all(whole for _, whole in parts)

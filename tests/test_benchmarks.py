@@ -34,7 +34,7 @@ def test_every_call_fits_its_function(name: str) -> None:
         (PREPARED + "**{'shares': {}, 'linked': None})", "unexpected keyword argument 'linked'"),
         ("own = {'shares': {}}; own['linked'] = None; " + PREPARED + "**own)", "unexpected keyword argument 'linked'"),
         (
-            "own = OWN; own = own | {'shares': {}}; " + PREPARED + "**own, **rest)",
+            "own = OWN | {'shares': {}}; " + PREPARED + "**own, **rest)",
             "unexpected keyword argument 'linked'",
         ),
         (
@@ -42,6 +42,7 @@ def test_every_call_fits_its_function(name: str) -> None:
             "params.yaml is",
         ),
         ("prepare(root, packed, folder, views, **rest)", "too many positional arguments"),
+        (PREPARED + "**rest | {'linked': None})", "unexpected keyword argument 'linked'"),
         ("prepare(*rest, linked=None)", "unexpected keyword argument 'linked'"),
         (PREPARED + "**OWN, linked=None)", "got 'linked' twice"),
         ("labels.prepared(root)", "no attribute 'prepared'"),
@@ -59,6 +60,8 @@ def test_a_call_that_does_not_fit_is_told(body: str, words: str) -> None:
     [
         PREPARED + "shares={})",
         PREPARED + "**rest)",
+        "own, _ = rest; " + PREPARED + "**own)",
+        "own = {'linked': None}; own = {'shares': {}}; " + PREPARED + "**own)",
         "prepare = rest; prepare(linked=None)",
         "own = {'linked': 1, **rest}; own.pop('linked'); " + PREPARED + "**own)",
     ],
