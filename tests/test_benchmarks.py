@@ -4,12 +4,19 @@ from importlib import import_module
 
 import pytest
 
+from benchmarks.crash import outputs
 from tests.calls import misfits
 from tests.conftest import ROOT
 
 MODULES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 PREPARED = "prepare(root, packed, folder, views=v, uncertain=u, blank=b, split_seed=1, max_patients=None, "
 IMPORT = "from diagxnet.labels.prepare import prepare\n"
+
+
+def test_the_crash_campaign_knows_the_outputs_of_the_stages() -> None:
+    known = outputs(ROOT)
+    assert ROOT / "models/calibration.json" in known["evaluate"]
+    assert ROOT / ".resume/vit" in known["train_vit"]
 
 
 def found(source: str) -> list[str]:
