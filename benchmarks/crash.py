@@ -101,10 +101,13 @@ def left_behind(clone: Path) -> list[psutil.Process]:
 
 
 def outputs(clone: Path) -> dict[str, list[Path]]:
-    """By stage, in their order: its outputs, and where a training keeps its state."""
+    """By stage, in their order: its outputs, and where a training keeps its state. Without the stages of further
+    members and of tables, which SMALL has none of."""
     stages = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     result = {}
     for name, stage in stages.items():
+        if "foreach" in stage:
+            continue
         entries = [*stage["outs"], *stage.get("metrics", [])]
         paths = [clone / (entry if isinstance(entry, str) else next(iter(entry))) for entry in entries]
         result[name] = [*paths, clone / ".resume" / name.removeprefix("train_")]

@@ -407,7 +407,7 @@ def label_rules(root: Path, folder: Path) -> list[dict]:
         options = PREPARING | {"blank": blank, "uncertain": dict.fromkeys(CHEXPERT.keys, rule)}
         summary = prepare(root, packed, here / "prepared", **options)
         if not results:
-            print(audit_table(summary))
+            print(audit_table(summary, CHEXPERT))
         train = read_labels(here / "prepared", "train")
         known, positive = train.mask.sum(0).tolist(), np.where(train.mask, train.targets, 0).sum(0).round(1).tolist()
         result = {"blank": blank, "uncertain": rule, "known": int(train.mask.sum())}

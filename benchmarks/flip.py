@@ -31,6 +31,7 @@ from diagxnet.training.image_source import ImageSource
 from diagxnet.training.logits import predict_logits
 from diagxnet.training.networks import from_config
 from diagxnet.training.precision import create_accelerator
+from stages import prepare as prepare_stage
 from stages.base_model import options
 
 FLIPS = (0.0, 0.5)
@@ -39,17 +40,7 @@ MIN_POSITIVES = 10
 
 
 def split(root: Path, packed: Path, folder: Path, data: DataParams, seed: int) -> Path:
-    prepare(
-        root,
-        packed,
-        folder,
-        views=data.views,
-        uncertain=data.uncertain,
-        blank=data.blank,
-        split_seed=seed,
-        max_patients=None,
-        shares=data.shares.model_dump(),
-    )
+    prepare(root, packed, folder, **prepare_stage.options(data, ()) | {"split_seed": seed, "max_patients": None})
     return folder
 
 

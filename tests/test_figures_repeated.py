@@ -106,8 +106,3 @@ def test_an_unknown_name_and_missing_data_are_refused(tmp_path: Path) -> None:
         chosen(["figure"], None, 60)
     with pytest.raises(InputError, match="has no folder nih-cxr-1k"):
         chosen(["nih"], tmp_path, 60)
-
-
-def test_every_benchmark_can_be_imported() -> None:
-    for path in sorted((ROOT / "benchmarks").glob("*.py")):
-        __import__(f"benchmarks.{path.stem}")
