@@ -110,18 +110,19 @@ def train_bases(params: SimpleNamespace, folder: Path) -> float:
         folder / "data/stacked",
         precision=params.train.precision,
         batch_size=params.stack.batch_size,
+        views=params.stack.views,
     )
     return time.perf_counter() - started
 
 
 def train_on_top(params: SimpleNamespace, folder: Path) -> None:
     """The meta-learner of `params` into `folder`/models/meta."""
-    recipe, arch, options = meta_stage.options(params)
+    recipe, arch, network = meta_stage.options(params)
     folders = {"stacked": folder / "data/stacked", "prepared": folder / "data/prepared"}
     folders |= {"folder": folder / "models/meta", "resume": folder / "resume/meta"}
     folders |= {"left_out": folder / "data" / LEFT_OUT}
-    members = {"seeds": params.meta.ensemble_seeds, "folds": base_model.folds(params)}
-    run_out(train_meta(recipe, arch=arch, options=options, **members, **folders))
+    counts = {"seeds": params.meta.ensemble_seeds, "folds": base_model.folds(params), "views": params.stack.views}
+    run_out(train_meta(recipe, arch=arch, options=network, **counts, **folders))
 
 
 def figures(folder: Path) -> dict[str, Any]:
