@@ -44,7 +44,7 @@ def state(section: str, own: dict[str, Any] | None) -> str | None:
         if recorded := weights_of(Path("dvc.lock"), section, arch, pretrained):
             return recorded
         raise InputError(
-            f"params.yaml: {section}: {error.filename}: no such file or folder, and {section} begins with its weights "
+            f"params.yaml: {section}: {error.filename}: {error.strerror}, and {section} begins with its weights "
             "(name it as it is from here; for a queued experiment by an absolute path)"
         ) from None
 

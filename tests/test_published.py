@@ -429,7 +429,7 @@ def test_the_state_of_weights_on_this_machine_is_of_their_content_and_of_the_fil
     assert local_state(arch, False) != states["shape"]
 
 
-GONE = "no such file or folder, and vit begins with its weights"
+GONE = "No such file or directory, and vit begins with its weights"
 
 
 def test_weights_that_are_gone_are_those_of_the_record_where_it_is_of_their_names(tmp_path, monkeypatch):
@@ -445,10 +445,12 @@ def test_weights_that_are_gone_are_those_of_the_record_where_it_is_of_their_name
     for other in (own | {"pretrained": "other.safetensors"}, own | {"arch": "local-dir:gone"}):
         with pytest.raises(InputError, match=GONE):
             state_of("vit", other)
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="No such file"):
         state_of("more.other", own)
     (tmp_path / "own.safetensors").mkdir()
     assert state_of("vit", own) == "a"
+    with pytest.raises(InputError, match=r"own.safetensors: Is a directory, and more.other begins with its weights"):
+        state_of("more.other", own)
     assert state_of("vit", None) is None
     write_json(tmp_path / "dvc.lock", {"stages": {"train_vit": "x"}})
     with pytest.raises(InputError, match="not as DVC writes it"):
