@@ -59,8 +59,8 @@ from diagxnet.statistics.uncertainty import Estimates, compare, estimate, mean_r
 from diagxnet.training.auroc import macro_auroc
 from diagxnet.training.base import train_base
 from stages import base_model
+from stages import prepare as prepare_stage
 from stages import train_meta as meta_stage
-from stages.prepare import options
 from stages.running import peak_memory
 
 METHODS = ("holdout", "crossfit")
@@ -82,7 +82,7 @@ def prepare_data(params: SimpleNamespace, folder: Path) -> None:
     """Packs and prepares `data.root` into `folder`/data, once for all trainings."""
     data = params.data
     pack_into(Path(data.root), folder / "data", data.image_size)
-    own = options(data, params.evaluate.subgroups)
+    own = prepare_stage.options(data, params.evaluate.subgroups)
     prepare(data.root, folder / "data/packed", folder / "data/prepared", **own)
 
 

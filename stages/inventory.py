@@ -1,12 +1,12 @@
 """Checks all of params.yaml, then writes who the members are, and by content what is in data.root and their weights."""
 
 from pathlib import Path
-from typing import Any
 
 from diagxnet.console.errors import InputError
 from diagxnet.data.files import write_json
 from diagxnet.data.members import FIRST, MORE, TABLES, names
 from diagxnet.params.checked import read_yaml
+from diagxnet.params.member import MemberParams
 from diagxnet.params.whole import read_all
 from diagxnet.reading.columns import columns_of
 from diagxnet.reading.inventory import default_cache, take_inventory
@@ -24,8 +24,8 @@ def main() -> None:
         print(line)
     check_root(data.root, Path.cwd())
     columns = columns_of(data.columns.model_dump(), data.findings, checked["evaluate"].subgroups)
-    weights = {name: state(name, params[name]) for name in FIRST}
-    weights |= {name: state(f"{MORE}.{name}", own) for name, own in params[MORE].items()}
+    weights = {name: state(name, checked[name]) for name in FIRST}
+    weights |= {name: state(f"{MORE}.{name}", own) for name, own in checked[MORE].items()}
     inventory = take_inventory(
         Path(data.root), cache=default_cache(), linked=data.linked, columns=columns, test=data.test
     )
@@ -33,15 +33,14 @@ def main() -> None:
     write_json("data/inventory.json", inventory)
 
 
-def state(section: str, own: dict[str, Any] | None) -> str | None:
+def state(section: str, own: MemberParams | None) -> str | None:
     """See published.local_state. Weights that are gone are as dvc.lock has them: they are wanted only to train anew."""
     if own is None:
         return None
-    arch, pretrained = own["arch"], own.get("pretrained", False)
     try:
-        return local_state(arch, pretrained)
+        return local_state(own.arch, own.pretrained)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        if recorded := weights_of(Path("dvc.lock"), section, arch, pretrained):
+        if recorded := weights_of(Path("dvc.lock"), section, own.arch, own.pretrained):
             return recorded
         raise InputError(
             f"params.yaml: {section}: {error.filename}: {error.strerror}, and {section} begins with its weights "

@@ -14,6 +14,7 @@ from diagxnet.console.errors import InputError
 from diagxnet.data.files import read_json, write_json
 from diagxnet.ensemble.ensemble import Ensemble
 from diagxnet.export import Whole, export
+from diagxnet.params.member import MemberParams
 from diagxnet.params.whole import read_all
 from diagxnet.prediction.saliency import heat_maps
 from diagxnet.training.base import train_base
@@ -435,23 +436,24 @@ GONE = "No such file or directory, and vit begins with its weights"
 def test_weights_that_are_gone_are_those_of_the_record_where_it_is_of_their_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = {"arch": ARCH, "pretrained": "own.safetensors"}
+    member = MemberParams(**own)
     with pytest.raises(InputError, match=GONE):
-        state_of("vit", own)
+        state_of("vit", member)
     record = {"params": {"params.yaml": {"vit": own | {"epochs": 3}}, MEMBERS: {"weights.vit": "a"}}}
     further = {"params": {"params.yaml": {"more.wide": own}, MEMBERS: {"weights.wide": "b"}}}
     write_json(tmp_path / "dvc.lock", {"stages": {"train_vit": record, "train@wide": further}})
-    assert state_of("vit", own) == "a"
-    assert state_of("more.wide", own) == "b"
+    assert state_of("vit", member) == "a"
+    assert state_of("more.wide", member) == "b"
     for other in (own | {"pretrained": "other.safetensors"}, own | {"arch": "local-dir:gone"}):
         with pytest.raises(InputError, match=GONE):
-            state_of("vit", other)
+            state_of("vit", MemberParams(**other))
     with pytest.raises(InputError, match="No such file"):
-        state_of("more.other", own)
+        state_of("more.other", member)
     (tmp_path / "own.safetensors").mkdir()
-    assert state_of("vit", own) == "a"
+    assert state_of("vit", member) == "a"
     with pytest.raises(InputError, match=r"own.safetensors: Is a directory, and more.other begins with its weights"):
-        state_of("more.other", own)
+        state_of("more.other", member)
     assert state_of("vit", None) is None
     write_json(tmp_path / "dvc.lock", {"stages": {"train_vit": "x"}})
     with pytest.raises(InputError, match="not as DVC writes it"):
-        state_of("vit", own)
+        state_of("vit", member)
